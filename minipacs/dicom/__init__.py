@@ -1,0 +1,1 @@
+"""Facts of the DICOM standard: tables and codecs, no I/O."""
