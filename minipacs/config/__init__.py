@@ -1,0 +1,32 @@
+"""The configuration: ONE table of settings (`schema`), read from TOML into frozen dataclasses (`reading`)."""
+
+from minipacs.config.reading import load, resolve
+from minipacs.config.schema import (
+    AccessConfig,
+    AeConfig,
+    Config,
+    IndexConfig,
+    LogConfig,
+    MetricsConfig,
+    PeerConfig,
+    StorageConfig,
+    TimeoutsConfig,
+)
+from minipacs.config.text import sample, show, table
+
+__all__ = [
+    "AccessConfig",
+    "AeConfig",
+    "Config",
+    "IndexConfig",
+    "LogConfig",
+    "MetricsConfig",
+    "PeerConfig",
+    "StorageConfig",
+    "TimeoutsConfig",
+    "load",
+    "resolve",
+    "sample",
+    "show",
+    "table",
+]

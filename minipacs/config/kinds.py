@@ -1,0 +1,153 @@
+"""What a setting's value may be, and how an administrator is told so."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+SQLITE_PREFIX = "sqlite:///"
+MAX_TIMEOUT_S = 7 * 86400
+MAX_SIZE_BYTES = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A type of value; `parse` raises ValueError for everything but what `allowed` describes."""
+
+    allowed: str
+    parse: Callable[[object], T]
+
+
+def text(allowed: str, check: Callable[[str], object]) -> Kind[str]:
+    """Make a kind of text, of which `check` holds."""
+
+    def parse(value: object) -> str:
+        _require(isinstance(value, str) and check(value))
+        return cast(str, value)
+
+    return Kind(allowed, parse)
+
+
+def choice(*names: str) -> Kind[str]:
+    """Make a kind of text that is one of `names`."""
+    *most, last = (f'"{name}"' for name in names)
+    return text(f"{', '.join(most)} or {last}", names.__contains__)
+
+
+def whole(low: int, high: int, allowed: str = "") -> Kind[int]:
+    """Make a kind of whole number from `low` to `high`, both included."""
+
+    def parse(value: object) -> int:
+        _require(type(value) is int and low <= value <= high)
+        return cast(int, value)
+
+    return Kind(allowed or f"a whole number from {low} to {high}", parse)
+
+
+def either(value: T, kind: Kind[T]) -> Kind[T]:
+    """Make a kind that also takes `value`, which has a meaning of its own."""
+    shown = f'"{value}"' if isinstance(value, str) else value
+
+    def parse(given: object) -> T:
+        return value if type(given) is type(value) and given == value else kind.parse(given)
+
+    return Kind(f"{shown}, or {kind.allowed}", parse)
+
+
+def each(item: Kind[str], most: int) -> Kind[tuple[str, ...]]:
+    """Make a kind of list of at most `most` different items."""
+
+    def parse(value: object) -> tuple[str, ...]:
+        _require(isinstance(value, list) and len(value) <= most)
+        items = tuple(item.parse(v) for v in cast(list[object], value))
+        _require(len(set(items)) == len(items))
+        return items
+
+    return Kind(f"a list of at most {most} different values, each {item.allowed}", parse)
+
+
+def one_or_more(item: Kind[str], most: int) -> Kind[tuple[str, ...]]:
+    """Make a kind of item, or non-empty list of them."""
+    several = each(item, most)
+
+    def parse(value: object) -> tuple[str, ...]:
+        _require(value)
+        return several.parse(value if isinstance(value, list) else [value])
+
+    return Kind(f"{item.allowed}, or a list of at most {most} different ones", parse)
+
+
+def _require(condition: object) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _parse_boolean(value: object) -> bool:
+    _require(isinstance(value, bool))
+    return cast(bool, value)
+
+
+def _parse_seconds(value: object) -> float:
+    _require(type(value) in (int, float) and 0 < cast(float, value) <= MAX_TIMEOUT_S)
+    return float(cast(float, value))
+
+
+def _parse_ae_title(value: object) -> str:
+    title = value.strip(" ") if isinstance(value, str) else ""
+    _require(re.fullmatch(r"[ -\[\]-~]{1,16}", title))
+    return title
+
+
+def _parse_address(value: object) -> str:
+    _require(isinstance(value, str))
+    return str(ipaddress.ip_address(cast(str, value)))
+
+
+def _parse_path(value: object) -> Path:
+    _require(isinstance(value, str) and value and value.isprintable())
+    return Path(cast(str, value))
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_network(host)
+    except ValueError:
+        return _is_host_name(host)
+    return True
+
+
+def _is_host_name(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    is_label = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)").fullmatch
+    return len(host) <= 253 and all(is_label(label) for label in labels) and not labels[-1].isdecimal()
+
+
+def _is_sqlite_url(url: str) -> bool:
+    return url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX) and url.isprintable()
+
+
+def _is_uid(uid: str) -> bool:
+    return len(uid) <= 64 and re.fullmatch(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+", uid) is not None
+
+
+def _is_charset(value: str) -> bool:
+    term = re.compile(r"ISO_IR \d{1,3}|ISO 2022 IR \d{1,3}|GB18030|GBK").fullmatch
+    return all(term(part) for part in value.split("\\"))
+
+
+BOOLEAN = Kind("true or false", _parse_boolean)
+SECONDS = Kind(f"seconds above 0, at most {MAX_TIMEOUT_S}", _parse_seconds)
+SIZE = whole(0, MAX_SIZE_BYTES, "a whole number of bytes, 0 or more")
+PORT = whole(1, 65535)
+ANY_PORT = whole(0, 65535)
+AE_TITLE = Kind("1 to 16 ASCII characters, not only spaces, no backslash", _parse_ae_title)
+ADDRESS = Kind("an IPv4 or IPv6 address", _parse_address)
+HOST = text('a host name, an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_host)
+PATH = Kind("the path of a folder, in printable characters", _parse_path)
+SQLITE_URL = text(f'"{SQLITE_PREFIX}" and the path of a file', _is_sqlite_url)
+UID = text("a UID", _is_uid)
+CHARSET = text("a defined term of Specific Character Set, or several joined by a backslash", _is_charset)

@@ -1,0 +1,133 @@
+"""Reads the configuration: finds the file, checks it against the schema, reports every fault at once."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from minipacs.config.kinds import SQLITE_PREFIX
+from minipacs.config.schema import SECTIONS, Config, PeerConfig, settings_of
+from minipacs.config.text import shown, toml
+from minipacs.errors import ConfigError
+
+T = TypeVar("T")
+
+ENVIRONMENT_VARIABLE = "MINIPACS_CONFIG"
+SYSTEM_FILE = Path("/etc/minipacs/minipacs.toml")
+MAX_FILE_BYTES = 1 << 20
+
+
+def resolve(path: Path | None) -> Path | None:
+    """Choose the file: the one named, else $MINIPACS_CONFIG, else SYSTEM_FILE if it exists, else None."""
+    named = path or os.environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        return Path(named)
+    try:
+        SYSTEM_FILE.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # it may exist: reading it then tells why it cannot be used
+    return SYSTEM_FILE
+
+
+def load(path: Path | None, overrides: Mapping[str, object] | None = None) -> Config:
+    """Read and check the file that `resolve(path)` chooses.
+
+    `overrides` are values by key path ("ae.port"), None where not given. They win over the file; a relative
+    storage.path among them starts at the current folder. Raises ConfigError with every fault found.
+    """
+    source = resolve(path)
+    document = _read(source) if source else {}
+    for key, value in (overrides or {}).items():
+        section, _, name = key.partition(".")
+        table = document.setdefault(section, {})
+        if value is not None and isinstance(table, dict):
+            table[name] = os.path.abspath(str(value)) if key == "storage.path" and value else value
+    faults: list[str] = []
+    _report_unknown(document, SECTIONS, "", faults)
+    sections = {
+        name: _build(section, document.get(name, {}), name, faults)
+        for name, section in SECTIONS.items()
+        if section is not PeerConfig
+    }
+    config = Config(**sections, peers=_build_peers(document.get("peer", []), faults), source=source)
+    faults.extend(_joint_faults(config))
+    if faults:
+        raise ConfigError(faults)
+    return _anchored(config, Path(os.path.abspath(source)).parent if source else Path.cwd())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError([f"{shown(path)}: cannot be read: {reason}"]) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError([f"{shown(path)}: must be at most {MAX_FILE_BYTES} bytes"])
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError([f"{shown(path)}: must be TOML: {shown(error)}"]) from None
+
+
+def _build(section: type[T], table: object, path: str, faults: list[str]) -> T:
+    """Make a section from a TOML table; a faulty value is reported and its default stands in."""
+    if not isinstance(table, dict):
+        faults.append(f"{path} = {shown(toml(table))}: must be a section, [{path}]")
+        table = {}
+    settings = settings_of(section)
+    _report_unknown(table, settings, f"{path}.", faults)
+    values: dict[str, object] = {}
+    for name, row in settings.items():
+        if name in table:
+            try:
+                values[name] = row.kind.parse(table[name])
+            except (ValueError, TypeError):
+                faults.append(f"{path}.{name} = {shown(toml(table[name]))}: must be {row.kind.allowed}")
+        elif row.default is None:
+            faults.append(f"{path}.{name}: is required; must be {row.kind.allowed}")
+        if name not in values:
+            values[name] = "" if row.default is None else row.kind.parse(row.default)
+    return section(**values)
+
+
+def _build_peers(tables: object, faults: list[str]) -> tuple[PeerConfig, ...]:
+    if not isinstance(tables, list):
+        faults.append("peer: must be written [[peer]], once for each")
+        return ()
+    return tuple(_build(PeerConfig, table, f"peer[{n}]", faults) for n, table in enumerate(tables, 1))
+
+
+def _report_unknown(given: Iterable[str], known: Mapping[str, object], prefix: str, faults: list[str]) -> None:
+    for name in given:
+        if name in known:
+            continue
+        elsewhere = [f"{other}.{name}" for other, section in SECTIONS.items() if name in settings_of(section)]
+        close = [prefix + match for match in difflib.get_close_matches(name, known, 1)] or elsewhere
+        hint = f"did you mean {close[0]}?" if close else "known are " + ", ".join(known)
+        faults.append(f"{shown(prefix + name)}: is unknown; {hint}")
+
+
+def _joint_faults(config: Config) -> Iterator[str]:
+    """Find the faults that no single value shows."""
+    first: dict[str, int] = {}
+    for n, peer in enumerate(config.peers, 1):
+        if peer.title and first.setdefault(peer.title, n) != n:
+            yield f"peer[{n}].title = {toml(peer.title)}: must be unique, but peer[{first[peer.title]}] has it"
+    if config.metrics.port == config.ae.port != 0 and config.metrics.bind in config.ae.bind:
+        yield f"metrics.port = {config.metrics.port}: must differ from ae.port on the same address"
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    """Make relative paths absolute, from `folder`."""
+    storage = replace(config.storage, path=Path(os.path.abspath(folder / config.storage.path)))
+    url = config.index.url
+    if url:
+        url = SQLITE_PREFIX + os.path.abspath(folder / url.removeprefix(SQLITE_PREFIX))
+    return replace(config, storage=storage, index=replace(config.index, url=url))

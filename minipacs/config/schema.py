@@ -1,0 +1,227 @@
+"""THE table of settings: each field of a section below is one.
+
+Its name is the key; `setting` gives its default, what is allowed and what it does. Reading, checking, the sample file,
+`minipacs check --show` and the manual's table all come from these fields.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from minipacs.config import kinds
+from minipacs.config.kinds import SQLITE_PREFIX, Kind
+
+T = TypeVar("T")
+
+OPERATIONS = ("echo", "store", "find", "retrieve")
+INDEX_FILE_NAME = "index.db"
+MAX_ADDRESSES = 16
+MAX_ASSOCIATIONS = 10_000
+MAX_SOP_CLASSES = 1000
+MIN_PDU_BYTES = 4096
+MAX_PDU_BYTES = (1 << 32) - 1
+"""The Maximum Length item is 32 bits wide (PS3.8 D.1.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A row of the schema.
+
+    `default` is as written in TOML, None where a value is required; `sample` stands in the sample file instead of it.
+    """
+
+    kind: Kind[Any]
+    help: str
+    default: object
+    sample: object
+
+
+def setting(default: object, kind: Kind[T], help: str, sample: object = None) -> T:
+    """Declare a setting of a section as a dataclass field."""
+    row = {"setting": Setting(kind, help, default, default if sample is None else sample)}
+    return cast(T, field(metadata=row) if default is None else field(default=kind.parse(default), metadata=row))
+
+
+def settings_of(section: type[Any]) -> dict[str, Setting]:
+    """Give the settings of a section by key, in order."""
+    members: tuple[Field[Any], ...] = fields(section)
+    return {member.name: member.metadata["setting"] for member in members}
+
+
+@dataclass(frozen=True, slots=True)
+class AeConfig:
+    """The Application Entity: how others call this archive."""
+
+    title: str = setting("MINIPACS", kinds.AE_TITLE, "Title of this archive.")
+    bind: tuple[str, ...] = setting(
+        "127.0.0.1",
+        kinds.one_or_more(kinds.ADDRESS, MAX_ADDRESSES),
+        'Where to listen; "0.0.0.0" and "::" stand for every interface.',
+    )
+    port: int = setting(11112, kinds.ANY_PORT, "TCP port; 0 takes any free one and shows it in the ready line.")
+    max_associations: int = setting(
+        200, kinds.whole(1, MAX_ASSOCIATIONS), "Associations open at once; more are rejected as transient (2/3/2)."
+    )
+    max_pdu_bytes: int = setting(
+        262144,
+        kinds.either(0, kinds.whole(MIN_PDU_BYTES, MAX_PDU_BYTES)),
+        "Largest PDU announced to peers; 0 sets no limit.",
+    )
+    workers: int = setting(
+        1, kinds.whole(1, 1, "1 (only 1 is supported by this version)"), "Processes that share the port."
+    )
+    check_called_title: bool = setting(
+        False, kinds.BOOLEAN, "Reject calls to a title other than ours (1/1/7), instead of answering to any."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutsConfig:
+    """How long a peer is waited for, in seconds."""
+
+    acse: float = setting(
+        30, kinds.SECONDS, "For a request, an answer or the end of the connection while associations begin and end."
+    )
+    dimse: float = setting(60, kinds.SECONDS, "For the next bytes of a message, or a response to one of ours.")
+    idle: float = setting(600, kinds.SECONDS, "For the next request on an open association.")
+    connect: float = setting(10, kinds.SECONDS, "For the connection to a peer that is called.")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """The files, and what is stored."""
+
+    path: Path = setting(
+        "./var",
+        kinds.PATH,
+        "Folder of the archive: holds objects/, incoming/, quarantine/ and, by default, the index. Relative to the "
+        "configuration file, else to the current folder.",
+        sample="/var/lib/minipacs",
+    )
+    sync: str = setting(
+        "always",
+        kinds.choice("always", "batch"),
+        '"always": what was answered with Success survives kill -9 and power loss; "batch": kill -9, and power loss '
+        "save for the last second.",
+    )
+    duplicates: str = setting(
+        "replace",
+        kinds.choice("replace", "keep", "reject"),
+        'Same SOP Instance UID, other bytes: "replace" makes the new one current, "keep" leaves the first, "reject" '
+        "fails the C-STORE. A file that gives way goes to quarantine/.",
+    )
+    min_free_bytes: int = setting(1 << 30, kinds.SIZE, "Free space to leave: below it nothing is stored (A700).")
+    max_instance_bytes: int = setting(0, kinds.SIZE, "Largest object stored (beyond it: C006); 0 sets no limit.")
+    sop_classes: tuple[str, ...] = setting(
+        [],
+        kinds.each(kinds.UID, MAX_SOP_CLASSES),
+        "Further storage SOP classes to accept, such as private ones. Their objects must belong to a study.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """The database of what is stored."""
+
+    url: str = setting(
+        "",
+        kinds.either("", kinds.SQLITE_URL),
+        f'Empty: the SQLite file {INDEX_FILE_NAME} in storage.path. "{SQLITE_PREFIX}index.db" is relative to the '
+        f'configuration file, "{SQLITE_PREFIX}/srv/index.db" absolute.',
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig:
+    """Who may call."""
+
+    policy: str = setting(
+        "",
+        kinds.choice("", "open", "peers"),
+        '"open": everyone; "peers": each [[peer]]. Empty: "open" while ae.bind is loopback only, else "peers".',
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """A known remote AE, written once for each: a C-MOVE destination, and who may call under "peers"."""
+
+    title: str = setting(None, kinds.AE_TITLE, "Its AE title: unique.", sample="WORKSTATION")
+    host: str = setting(
+        "",
+        kinds.either("", kinds.HOST),
+        'Where it is, and under "peers" has to call from. Empty: from anywhere. Empty or a network: no move '
+        "destination.",
+        sample="10.0.0.12",
+    )
+    port: int = setting(104, kinds.PORT, "TCP port on which it is called.")
+    allow: tuple[str, ...] = setting(
+        list(OPERATIONS), kinds.each(kinds.choice(*OPERATIONS), len(OPERATIONS)), "What it may ask for."
+    )
+    charset: str = setting("ISO_IR 100", kinds.CHARSET, "Assumed for its objects that name none.")
+    max_associations: int = setting(
+        0, kinds.whole(0, MAX_ASSOCIATIONS), "Its associations open at once; 0 sets no limit of its own."
+    )
+
+    @property
+    def destination(self) -> tuple[str, int] | None:
+        """Where it is called: host and port, or None if it cannot be."""
+        return (self.host, self.port) if self.host and "/" not in self.host else None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """The HTTP server for Prometheus and health checks: /metrics, /healthz, /readyz."""
+
+    bind: str = setting("127.0.0.1", kinds.either("", kinds.ADDRESS), "Where to listen; empty turns it off.")
+    port: int = setting(11113, kinds.ANY_PORT, "TCP port; 0 takes any free one and shows it in the ready line.")
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """The log, on standard error."""
+
+    level: str = setting("info", kinds.choice("debug", "info", "warning", "error"), "The least severe lines written.")
+    format: str = setting("text", kinds.choice("text", "json"), "Lines for people, or a JSON object on each line.")
+    identifiers: bool = setting(False, kinds.BOOLEAN, "Let patient attributes appear at debug level.")
+
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "ae": AeConfig,
+    "timeouts": TimeoutsConfig,
+    "storage": StorageConfig,
+    "index": IndexConfig,
+    "access": AccessConfig,
+    "peer": PeerConfig,
+    "metrics": MetricsConfig,
+    "log": LogConfig,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The effective configuration: paths are absolute; `source` is the file it was read from, if any."""
+
+    ae: AeConfig
+    timeouts: TimeoutsConfig
+    storage: StorageConfig
+    index: IndexConfig
+    access: AccessConfig
+    peers: tuple[PeerConfig, ...]
+    metrics: MetricsConfig
+    log: LogConfig
+    source: Path | None
+
+    @property
+    def policy(self) -> str:
+        """The access policy in force: "open" or "peers"."""
+        loopback = all(ipaddress.ip_address(address).is_loopback for address in self.ae.bind)
+        return self.access.policy or ("open" if loopback else "peers")
+
+    @property
+    def index_path(self) -> Path:
+        """The file of the SQLite index."""
+        url = self.index.url
+        return Path(url.removeprefix(SQLITE_PREFIX)) if url else self.storage.path / INDEX_FILE_NAME
