@@ -13,16 +13,11 @@ from functools import cached_property, lru_cache
 
 from minipacs.dicom import statuses
 from minipacs.dicom.attributes import SPECIFIC_CHARACTER_SET
+from minipacs.dicom.value_representations import SINGLE_VALUED_VRS, TEXT_VRS
 from minipacs.errors import DimseError
 
 UTF_8 = ("ISO_IR 192",)
 """The character set that holds every text."""
-
-TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-"""VRs that Specific Character Set governs; all others hold ASCII (PS3.5 6.1.2.2)."""
-
-SINGLE_VALUED_VRS = frozenset({"LT", "ST", "UR", "UT"})
-"""VRs where a backslash is a plain character (PS3.5 6.2)."""
 
 _LEADING_SPACES_KEPT = SINGLE_VALUED_VRS | {"PN", "UC"}
 _REPLACEMENT = "\ufffd"
