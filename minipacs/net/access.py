@@ -1,0 +1,167 @@
+"""Who may call, from where, for what (contract: `[access]`, `[[peer]]`)."""
+
+import ipaddress
+import socket
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Literal, get_args
+
+from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, Proposal, Right
+
+RIGHTS: tuple[Right, ...] = get_args(Right)
+OTHER = "other"
+"""The label of callers that are not configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A known remote AE. `host` is a name, an address or a network; empty: from anywhere, and no move destination.
+
+    `charset` is assumed for its identifiers and objects that name none. `max_associations` 0 means no limit of its own.
+    """
+
+    title: str
+    host: str = ""
+    port: int = 104
+    allow: tuple[Right, ...] = RIGHTS
+    charset: str = ""
+    max_associations: int = 0
+
+    @property
+    def is_destination(self) -> bool:
+        """Tell whether an association can be opened to it."""
+        return bool(self.host) and "/" not in self.host
+
+    def covers(self, address: str) -> bool:
+        """Tell whether a caller at `address` is this peer. A host name is looked up each time: names move."""
+        if not self.host:
+            return True
+        caller = _normal(address)
+        try:
+            return caller in ipaddress.ip_network(self.host, strict=False)
+        except ValueError:
+            pass
+        try:
+            found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
+        except OSError:
+            return False
+        return any(caller == _normal(str(entry[4][0])) for entry in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An A-ASSOCIATE-RJ (PS3.8 Table 9-21) with the reason for the log."""
+
+    result: int
+    source: int
+    reason: int
+    why: str
+
+
+PERMANENT, TRANSIENT = 1, 2
+_USER, _ACSE, _PRESENTATION = 1, 2, 3
+_NOT_OUR_PROTOCOL = Rejection(PERMANENT, _ACSE, 2, "protocol version not supported")
+_NOT_OUR_CONTEXT = Rejection(PERMANENT, _USER, 2, "application context name not supported")
+_CALLED_UNKNOWN = Rejection(PERMANENT, _USER, 7, "called AE title not recognized")
+_CALLING_UNKNOWN = Rejection(PERMANENT, _USER, 3, "calling AE title not recognized")
+_NO_ROOM = Rejection(PERMANENT, _USER, 1, "maximum PDU length too small")
+_LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "limit of associations reached")
+_PEER_LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "the peer's limit of associations reached")
+STOPPING = Rejection(TRANSIENT, _PRESENTATION, 1, "shutting down")
+
+MIN_PDU_BYTES = 16
+"""A peer that takes less than this leaves no room for a fragment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A caller let in: the rights it has, and the peer it is, if configured."""
+
+    rights: tuple[Right, ...]
+    peer: Peer | None
+
+    @property
+    def label(self) -> str:
+        """Return the caller's name in metrics: from a closed set."""
+        return self.peer.title if self.peer is not None else OTHER
+
+
+class Access:
+    """Admits callers and counts them. Under policy "open" anybody may call, and configured peers keep their rights.
+
+    Safe to call from any thread.
+    """
+
+    def __init__(
+        self,
+        ae_title: str,
+        policy: Literal["open", "peers"],
+        peers: Iterable[Peer],
+        max_associations: int,
+        check_called_title: bool,
+    ) -> None:
+        self._ae_title = ae_title
+        self._policy = policy
+        self._peers = {peer.title: peer for peer in peers}
+        self._max_associations = max_associations
+        self._check_called_title = check_called_title
+        self._open: Counter[str] = Counter()
+        self._total = 0
+        self._lock = Lock()
+
+    @property
+    def active(self) -> int:
+        """Return how many associations are open."""
+        return self._total
+
+    def destination(self, ae_title: str) -> Peer | None:
+        """Return the peer to open an association to, or None if there is none of that title."""
+        peer = self._peers.get(ae_title)
+        return peer if peer is not None and peer.is_destination else None
+
+    def admit(self, proposal: Proposal, address: str) -> Admission | Rejection:
+        """Let a caller in, or say why not. What is admitted must be given back with `leave`."""
+        rejection = self._unfit(proposal)
+        if rejection is not None:
+            return rejection
+        known = self._peers.get(proposal.calling_ae_title)
+        peer = known if known is not None and known.covers(address) else None
+        if peer is None and self._policy == "peers":
+            return _CALLING_UNKNOWN
+        admission = Admission(RIGHTS if peer is None else peer.allow, peer)
+        with self._lock:
+            if self._total >= self._max_associations:
+                return _LIMIT
+            if peer is not None and 0 < peer.max_associations <= self._open[peer.title]:
+                return _PEER_LIMIT
+            self._total += 1
+            self._open[admission.label] += 1
+        return admission
+
+    def leave(self, admission: Admission) -> None:
+        """Give an admission back, once."""
+        with self._lock:
+            self._total -= 1
+            self._open[admission.label] -= 1
+
+    def _unfit(self, proposal: Proposal) -> Rejection | None:
+        if not proposal.protocol_version & 1:
+            return _NOT_OUR_PROTOCOL
+        if proposal.application_context != APPLICATION_CONTEXT_NAME:
+            return _NOT_OUR_CONTEXT
+        wrong_title = self._check_called_title and proposal.called_ae_title != self._ae_title
+        if not proposal.called_ae_title or wrong_title:
+            return _CALLED_UNKNOWN
+        if not proposal.calling_ae_title:
+            return _CALLING_UNKNOWN
+        if 0 < proposal.max_pdu_bytes < MIN_PDU_BYTES:
+            return _NO_ROOM
+        return None
+
+
+def _normal(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Read an address; one mapped into IPv6 counts as the IPv4 address it is."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found

@@ -1,0 +1,369 @@
+"""An established association: messages in and out, in one thread (PS3.7 6.3, PS3.8 7).
+
+Rules:
+- Only the owner thread calls; nothing is read ahead while a data set streams, so a slow disk slows the peer.
+- At most `MAX_QUEUED_MESSAGES` messages and `MAX_QUEUED_BYTES` of their data wait while an operation runs.
+- Every way an association ends is an `AssociationEnded` with its outcome and the A-ABORT that is due, if one is.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+from typing import Literal
+
+from minipacs.dicom.command_set import CommandField, CommandSet, decode, encode
+from minipacs.errors import DataSetError
+from minipacs.net import stream
+from minipacs.net.negotiation import PresentationContext
+from minipacs.net.stream import ControlPdu, Fragment, PduReader, ProtocolError
+from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
+
+MAX_COMMAND_SET_BYTES = 64 << 10
+MAX_QUEUED_MESSAGES = 16
+MAX_QUEUED_BYTES = 1 << 20
+FILE_READ_BYTES = 1 << 20
+ABORT_LINGER_S = 5
+
+SERVICE_USER, SERVICE_PROVIDER = 0, 2
+"""Sources of an A-ABORT (PS3.8 9.3.8)."""
+
+Outcome = Literal["released", "aborted", "lost", "timeout", "protocol_error", "shutdown", "rejected", "failed"]
+"""How an association can end: a closed set, since metrics are labelled with it."""
+
+
+class AssociationEnded(Exception):
+    """The association is over; `reason` is for the log, `abort` the source and reason of the A-ABORT to send."""
+
+    def __init__(self, outcome: Outcome, reason: str = "", abort: tuple[int, int] | None = None) -> None:
+        super().__init__(reason or outcome)
+        self.outcome: Outcome = outcome
+        self.reason = reason
+        self.abort = abort
+
+
+def violation(what: str, reason: int = 0) -> AssociationEnded:
+    """The end that a peer brings about by breaking the protocol (PS3.8 9.3.8: source 2, the provider)."""
+    return AssociationEnded("protocol_error", what, (SERVICE_PROVIDER, reason))
+
+
+def timed_out(what: str) -> AssociationEnded:
+    """The end of an association whose peer does not go on."""
+    return AssociationEnded("timeout", what, (SERVICE_USER, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits of every wait, in seconds."""
+
+    acse: float = 30
+    dimse: float = 60
+    idle: float = 600
+    connect: float = 10
+
+
+class Message:
+    """A DIMSE message whose command set has arrived; its data set, if any, may still be on its way.
+
+    `is_duplicate` tells that it came while an operation with the same Message ID was running (PS3.7 C.5.4).
+    """
+
+    def __init__(self, association: "Association", context: PresentationContext, command: CommandSet) -> None:
+        self.context = context
+        self.command = command
+        self.complete = not command.has_data_set
+        self.queued: list[bytes] = []
+        self.is_duplicate = False
+        self._association = association
+
+    def fragments(self) -> Iterator[memoryview]:
+        """Yield the data set in pieces, each valid until the next; may be called once.
+
+        Raises AssociationEnded.
+        """
+        for piece in self.queued:
+            yield memoryview(piece)
+        self.queued = []
+        while not self.complete:
+            yield self._association.next_data(self)
+
+    def read(self, limit_bytes: int) -> bytes | None:
+        """Return the data set as a whole, or None if it is larger than `limit_bytes` (it is dropped then)."""
+        found = bytearray()
+        fits = True
+        for piece in self.fragments():
+            fits = fits and len(found) + len(piece) <= limit_bytes
+            if fits:
+                found += piece
+        return bytes(found) if fits else None
+
+    def drain(self) -> None:
+        """Read and drop what is left of the data set."""
+        for _ in self.fragments():
+            pass
+
+
+class Association:
+    """One association, acceptor's or requestor's; `contexts` are the accepted ones by ID.
+
+    `max_pdu_bytes` is the longest P-DATA-TF that the peer takes (0: no limit).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        reader: PduReader,
+        contexts: Mapping[int, PresentationContext],
+        max_pdu_bytes: int,
+        timeouts: Timeouts,
+    ) -> None:
+        self.transport = transport
+        self.contexts = contexts
+        self.max_pdu_bytes = max_pdu_bytes
+        self.timeouts = timeouts
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self._reader = reader
+        self._waiting: deque[Message] = deque()
+        self._current: Message | None = None
+        self._command = bytearray()
+        self._command_context_id = 0
+        self._operation: int | None = None
+        self._file_buffer = memoryview(b"")
+
+    def request(self) -> Message:
+        """Return the peer's next message, waiting for it as long as an association may be idle.
+
+        Ends with "released" when the peer releases: the release is answered. Raises AssociationEnded.
+        """
+        self._finish_current()
+        if self._waiting:
+            return self._begin(self._waiting.popleft())
+        if self._reader.is_empty:
+            self._reader.rest()
+        message = self._next_message(self.timeouts.idle, wakeable=not self._command)
+        if message is None:
+            raise timed_out(f"idle for {self.timeouts.idle:g} s")
+        return self._begin(message)
+
+    def response(self, message_id: int, timeout_s: float) -> Message | None:
+        """Return the peer's response to our request `message_id`; None if it has not come within `timeout_s`.
+
+        Requests that come meanwhile are kept for `request`. Raises AssociationEnded.
+        """
+        while True:
+            message = self._next_message(timeout_s)
+            if message is None:
+                return None
+            if message.command.message_id_being_responded_to == message_id and message.command.status is not None:
+                message.drain()
+                return message
+            self._queue(message)
+
+    def cancelled(self, message_id: int) -> bool:
+        """Tell whether the peer has sent a C-CANCEL for `message_id`, without waiting. Raises AssociationEnded."""
+        while (message := self._next_message(0)) is not None:
+            self._queue(message)
+        found = [m for m in self._waiting if m.command.command_field == CommandField.C_CANCEL_RQ]
+        for message in found:
+            self._waiting.remove(message)
+        return any(m.command.message_id_being_responded_to == message_id for m in found)
+
+    def send(self, context_id: int, command: CommandSet, data: bytes | None = None) -> None:
+        """Send a message whose data set, if any, is at hand. Raises AssociationEnded."""
+        self.send_all(self.encode(context_id, command, data))
+
+    def encode(self, context_id: int, command: CommandSet, data: bytes | None = None) -> list[bytes]:
+        """Return the PDUs of a message, for `send_all`: many responses go out in one write."""
+        pdus = [*stream.p_data(context_id, True, encode(command), self.max_pdu_bytes)]
+        if data is not None:
+            pdus += stream.p_data(context_id, False, data, self.max_pdu_bytes)
+        return pdus
+
+    def send_all(self, buffers: list[bytes]) -> None:
+        """Write what `encode` returned. Raises AssociationEnded."""
+        self._write(list(buffers))
+
+    def send_file(self, context_id: int, command: CommandSet, data: FileIO, size_bytes: int) -> None:
+        """Send a message whose data set is the next `size_bytes` (at least 1) of `data`, read in large pieces.
+
+        An odd size is padded with one NUL: peers abort on odd fragments. Raises AssociationEnded, and OSError if the
+        file cannot be read to its end; the message is incomplete then, so abort.
+        """
+        pending: list[bytes | memoryview] = [*stream.p_data(context_id, True, encode(command), self.max_pdu_bytes)]
+        for batch in self._file_pdus(context_id, data, size_bytes):
+            self._write(pending + batch)
+            pending = []
+
+    def _file_pdus(self, context_id: int, data: FileIO, size_bytes: int) -> Iterator[list[bytes | memoryview]]:
+        size = stream.fragment_size(self.max_pdu_bytes)
+        if not self._file_buffer:
+            self._file_buffer = memoryview(bytearray(max(FILE_READ_BYTES // size, 1) * size))
+        left = size_bytes
+        while left:
+            read = data.readinto(self._file_buffer[:left])
+            if not read:
+                raise OSError(f"the file ends {left} bytes early")
+            left -= read
+            batch: list[bytes | memoryview] = []
+            for begin in range(0, read, size):
+                piece = self._file_buffer[begin : min(begin + size, read)]
+                padding = b"\0" if len(piece) % 2 else b""
+                is_last = not left and begin + size >= read
+                batch += stream.p_data_header(context_id, False, is_last, len(piece) + len(padding)), piece, padding
+            yield batch
+
+    def release(self) -> None:
+        """Release as requestor and close; what the peer still sends is dropped (PS3.8 7.2)."""
+        with suppress(AssociationEnded, ProtocolError, TimedOut):
+            self._write([stream.control_pdu(stream.A_RELEASE_RQ)])
+            while True:
+                self._fill(self.timeouts.acse)
+                while (found := self._reader.next()) is not None:
+                    if isinstance(found, ControlPdu):
+                        self._released(found)
+        self.close()
+
+    def end(self, cause: AssociationEnded) -> None:
+        """Close after `cause`: with its A-ABORT if one is due, and time for the peer to close first (ARTIM)."""
+        if cause.abort is not None:
+            self.abort(*cause.abort)
+        elif cause.outcome == "released":
+            self.transport.linger(self.timeouts.acse)
+        self.close()
+
+    def abort(self, source: int = SERVICE_USER, reason: int = 0) -> None:
+        """Send an A-ABORT if the socket takes it at once, let the peer read it, and close (PS3.8 9.1.5)."""
+        with suppress(ConnectionLost, TimedOut):
+            self.transport.send([stream.abort_pdu(source, reason)], 0)
+        self.transport.linger(min(self.timeouts.acse, ABORT_LINGER_S))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.transport.close()
+
+    def next_data(self, message: Message) -> memoryview:
+        """Return the next piece of the data set of `message`, which is the current one."""
+        found = self._next_fragment(self.timeouts.dimse)
+        if found is None:
+            raise timed_out(f"data set stalled for {self.timeouts.dimse:g} s")
+        if found.is_command or found.context_id != message.context.context_id:
+            raise violation("a data set was to continue", stream.UNEXPECTED_PARAMETER)
+        message.complete = found.is_last
+        return found.data
+
+    def _begin(self, message: Message) -> Message:
+        self._current = message
+        self._operation = message.command.message_id
+        return message
+
+    def _finish_current(self) -> None:
+        if self._current is not None:
+            self._current.drain()
+        self._current = self._operation = None
+
+    def _queue(self, message: Message) -> None:
+        """Keep a message that came while another runs, with its data set."""
+        if len(self._waiting) >= MAX_QUEUED_MESSAGES:
+            raise violation(f"more than {MAX_QUEUED_MESSAGES} requests at once", 0)
+        size = 0
+        while not message.complete:
+            piece = bytes(self.next_data(message))
+            size += len(piece)
+            if size + sum(map(len, self._queued_pieces())) > MAX_QUEUED_BYTES:
+                raise violation(f"more than {MAX_QUEUED_BYTES} bytes of data while an operation runs", 0)
+            message.queued.append(piece)
+        is_request = message.command.command_field < CommandField.C_CANCEL_RQ
+        message.is_duplicate = is_request and message.command.message_id == self._operation
+        self._waiting.append(message)
+
+    def _queued_pieces(self) -> Iterator[bytes]:
+        return (piece for message in self._waiting for piece in message.queued)
+
+    def _next_message(self, timeout_s: float, *, wakeable: bool = False) -> Message | None:
+        """Assemble the next command set; None if it has not begun, or not gone on, within `timeout_s`."""
+        while (found := self._next_fragment(timeout_s, wakeable=wakeable)) is not None:
+            wakeable = False
+            if not found.is_command:
+                raise violation("data set without a command set", stream.UNEXPECTED_PARAMETER)
+            if self._command and found.context_id != self._command_context_id:
+                raise violation("command set continues in another context", stream.UNEXPECTED_PARAMETER)
+            if len(self._command) + len(found.data) > MAX_COMMAND_SET_BYTES:
+                raise violation(f"command set over {MAX_COMMAND_SET_BYTES} bytes", stream.INVALID_PARAMETER)
+            self._command_context_id = found.context_id
+            self._command += found.data
+            if found.is_last:
+                return self._message(found.context_id)
+            timeout_s = max(timeout_s, self.timeouts.dimse) if timeout_s else 0
+        return None
+
+    def _message(self, context_id: int) -> Message:
+        data, self._command = bytes(self._command), bytearray()
+        context = self.contexts.get(context_id)
+        if context is None:
+            raise violation(f"presentation context {context_id} was not accepted", stream.INVALID_PARAMETER)
+        try:
+            return Message(self, context, decode(data))
+        except DataSetError as error:
+            raise violation(f"command set: {error.comment}", stream.INVALID_PARAMETER) from error
+
+    def _next_fragment(self, timeout_s: float, *, wakeable: bool = False) -> Fragment | None:
+        while True:
+            try:
+                found = self._reader.next()
+            except ProtocolError as error:
+                raise violation(str(error), error.reason) from error
+            if isinstance(found, Fragment):
+                return found
+            if found is not None:
+                self._control(found)
+            elif not self._fill_within(timeout_s, wakeable):
+                return None
+
+    def _fill_within(self, timeout_s: float, wakeable: bool) -> bool:
+        try:
+            return self._fill(timeout_s, wakeable=wakeable) > 0
+        except TimedOut:
+            return False
+        except Woken:
+            raise AssociationEnded("shutdown", "the archive is shutting down", (SERVICE_USER, 0)) from None
+
+    def _fill(self, timeout_s: float, *, wakeable: bool = False) -> int:
+        """Read once: wait for it, or with no time to wait take what is there."""
+        space = self._reader.space()
+        try:
+            if timeout_s:
+                size = self.transport.receive(space, timeout_s, wakeable=wakeable)
+            else:
+                size = self.transport.receive_now(space)
+        except ConnectionLost as error:
+            raise AssociationEnded("lost", str(error)) from error
+        self._reader.filled(size)
+        self.received_bytes += size
+        return size
+
+    def _write(self, buffers: list[bytes | memoryview]) -> None:
+        self.sent_bytes += sum(map(len, buffers))
+        try:
+            self.transport.send(buffers, self.timeouts.dimse)
+        except ConnectionLost as error:
+            raise AssociationEnded("lost", str(error)) from error
+        except TimedOut:
+            raise timed_out(f"peer takes no data for {self.timeouts.dimse:g} s") from None
+
+    def _control(self, pdu: ControlPdu) -> None:
+        """Handle a PDU other than P-DATA-TF of an established association (PS3.8 9.2, Sta6)."""
+        if pdu.pdu_type == stream.A_RELEASE_RQ:
+            self._write([stream.control_pdu(stream.A_RELEASE_RP)])
+            raise AssociationEnded("released")
+        if pdu.pdu_type == stream.A_ABORT:
+            raise AssociationEnded("aborted", f"by the peer, source {pdu.body[2]} reason {pdu.body[3]}")
+        raise violation(f"unexpected PDU of type {pdu.pdu_type:02X}H", stream.UNEXPECTED_PDU)
+
+    def _released(self, pdu: ControlPdu) -> None:
+        """Handle a PDU while our release waits for its answer; a collision is answered (PS3.8 9.2, Sta7 to 11)."""
+        if pdu.pdu_type == stream.A_RELEASE_RQ:
+            self._write([stream.control_pdu(stream.A_RELEASE_RP)])
+        elif pdu.pdu_type in (stream.A_RELEASE_RP, stream.A_ABORT):
+            raise AssociationEnded("released")

@@ -1,0 +1,135 @@
+"""Listening sockets, and a thread for each connection they accept."""
+
+import errno
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from minipacs.errors import MinipacsError
+from minipacs.net.acceptor import Acceptor
+from minipacs.net.transport import Transport
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 512
+MAX_PENDING_CONNECTIONS = 128
+"""Connections beyond the limit of associations that are being read, rejected or closed; more are closed unread."""
+SHUTDOWN_GRACE_S = 5.0
+"""How long a running operation may go on at shutdown before its connection is cut."""
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+def bind(addresses: Sequence[str], port: int) -> list[socket.socket]:
+    """Open listening sockets on one port; 0 takes a free one, the same for all. Raises MinipacsError."""
+    sockets: list[socket.socket] = []
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sockets.append(sock)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((address, port))
+            sock.listen(BACKLOG)
+        except OSError as error:
+            for opened in sockets:
+                opened.close()
+            raise MinipacsError(f"cannot listen on {address} port {port}: {error.strerror}") from error
+        sock.setblocking(False)
+        port = sock.getsockname()[1]
+    return sockets
+
+
+class Listener:
+    """Accepts connections on `sockets` until it is stopped; each is served in a thread by `acceptor`."""
+
+    def __init__(self, sockets: Sequence[socket.socket], acceptor: Acceptor, max_associations: int) -> None:
+        self._sockets = sockets
+        self._acceptor = acceptor
+        self._max_connections = max_associations + MAX_PENDING_CONNECTIONS
+        self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._connections: dict[threading.Thread, Transport] = {}
+        self._lock = threading.Lock()
+        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Return where it listens, as `address:port`."""
+        found = (sock.getsockname() for sock in self._sockets)
+        return [f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}" for name in found]
+
+    def run(self) -> None:
+        """Accept until `stop`; then idle associations are aborted, running operations get `SHUTDOWN_GRACE_S`."""
+        poll = select.poll()
+        by_fd = {sock.fileno(): sock for sock in self._sockets}
+        for fd in (*by_fd, self._stop_fd):
+            poll.register(fd, select.POLLIN)
+        while self._stop_fd not in (ready := [fd for fd, _ in poll.poll()]):
+            for fd in ready:
+                self._accept(by_fd[fd])
+        for sock in self._sockets:
+            sock.close()
+        self._finish()
+
+    def stop(self) -> None:
+        """Make `run` return; safe in a signal handler and from any thread."""
+        os.eventfd_write(self._stop_fd, 1)
+
+    def _accept(self, sock: socket.socket) -> None:
+        try:
+            connection, name = sock.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in _OUT_OF_DESCRIPTORS:
+                self._turn_away(sock)
+            return
+        with self._lock:
+            crowded = len(self._connections) >= self._max_connections
+        if crowded:
+            connection.close()
+            return
+        try:
+            transport = Transport(connection, self._stop_fd)
+        except OSError:  # reset before it was accepted, by a port scanner
+            connection.close()
+            return
+        thread = threading.Thread(target=self._serve, args=(transport, str(name[0])), daemon=True)
+        with self._lock:
+            self._connections[thread] = transport
+        thread.start()
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        """Close a connection that there is no descriptor for: left in the backlog it would keep `poll` returning."""
+        logger.error("out of file descriptors: connection closed")
+        os.close(self._reserve)
+        with suppress(OSError):
+            sock.accept()[0].close()
+        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _serve(self, transport: Transport, address: str) -> None:
+        try:
+            self._acceptor.run(transport, address)
+        finally:
+            with self._lock:
+                del self._connections[threading.current_thread()]
+
+    def _finish(self) -> None:
+        self._join(SHUTDOWN_GRACE_S)
+        with self._lock:
+            for transport in self._connections.values():
+                transport.interrupt()
+        self._join(SHUTDOWN_GRACE_S)
+
+    def _join(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            threads = list(self._connections)
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0))

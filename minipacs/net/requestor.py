@@ -1,0 +1,71 @@
+"""Associations that this AE opens: to a C-MOVE destination, or for `minipacs echo` and `send` (PS3.8 7.1)."""
+
+import select
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minipacs.errors import MinipacsError
+from minipacs.net import acse, stream
+from minipacs.net.access import Peer
+from minipacs.net.association import SERVICE_PROVIDER, Association, Timeouts
+from minipacs.net.negotiation import ProposedContext
+from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
+from minipacs.net.transport import Companion, ConnectionLost, TimedOut, Transport
+
+MAX_CONTEXTS = 128
+_REJECTION = "rejected (result {1}, source {2}, reason {3})"
+
+
+class AssociationRefused(MinipacsError):
+    """No association could be opened; the message says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requestor:
+    """Opens associations under `ae_title`."""
+
+    ae_title: str
+    timeouts: Timeouts
+    max_pdu_bytes: int
+
+    def open(self, peer: Peer, contexts: Sequence[ProposedContext], companion: Companion | None = None) -> Association:
+        """Connect to `peer` and negotiate `contexts` (1 to 128), with us as SCU.
+
+        `companion` is attended to while the peer is waited for, then and as long as the association lives. Raises
+        AssociationRefused, and what the companion raises.
+        """
+        try:
+            transport = Transport.connect(peer.host, peer.port, self.timeouts.connect)
+        except OSError as error:
+            raise AssociationRefused(f"cannot connect: {error.strerror or error}") from error
+        transport.companion = companion
+        reader = PduReader()
+        try:
+            request = acse.encode_request(self.ae_title, peer.title, contexts, self.max_pdu_bytes)
+            transport.send([request], self.timeouts.acse)
+            accepted, max_pdu_bytes = acse.decode_accept(self._answer(transport, reader), contexts)
+        except ProtocolError as error:
+            Association(transport, reader, {}, 0, self.timeouts).abort(SERVICE_PROVIDER, error.reason)
+            raise AssociationRefused(str(error)) from error
+        except (ConnectionLost, TimedOut) as error:
+            transport.close()
+            reason = str(error) or f"no answer within {self.timeouts.acse:g} s"
+            raise AssociationRefused(f"no association: {reason}") from error
+        except BaseException:
+            transport.close()
+            raise
+        return Association(transport, reader, accepted, max_pdu_bytes, self.timeouts)
+
+    def _answer(self, transport: Transport, reader: PduReader) -> bytes:
+        deadline = time.monotonic() + self.timeouts.acse
+        while (found := reader.next()) is None:
+            transport.wait(select.POLLIN, deadline)
+            reader.filled(transport.receive_now(reader.space()))
+        if not isinstance(found, ControlPdu) or found.pdu_type == stream.A_ABORT:
+            raise AssociationRefused("aborted")
+        if found.pdu_type == stream.A_ASSOCIATE_RJ:
+            raise AssociationRefused(_REJECTION.format(*found.body))
+        if found.pdu_type != stream.A_ASSOCIATE_AC:
+            raise AssociationRefused(f"answered with a PDU of type {found.pdu_type:02X}H")
+        return found.body

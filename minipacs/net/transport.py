@@ -1,0 +1,152 @@
+"""A connected socket with deadlines: the one place where an association waits (PS3.8 9.1).
+
+Only the thread that owns a transport reads and writes it. Nothing sleeps: every wait is one `poll()` that ends at
+the nearest deadline, so descriptors above 1023 work and an idle association costs nothing.
+"""
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+MAX_BUFFERS_A_WRITE = 512
+"""Buffers handed to one sendmsg call; the system allows 1024 (IOV_MAX)."""
+
+
+class ConnectionLost(Exception):
+    """The connection ended without an A-ABORT or a release."""
+
+
+class TimedOut(Exception):
+    """The peer did not do what was waited for within the limit."""
+
+
+class Woken(Exception):
+    """The wake descriptor became readable: the process is shutting down."""
+
+
+class Companion(Protocol):
+    """Somebody to attend to while waiting for the peer: the requestor of a C-MOVE while its destination is slow."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that tells of something to attend to, or -1 for none."""
+
+    def due_in_s(self) -> float:
+        """Return the seconds until it wants to be attended to anyway."""
+
+    def attend(self) -> None:
+        """Do what is due; never waits long. Its exceptions end the wait."""
+
+
+class Transport:
+    """A TCP connection to one peer. `wake_fd` ends a wait that asks for it, when it becomes readable."""
+
+    def __init__(self, sock: socket.socket, wake_fd: int = -1) -> None:
+        self.sock = sock
+        self.wake_fd = wake_fd
+        self.companion: Companion | None = None
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @classmethod
+    def connect(cls, host: str, port: int, timeout_s: float) -> "Transport":
+        """Open a connection; raises OSError, within `timeout_s` for each of the host's addresses."""
+        return cls(socket.create_connection((host, port), timeout_s))
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self.sock.fileno()
+
+    def receive(self, space: memoryview, timeout_s: float, *, wakeable: bool = False) -> int:
+        """Read what is there into `space`, waiting for it if need be; returns its size.
+
+        Raises TimedOut, ConnectionLost, and Woken if `wakeable`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            size = self.receive_now(space)
+            if size:
+                return size
+            self.wait(select.POLLIN, deadline, wakeable=wakeable)
+
+    def receive_now(self, space: memoryview) -> int:
+        """Read what is there into `space`; 0 if nothing is. Raises ConnectionLost."""
+        try:
+            size = self.sock.recv_into(space)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ConnectionLost(error.strerror or str(error)) from error
+        if not size:
+            raise ConnectionLost("closed by the peer")
+        if _QUICKACK is not None:
+            # Peers that leave Nagle's algorithm on wait 40 ms for a delayed ACK; the kernel forgets this setting.
+            with contextlib.suppress(OSError):
+                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        return size
+
+    def send(self, buffers: Sequence[bytes | memoryview], timeout_s: float) -> None:
+        """Write all of `buffers` in order. Raises TimedOut if the peer takes nothing for `timeout_s`, ConnectionLost."""
+        pending = [memoryview(b) for b in buffers]
+        first = 0
+        while first < len(pending):
+            try:
+                sent = self.sock.sendmsg(pending[first : first + MAX_BUFFERS_A_WRITE])
+            except BlockingIOError:
+                self.wait(select.POLLOUT, time.monotonic() + timeout_s)
+                continue
+            except OSError as error:
+                raise ConnectionLost(error.strerror or str(error)) from error
+            while first < len(pending) and sent >= len(pending[first]):
+                sent -= len(pending[first])
+                first += 1
+            if sent:
+                pending[first] = pending[first][sent:]
+
+    def wait(self, events: int, deadline: float, *, wakeable: bool = False) -> None:
+        """Wait until the socket is ready for `events`, attending to the companion meanwhile.
+
+        `deadline` is of the monotonic clock. Raises TimedOut, and Woken if `wakeable`.
+        """
+        companion = self.companion
+        poll = select.poll()
+        poll.register(self.sock, events)
+        if wakeable and self.wake_fd >= 0:
+            poll.register(self.wake_fd, select.POLLIN)
+        if companion is not None and companion.fileno() >= 0:
+            poll.register(companion.fileno(), select.POLLIN)
+        while True:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimedOut
+            wait_s = left_s if companion is None else min(left_s, max(companion.due_in_s(), 0))
+            ready = dict(poll.poll(wait_s * 1000 + 1))
+            if ready.get(self.sock.fileno(), 0) & (events | _GONE):
+                return
+            if self.wake_fd in ready:
+                raise Woken
+            if companion is not None and (ready or companion.due_in_s() <= 0):
+                companion.attend()
+
+    def linger(self, timeout_s: float) -> None:
+        """Wait until the peer closes, reading and dropping what it still sends, then close (PS3.8 9.1.5, ARTIM)."""
+        deadline = time.monotonic() + timeout_s
+        dropped = memoryview(bytearray(4096))
+        with contextlib.suppress(ConnectionLost, TimedOut, Woken, OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            while True:
+                self.receive(dropped, deadline - time.monotonic(), wakeable=True)
+        self.close()
+
+    def interrupt(self) -> None:
+        """End the owner's wait from another thread: it sees a lost connection."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the socket; may be called again."""
+        self.sock.close()

@@ -1,0 +1,199 @@
+"""The file tree: stage, publish, open, remove, quarantine, walk. Every sync of a file or folder is here.
+
+Rules:
+- *must*: a published file is complete, synced (unless `durable` is off) and never changed.
+- *must*: publishing and committing the row happen under the shared lock of the digest's folder, removing under the
+  exclusive one, in every process: nobody finds a file that is about to go.
+- *must*: nothing that was acknowledged is deleted; it goes to quarantine.
+"""
+
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+
+from minipacs.tree.layout import OBJECT_SUFFIX, PREFIXES, REASON_SUFFIX, Layout, is_digest
+
+FILE_MODE = 0o440
+FOLDER_MODE = 0o750
+_NAMES = itertools.count(1)
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+
+
+class StagedFile:
+    """A file being written, hashed on the way. Owned by one thread; `publish` or `discard` ends it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self._sha256 = hashlib.sha256()
+        self.fd = os.open(path, _CREATE, FILE_MODE)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    def write(self, buffers: Sequence[bytes | memoryview]) -> None:
+        """Append `buffers` in order. Raises OSError."""
+        for buffer in buffers:
+            self._sha256.update(buffer)
+        size = sum(map(len, buffers))
+        written = os.writev(self.fd, buffers)
+        self.size_bytes += size
+        if written < size:  # a nearly full disk takes a part; the rest then says why
+            rest = memoryview(b"".join(buffers))[written:]
+            while rest:
+                rest = rest[os.write(self.fd, rest) :]
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of what was written so far, in hexadecimal."""
+        return self._sha256.hexdigest()
+
+    def discard(self) -> None:
+        """Remove the file, unless it was published; may be called again."""
+        if self.fd >= 0:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
+            self.close()
+
+    def close(self) -> None:
+        """Close the descriptor, and with it give up the lock."""
+        os.close(self.fd)
+        self.fd = -1
+
+
+class FileTree:
+    """The files below one storage folder. Safe to use from any thread and beside other processes."""
+
+    def __init__(self, root: Path, *, durable: bool = True) -> None:
+        self.layout = Layout(root)
+        self._durable = durable
+
+    def create(self) -> None:
+        """Make the folders that are missing, and sync them. Raises OSError."""
+        layout = self.layout
+        layout.root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        for folder in (layout.objects, layout.incoming, layout.quarantine):
+            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        if len(os.listdir(layout.objects)) < len(PREFIXES):
+            for prefix in PREFIXES:
+                (layout.objects / prefix).mkdir(mode=FOLDER_MODE, exist_ok=True)
+            _sync_folder(layout.objects)
+        _sync_folder(layout.root)
+
+    def free_bytes(self) -> int:
+        """Return what the file system has left for this user."""
+        found = os.statvfs(self.layout.root)
+        return found.f_bavail * found.f_frsize
+
+    def stage(self) -> StagedFile:
+        """Open a new file in `incoming/`."""
+        return StagedFile(self.layout.staged(f"{os.getpid()}-{next(_NAMES)}"))
+
+    def scratch(self) -> FileIO:
+        """Open a nameless file, gone when it is closed, for what is too large for memory."""
+        name = self.layout.staged(f"{os.getpid()}-{next(_NAMES)}")
+        file = FileIO(name, "x+")
+        os.unlink(name)
+        return file
+
+    @contextmanager
+    def holding(self, digest: str, *, exclusive: bool = False) -> Iterator[int]:
+        """Hold the lock of the digest's folder; gives a descriptor of the folder."""
+        folder = os.open(self.layout.folder(digest), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+            yield folder
+        finally:
+            os.close(folder)
+
+    def publish(self, staged: StagedFile, digest: str, folder: int) -> None:
+        """Put a staged file under its digest, durably, unless it is there already; ends `staged`.
+
+        Call under `holding(digest)`, which gives `folder`, and commit the row before letting go. Raises OSError.
+        """
+        path = self.layout.published(digest)
+        if os.path.exists(path):
+            staged.discard()
+        else:
+            if self._durable:
+                os.fdatasync(staged.fd)
+            os.rename(staged.path, path)
+            staged.close()
+        if self._durable:  # also for a file found: whoever put it there may not have come this far
+            os.fsync(folder)
+
+    def open(self, digest: str) -> FileIO:
+        """Open a published file, unbuffered. Raises OSError, FileNotFoundError among them."""
+        return FileIO(self.layout.published(digest), "r")
+
+    def size_bytes(self, digest: str) -> int | None:
+        """Return a published file's size, or None if there is none."""
+        try:
+            return os.stat(self.layout.published(digest)).st_size
+        except FileNotFoundError:
+            return None
+
+    def remove(self, digest: str) -> None:
+        """Remove a published file that was never acknowledged. Call under the exclusive `holding(digest)`."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.layout.published(digest))
+
+    def quarantine(self, digest: str, reason: str) -> None:
+        """Move a published file to quarantine, with a note. Call under the exclusive `holding(digest)`."""
+        source = self.layout.published(digest)
+        if not os.path.exists(source):
+            return
+        note = json.dumps({"digest": digest, "reason": reason, "since": round(time.time(), 3)}) + "\n"
+        staged = self.stage()
+        staged.write([note.encode()])
+        if self._durable:
+            os.fdatasync(staged.fd)
+        os.rename(staged.path, self.layout.quarantined(digest, REASON_SUFFIX))
+        staged.close()
+        os.rename(source, self.layout.quarantined(digest))
+        if self._durable:
+            _sync_folder(self.layout.quarantine)
+            _sync_folder(self.layout.folder(digest))
+
+    def quarantined_files(self) -> int:
+        """Count the files in quarantine."""
+        return sum(name.endswith(OBJECT_SUFFIX) for name in os.listdir(self.layout.quarantine))
+
+    def published(self) -> Iterator[tuple[str, int]]:
+        """Walk the published files: digest and size, folder by folder. What is no object is passed over."""
+        for prefix in PREFIXES:
+            with os.scandir(self.layout.objects / prefix) as entries:
+                for entry in entries:
+                    digest = entry.name.removesuffix(OBJECT_SUFFIX)
+                    if entry.name.endswith(OBJECT_SUFFIX) and is_digest(digest) and digest.startswith(prefix):
+                        found = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(found.st_mode):
+                            yield digest, found.st_size
+
+    def sweep_incoming(self) -> int:
+        """Remove what dead processes left in `incoming/`; returns how many files. Files being written are locked."""
+        removed = 0
+        for entry in list(os.scandir(self.layout.incoming)):
+            with suppress(OSError):
+                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
+                    removed += 1
+                finally:
+                    os.close(fd)
+        return removed
+
+
+def _sync_folder(folder: Path | str) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,56 @@
+"""Where everything lies below the storage folder: the only place that joins paths.
+
+    objects/ab/<digest>.dcm   published, write-once; `ab` are the digest's first two digits
+    incoming/<name>.part      being received; locked by its writer, so what is not locked is left over
+    quarantine/<digest>.dcm   gave way, damaged or without use for the index; <digest>.json says why and since when
+    index.db, daemon.lock     the index; the lock of the one daemon, not empty while it runs
+
+Paths are made of digests and of names given here, nothing else.
+"""
+
+import re
+from pathlib import Path
+
+PREFIXES = tuple(f"{i:02x}" for i in range(256))
+OBJECT_SUFFIX = ".dcm"
+REASON_SUFFIX = ".json"
+STAGED_SUFFIX = ".part"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def is_digest(text: str) -> bool:
+    """Tell whether `text` is a SHA-256 in lower-case hexadecimal."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+class Layout:
+    """The paths below `root`. Digests are checked: anything else is a ValueError."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.objects = root / "objects"
+        self.incoming = root / "incoming"
+        self.quarantine = root / "quarantine"
+        self.index = root / "index.db"
+        self.daemon_lock = root / "daemon.lock"
+
+    def folder(self, digest: str) -> str:
+        """Return the folder of a published file."""
+        if not is_digest(digest):
+            raise ValueError(f"no digest: {digest!r}")
+        return f"{self.objects}/{digest[:2]}"
+
+    def published(self, digest: str) -> str:
+        """Return the path of a published file."""
+        return f"{self.folder(digest)}/{digest}{OBJECT_SUFFIX}"
+
+    def quarantined(self, digest: str, suffix: str = OBJECT_SUFFIX) -> str:
+        """Return the path of a file in quarantine, or with `REASON_SUFFIX` of the note beside it."""
+        if not is_digest(digest):
+            raise ValueError(f"no digest: {digest!r}")
+        return f"{self.quarantine}/{digest}{suffix}"
+
+    def staged(self, name: str) -> str:
+        """Return the path of a file being received; `name` is the tree's own."""
+        return f"{self.incoming}/{name}{STAGED_SUFFIX}"
