@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
+from minipacs.dicom import charset
+
 T = TypeVar("T")
 
 SQLITE_PREFIX = "sqlite:///"
@@ -134,9 +136,9 @@ def _is_uid(uid: str) -> bool:
     return len(uid) <= 64 and re.fullmatch(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+", uid) is not None
 
 
-def _is_charset(value: str) -> bool:
-    term = re.compile(r"ISO_IR \d{1,3}|ISO 2022 IR \d{1,3}|GB18030|GBK").fullmatch
-    return all(term(part) for part in value.split("\\"))
+def _is_charset(value: str) -> object:
+    terms = charset.terms(value)
+    return terms and not charset.unknown(terms)
 
 
 BOOLEAN = Kind("true or false", _parse_boolean)
