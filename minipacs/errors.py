@@ -32,7 +32,10 @@ class DimseError(MinipacsError):
 
 
 class DataSetError(DimseError):
-    """A data set that cannot be understood: status C000, with the tag where the scan stopped, if known."""
+    """A data set that cannot be understood, with the tag where reading stopped, if known.
 
-    def __init__(self, comment: str, tag: int | None = None) -> None:
-        super().__init__(0xC000, comment, () if tag is None else (tag,))
+    `status` is C000 (Cannot understand) unless a more precise one fits (PS3.4 B.2.3).
+    """
+
+    def __init__(self, comment: str, tag: int | None = None, status: int = 0xC000) -> None:
+        super().__init__(status, comment, () if tag is None else (tag,))

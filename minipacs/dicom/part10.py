@@ -4,21 +4,21 @@ import struct
 from dataclasses import dataclass
 
 from minipacs import IMPLEMENTATION_CLASS_UID
+from minipacs.dicom.transfer_syntaxes import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.value_representations import SHORT_VRS
 from minipacs.errors import DataSetError
 
 MAX_FILE_META_BYTES = 1 << 20
 """Beyond, a file is refused: only Private Information (0002,0102) could ever need more."""
 
 _PREFIX_END = 132
-_LONG_VRS = frozenset({b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_SHORT_VRS = frozenset(
-    {b"AE", b"CS", b"DA", b"DT", b"IS", b"LO", b"LT", b"PN", b"SH", b"ST", b"TM", b"UI", b"UL", b"US"}
-)
+_SHORT_VRS = frozenset(vr.encode() for vr in SHORT_VRS)
 _HEAD = struct.Struct("<HH2sH")
 _LONG_LENGTH = struct.Struct("<I")
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
+_LONG_HEAD_BYTES = _HEAD.size + _LONG_LENGTH.size
+_FIRST_AFTER_GROUP_LENGTH = _PREFIX_END + _GROUP_LENGTH.size
 
-_TOO_SHORT = "file ends inside its File Meta Information"
 _VERSION = _HEAD.pack(2, 1, b"OB", 0) + _LONG_LENGTH.pack(2) + b"\0\1"
 
 
@@ -66,32 +66,45 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
 def parse_file_meta(prefix: bytes) -> FileMeta:
     """Read the File Meta Information at the start of a file, of which `prefix` is the first part.
 
-    The preamble is not looked at. Group 2 is taken as it stands, in any order, without trust in its group length,
-    which many writers get wrong. Raises `NeedMoreData` if `prefix` is too short, `DataSetError` if there is no prefix
-    `DICM` or no Transfer Syntax UID. PS3.10 7.1
+    The preamble is not looked at. Group 2 is taken as it stands, in any order. Raises `NeedMoreData` if `prefix` is
+    too short, `DataSetError` if there is no prefix `DICM` or no Transfer Syntax UID. PS3.10 7.1
     """
     if len(prefix) >= _PREFIX_END and prefix[128:_PREFIX_END] != b"DICM":
         raise DataSetError("not a DICOM file: no DICM after the preamble")
-    uids: dict[int, str] = {}
+    values: dict[int, bytes] = {}
     pos = _PREFIX_END
-    while True:
-        if pos > MAX_FILE_META_BYTES:
-            raise DataSetError(f"File Meta Information longer than {MAX_FILE_META_BYTES} bytes")
-        if pos + _HEAD.size > len(prefix):
-            raise NeedMoreData(_TOO_SHORT)
-        group, element, vr, length = _HEAD.unpack_from(prefix, pos)
-        is_long = vr in _LONG_VRS
-        if group != 2 or not (is_long or vr in _SHORT_VRS):
+    while not _is_announced_end_of_deflated(pos, values):
+        element, start, length = _element(prefix, pos)
+        if element is None:
             break
-        pos += _HEAD.size
-        if is_long:
-            if pos + _LONG_LENGTH.size > len(prefix):
-                raise NeedMoreData(_TOO_SHORT)
-            (length,) = _LONG_LENGTH.unpack_from(prefix, pos)
-            pos += _LONG_LENGTH.size
-        if vr == b"UI":
-            uids[element] = str(prefix[pos : pos + length], "latin-1").strip("\0 ")
-        pos += length
-    if not uids.get(0x0010):
+        values[element] = prefix[start : start + length]
+        pos = start + length
+    sop_class_uid, sop_instance_uid, transfer_syntax_uid = (
+        str(values.get(element, b""), "latin-1").strip("\0 ") for element in (0x0002, 0x0003, 0x0010)
+    )
+    if not transfer_syntax_uid:
         raise DataSetError("File Meta Information without Transfer Syntax UID", 0x00020010)
-    return FileMeta(uids.get(0x0002, ""), uids.get(0x0003, ""), uids[0x0010], pos)
+    return FileMeta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, pos)
+
+
+def _element(prefix: bytes, pos: int) -> tuple[int | None, int, int]:
+    """Give number, start and length of the element of group 2 at `pos`; no number if the data set starts there."""
+    if pos > MAX_FILE_META_BYTES:
+        raise DataSetError(f"File Meta Information longer than {MAX_FILE_META_BYTES} bytes")
+    if pos + _LONG_HEAD_BYTES > len(prefix):
+        raise NeedMoreData("file ends inside its File Meta Information")
+    group, element, vr, length = _HEAD.unpack_from(prefix, pos)
+    if group != 2 or not (vr.isalpha() and vr.isupper()):
+        return None, pos, 0
+    if vr in _SHORT_VRS:
+        return element, pos + _HEAD.size, length
+    return element, pos + _LONG_HEAD_BYTES, _LONG_LENGTH.unpack_from(prefix, pos + _HEAD.size)[0]
+
+
+def _is_announced_end_of_deflated(pos: int, values: dict[int, bytes]) -> bool:
+    """Tell whether to believe the group length, which many writers get wrong.
+
+    It is believed only where the data set is deflated and so could look like one more element of group 2.
+    """
+    deflated = values.get(0x0010, b"").rstrip(b"\0 ") == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN.encode()
+    return deflated and values.get(0x0000) == _LONG_LENGTH.pack(pos - _FIRST_AFTER_GROUP_LENGTH)
