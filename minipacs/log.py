@@ -30,7 +30,6 @@ _LEVELS: Mapping[int, tuple[str, str, str]] = {
 """As shown in text, in JSON, and the priority that journald reads (sd-daemon(3))."""
 
 _bare_value = re.compile(rf"[!#-<>-\[\]-~]{{1,{MAX_VALUE_CHARS}}}").fullmatch
-_encode_json = json.JSONEncoder(default=str).encode
 
 
 def setup(level: str, format: str) -> None:
@@ -115,10 +114,10 @@ class JsonFormatter(LineFormatter):
         """Render a record; a fact cannot take the place of its time, level or event."""
         _, level, priority = _LEVELS.get(record.levelno, _LEVELS[logging.ERROR])
         line = {"time": self.time_of(record), "level": level, "event": _cut(record.getMessage())}
-        facts = {key: _cut(value) if isinstance(value, str) else value for key, value in fields_of(record)}
+        facts = {key: v if isinstance(v, int | float) else _cut(str(v)) for key, v in fields_of(record)}
         if traceback := self.traceback_of(record):
             facts["exception"] = traceback
-        return (priority if self.journal else "") + _encode_json({**line, **facts, **line})
+        return (priority if self.journal else "") + json.dumps({**line, **facts, **line})
 
 
 FORMATTERS: Mapping[str, type[LineFormatter]] = {"text": TextFormatter, "json": JsonFormatter}
