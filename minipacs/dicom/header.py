@@ -25,7 +25,7 @@ MAX_VALUE_BYTES = 40960
 MAX_SEQUENCE_DEPTH = 64
 """Sequences of undefined length within one another."""
 
-MAX_INFLATED_BYTES = 1 << 34
+MAX_INFLATED_BYTES = 1 << 32
 """What a deflated data set may grow to: it can be a thousand times what the peer had to send."""
 
 MAX_DEFLATE_TRAILER_BYTES = 9

@@ -73,12 +73,12 @@ def parse_file_meta(prefix: bytes) -> FileMeta:
         raise DataSetError("not a DICOM file: no DICM after the preamble")
     values: dict[int, bytes] = {}
     pos = _PREFIX_END
-    while not _is_announced_end_of_deflated(pos, values):
+    while pos > len(prefix) or not _is_announced_end_of_deflated(pos, values):
         element, start, length = _element(prefix, pos)
         if element is None:
             break
-        values[element] = prefix[start : start + length]
         pos = start + length
+        values[element] = prefix[start:pos]
     sop_class_uid, sop_instance_uid, transfer_syntax_uid = (
         str(values.get(element, b""), "latin-1").strip("\0 ") for element in (0x0002, 0x0003, 0x0010)
     )

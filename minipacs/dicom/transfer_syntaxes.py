@@ -45,7 +45,7 @@ _LOSSLESS = (
     ("1.2.840.10008.1.2.4.66", "JPEG Lossless, Hierarchical (Process 29)"),
     (
         "1.2.840.10008.1.2.4.70",
-        "JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14, Selection Value 1)",
+        "JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14 [Selection Value 1])",
     ),
     ("1.2.840.10008.1.2.4.80", "JPEG-LS Lossless Image Compression"),
     ("1.2.840.10008.1.2.4.90", "JPEG 2000 Image Compression (Lossless Only)"),
