@@ -1,0 +1,58 @@
+# Sourced by the tools, from the project's folder: what they need is there afterwards, or the script ends with a
+# message. Does nothing that is done already.
+
+# need_packages COMMAND=PACKAGE...: installs the Debian packages whose command is missing.
+need_packages() {
+    local pair missing=()
+    for pair in "$@"; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    done
+    [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+install_packages() {
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "Missing Debian packages; install them with: sudo apt-get install $*" >&2
+        exit 2
+    fi
+    echo "Installing Debian packages: $*" >&2
+    apt_install "$@" 2>/dev/null || { apt-get update -qq && apt_install "$@"; } || exit 2
+}
+
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$@" >/dev/null
+}
+
+# need_venv [EXTRA]: makes .venv and installs minipacs and the extra's packages into it, again when they change.
+need_venv() {
+    local extra=${1:+[$1]} wanted
+    wanted=$(printf '%s\n' "$PWD" "$extra" | cat - setup.cfg pyproject.toml | sha256sum)
+    local stamp=.venv/installed${1:+-$1}
+    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || make_venv
+    echo "Installing minipacs$extra into .venv" >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --editable ".$extra"
+    echo "$wanted" >"$stamp"
+}
+
+make_venv() {
+    local python
+    python=$(find_python) || {
+        install_packages python3 python3-venv
+        python=$(find_python)
+    } || {
+        echo "Python 3.11 or newer is needed, with its venv module; PYTHON=/path/to/python3 names one" >&2
+        exit 2
+    }
+    "$python" -m venv --clear .venv
+}
+
+find_python() {
+    local python
+    for python in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+        "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+        echo "$python"
+        return 0
+    done
+    return 1
+}
