@@ -37,11 +37,14 @@ class Caller:
 class Observer(Protocol):
     """Is told of associations; called from their threads."""
 
-    def association_opened(self, label: str) -> None:
+    def association_opened(self) -> None:
         """Count an association that was accepted."""
 
-    def association_ended(self, label: str, outcome: str) -> None:
-        """Count the end of one; rejected ones were never opened."""
+    def association_ended(self, peer: str, outcome: str, /) -> None:
+        """Count the end of one that was accepted."""
+
+    def association_rejected(self, peer: str, /) -> None:
+        """Count one that was not."""
 
 
 Serve = Callable[[Association, Caller], AssociationEnded]
@@ -125,7 +128,7 @@ class Acceptor:
         return found.body
 
     def _reject(self, transport: Transport, rejection: Rejection, caller: Caller) -> None:
-        self._observer.association_ended(caller.label, "rejected")
+        self._observer.association_rejected(caller.label)
         fields = {**_identity(caller), "reason": rejection.why}
         logger.warning("association rejected", extra={"fields": fields})
         pdu = acse.encode_reject(rejection.result, rejection.source, rejection.reason)
@@ -139,7 +142,7 @@ class Acceptor:
         self, association: Association, caller: Caller, proposal: Proposal, acceptance: Acceptance
     ) -> None:
         started = time.monotonic()
-        self._observer.association_opened(caller.label)
+        self._observer.association_opened()
         ended = AssociationEnded("failed")
         try:
             ended = self._serve(association, caller)

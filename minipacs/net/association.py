@@ -177,9 +177,11 @@ class Association:
     def encode(self, context_id: int, command: CommandSet, data: bytes | None = None) -> list[bytes]:
         """Return the PDUs of a message, for `send_all`: many responses go out in one write."""
         pdus = [*stream.p_data(context_id, True, encode(command), self.max_pdu_bytes)]
-        if data is not None:
-            pdus += stream.p_data(context_id, False, data, self.max_pdu_bytes)
-        return pdus
+        return pdus if data is None else pdus + self.encode_data(context_id, data)
+
+    def encode_data(self, context_id: int, data: bytes) -> list[bytes]:
+        """Return the PDUs of a data set alone, for a message whose command set is encoded already."""
+        return [*stream.p_data(context_id, False, data, self.max_pdu_bytes)]
 
     def send_all(self, buffers: list[bytes]) -> None:
         """Write what `encode` returned. Raises AssociationEnded."""

@@ -1,0 +1,172 @@
+"""The archive: a file tree and an index that agree, opened and closed as one."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from minipacs.archive.ingest import Incoming, StoragePolicy
+from minipacs.archive.recovery import recover
+from minipacs.archive.scan import values_of
+from minipacs.archive.stored import ObjectReader
+from minipacs.errors import MinipacsError
+from minipacs.index import Index
+from minipacs.tree.files import FileTree
+
+logger = logging.getLogger(__name__)
+
+Sync = Literal["always", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What there is, for metrics and `minipacs stats`."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    stored_bytes: int
+    by_modality: Mapping[str, int]
+    free_bytes: int
+    quarantined_files: int
+
+
+class Archive:
+    """One storage folder with its index. Safe to use from any thread.
+
+    Several processes may have it open; only one of them as the daemon.
+    """
+
+    def __init__(self, tree: FileTree, index: Index, policy: StoragePolicy) -> None:
+        self.tree = tree
+        self.index = index
+        self._policy = policy
+        self._reader = ObjectReader(tree)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        policy: StoragePolicy,
+        *,
+        sync: Sync = "always",
+        index_path: Path | None = None,
+        on_commit: Callable[[int], None] = lambda instances: None,
+        read_only: bool = False,
+    ) -> "Archive":
+        """Open the archive at `path`, making what is missing unless `read_only`.
+
+        `on_commit` hears the size of each group commit. Raises MinipacsError with a word for the administrator.
+        """
+        tree = FileTree(path, durable=sync == "always")
+        try:
+            if not read_only:
+                tree.create()
+        except OSError as error:
+            raise MinipacsError(f"cannot use the storage folder {path}: {error.strerror}") from error
+        index = Index.open(
+            index_path or tree.layout.index,
+            sync=sync,
+            on_commit=on_commit,
+            reread=lambda digest: values_of(tree, digest),
+            read_only=read_only,
+        )
+        return cls(tree, index, policy)
+
+    def close(self) -> None:
+        """Finish the commits under way and close the index."""
+        self.index.close()
+
+    def receive(
+        self,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        source_ae_title: str,
+        charset: str = "",
+    ) -> Incoming:
+        """Begin to store an object; see `Incoming`. `charset` is assumed if it names none."""
+        return Incoming(
+            self.tree,
+            self.index,
+            self._policy,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            source_ae_title=source_ae_title,
+            charset=charset,
+        )
+
+    @property
+    def reader(self) -> ObjectReader:
+        """Return what reads stored objects back."""
+        return self._reader
+
+    def figures(self) -> Figures:
+        """Count what there is; cheap enough for a scrape."""
+        found = self.index.statistics()
+        return Figures(
+            found.patients,
+            found.studies,
+            found.series,
+            found.instances,
+            found.stored_bytes,
+            found.by_modality,
+            self.tree.free_bytes(),
+            self.tree.quarantined_files(),
+        )
+
+    def shortage(self) -> str | None:
+        """Say why nothing can be stored now, or None: for readiness."""
+        try:
+            free = self.tree.free_bytes()
+        except OSError as error:
+            return f"storage folder: {error.strerror}"
+        if free < self._policy.min_free_bytes:
+            return f"{free} bytes free, storage.min_free_bytes is {self._policy.min_free_bytes}"
+        return None
+
+
+class DaemonLock:
+    """Held by the one daemon of a storage folder, from start to end.
+
+    The file is emptied at a clean end, so that the next start knows whether there is something to recover.
+    """
+
+    def __init__(self, tree: FileTree) -> None:
+        self._fd = os.open(tree.layout.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._fd)
+            raise MinipacsError(f"{tree.layout.root} is in use by another minipacs daemon (pid {holder})") from None
+        self.ended_cleanly = os.fstat(self._fd).st_size == 0
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        os.fsync(self._fd)
+
+    def release(self) -> None:
+        """Mark the end as clean and let the next daemon in. Without this call the end was unclean."""
+        os.ftruncate(self._fd, 0)
+        os.fsync(self._fd)
+        os.close(self._fd)
+
+
+def start_daemon(archive: Archive) -> DaemonLock:
+    """Become the daemon of the archive's folder: sweep what a dead one left, recover if it ended uncleanly.
+
+    Raises MinipacsError if another daemon has the folder.
+    """
+    lock = DaemonLock(archive.tree)
+    swept = archive.tree.sweep_incoming()
+    if swept:
+        logger.info("swept incoming", extra={"fields": {"files": swept}})
+    if not lock.ended_cleanly:
+        found = recover(archive.tree, archive.index)
+        logger.warning("recovered after an unclean end", extra={"fields": vars(found)})
+    return lock

@@ -1,0 +1,204 @@
+"""Storing one object: stage, check, publish, commit. The one way in, for C-STORE and import alike.
+
+Rules:
+- *must*: what `commit` returns normally is durable: file synced and published before the row, row before the return.
+- *must*: a refused object leaves nothing behind; a file that gives way to another goes to quarantine.
+"""
+
+import errno
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from minipacs.archive.scan import values
+from minipacs.dicom import statuses
+from minipacs.dicom.header import Header, HeaderScanner
+from minipacs.dicom.part10 import file_meta
+from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.errors import DimseError
+from minipacs.index import Index, InstanceRecord, Outcome, Placed
+from minipacs.tree.files import FileTree
+
+logger = logging.getLogger(__name__)
+
+Duplicates = Literal["replace", "keep", "reject"]
+
+MAX_UID_LENGTH = 64
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_SOP_CLASS_UID, _SOP_INSTANCE_UID = 0x00080016, 0x00080018
+_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
+
+
+@dataclass(frozen=True, slots=True)
+class StoragePolicy:
+    """What may be stored. `max_instance_bytes` 0 means no limit; below `min_free_bytes` nothing is written."""
+
+    duplicates: Duplicates = "replace"
+    min_free_bytes: int = 0
+    max_instance_bytes: int = 0
+
+
+class Incoming:
+    """An object on its way in: a context manager that is written to and committed; left otherwise, nothing stays.
+
+    Owned by one thread. Every refusal is a DimseError with the C-STORE status (PS3.4 B.2.3).
+    """
+
+    def __init__(
+        self,
+        tree: FileTree,
+        index: Index,
+        policy: StoragePolicy,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        source_ae_title: str,
+        charset: str,
+    ) -> None:
+        for tag, uid in ((_SOP_CLASS_UID, sop_class_uid), (_SOP_INSTANCE_UID, sop_instance_uid)):
+            _check_uid(uid, tag)
+        self._tree = tree
+        self._index = index
+        self._policy = policy
+        self._sop_class_uid = sop_class_uid
+        self._sop_instance_uid = sop_instance_uid
+        self._transfer_syntax_uid = transfer_syntax_uid
+        self._source_ae_title = source_ae_title
+        self._charsets = tuple(charset.split("\\")) if charset else ()
+        self._scanner = HeaderScanner(TRANSFER_SYNTAXES[transfer_syntax_uid])
+        self._data_set_bytes = 0
+        with _disk_errors():
+            free = tree.free_bytes()
+            if free < policy.min_free_bytes:
+                raise DimseError(statuses.OUT_OF_RESOURCES, "free disk space is below the reserve")
+            self._staged = tree.stage()
+        self._pending: bytes = file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._staged.discard()
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the data set so far."""
+        return self._data_set_bytes
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next piece of the data set; `data` is not kept."""
+        self._data_set_bytes += len(data)
+        limit = self._policy.max_instance_bytes
+        if limit and self._data_set_bytes > limit:
+            raise DimseError(statuses.STORE_TOO_LARGE, f"object is larger than {limit} bytes")
+        self._scanner.feed(data)
+        with _disk_errors():
+            self._staged.write([self._pending, data] if self._pending else [data])
+        self._pending = b""
+
+    def commit(self) -> Outcome:
+        """Check the object, make it durable and index it; tells whether it is new, known, or replaced another."""
+        header = self._scanner.finish()
+        header.charsets = header.charsets or self._charsets
+        if not self._data_set_bytes:
+            raise DimseError(statuses.CANNOT_UNDERSTAND, "no data set")
+        self._check(header)
+        digest = self._staged.digest
+        record = InstanceRecord(
+            values=values(header),
+            sop_class_uid=self._sop_class_uid,
+            sop_instance_uid=self._sop_instance_uid,
+            transfer_syntax_uid=self._transfer_syntax_uid,
+            digest=digest,
+            size_bytes=self._staged.size_bytes,
+            received_at=time.time(),
+            source_ae_title=self._source_ae_title,
+        )
+        return self._settle(digest, self._place(record))
+
+    def _check(self, header: Header) -> None:
+        """Hold the data set against the command (PS3.4 Table B.2-1)."""
+        for keyword, tag, expected in (
+            ("SOPClassUID", _SOP_CLASS_UID, self._sop_class_uid),
+            ("SOPInstanceUID", _SOP_INSTANCE_UID, self._sop_instance_uid),
+        ):
+            if header.get(keyword) != expected:
+                comment = f"{keyword} of data set and command differ"
+                raise DimseError(statuses.DATA_SET_MISMATCH, comment, (tag,))
+        for keyword, tag in (
+            ("StudyInstanceUID", _STUDY_INSTANCE_UID),
+            ("SeriesInstanceUID", _SERIES_INSTANCE_UID),
+        ):
+            if not header.get(keyword):
+                raise DimseError(statuses.STORE_UID_MISSING, f"{keyword} is missing or empty", (tag,))
+            _check_uid(header.get(keyword), tag)
+
+    def _place(self, record: InstanceRecord) -> Placed:
+        """Publish the file and commit its row, under one lock: whoever removes this digest waits."""
+        try:
+            with _disk_errors(), self._tree.holding(record.digest) as folder:
+                self._tree.publish(self._staged, record.digest, folder)
+                return self._index.add(record, self._policy.duplicates)
+        except BaseException:
+            self._take_back(record.digest)
+            raise
+
+    def _settle(self, digest: str, placed: Placed) -> Outcome:
+        if placed.outcome is Outcome.REJECTED:
+            self._take_back(digest)
+            status, comment = (
+                (statuses.STORE_OTHER_PARENT, "SOP Instance UID is stored in another series")
+                if placed.moved
+                else (statuses.STORE_OTHER_BYTES, "SOP Instance UID is stored with other content")
+            )
+            raise DimseError(status, comment, (_SOP_INSTANCE_UID,))
+        if placed.displaced_digest:
+            reason = "replaced by another file" if placed.outcome is Outcome.REPLACED else "another file was first"
+            self._displace(placed.displaced_digest, reason)
+        return placed.outcome
+
+    def _displace(self, digest: str, reason: str) -> None:
+        """Move a file that gave way to quarantine; the row is committed, so a failure only leaves an orphan."""
+        try:
+            with self._tree.holding(digest, exclusive=True):
+                if not self._index.has_digest(digest):
+                    self._tree.quarantine(digest, reason)
+        except OSError as error:
+            fields = {"digest": digest, "reason": error.strerror}
+            logger.error("file not moved to quarantine", extra={"fields": fields})
+
+    def _take_back(self, digest: str) -> None:
+        """Remove the file published for a row that was not committed, unless another row is on it."""
+        try:
+            with self._tree.holding(digest, exclusive=True):
+                if not self._index.has_digest(digest):
+                    self._tree.remove(digest)
+        except (OSError, DimseError) as error:  # an orphan: the next recovery finds it
+            logger.error("file without a row left", extra={"fields": {"digest": digest, "reason": str(error)}})
+
+
+def _check_uid(uid: str, tag: int) -> None:
+    """Refuse what cannot be a UID; components with leading zeros are kept as sent, since senders make them."""
+    if len(uid) > MAX_UID_LENGTH or not _UID.fullmatch(uid):
+        raise DimseError(statuses.STORE_UID_MALFORMED, "malformed UID", (tag,))
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turn what the file system says into a status: full is transient and so is everything else of a disk."""
+    try:
+        yield
+    except OSError as error:
+        logger.error(
+            "storage",
+            extra={
+                "fields": {"error": errno.errorcode.get(error.errno or 0, "?"), "text": os.strerror(error.errno or 0)}
+            },
+        )
+        raise DimseError(statuses.OUT_OF_RESOURCES, f"storage: {error.strerror or error}") from error

@@ -1,0 +1,91 @@
+"""After an unclean end: files without a row are indexed or quarantined, rows without their file are marked.
+
+Nothing is deleted. An orphan whose SOP Instance UID already has a row goes to quarantine, never over the row.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+
+from minipacs.archive.scan import scan, values
+from minipacs.errors import DimseError
+from minipacs.index import Index, InstanceRecord, Outcome
+from minipacs.tree.files import FileTree
+
+logger = logging.getLogger(__name__)
+
+RECHECKED_S = 60.0
+"""Files received this long before the last one are read again: the ones that a power loss may have cut short."""
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What was found and done, in files."""
+
+    indexed: int = 0
+    quarantined: int = 0
+    missing: int = 0
+
+
+def recover(tree: FileTree, index: Index) -> Recovery:
+    """Make files and rows agree again. Holds the digests of all rows in memory."""
+    found = Recovery()
+    rows = dict(index.digests())
+    for digest, size_bytes in tree.published():
+        expected = rows.pop(digest, None)
+        if expected is None:
+            _adopt(tree, index, digest, found)
+        elif expected != size_bytes:
+            _set_aside(tree, index, digest, f"has {size_bytes} bytes instead of {expected}", found)
+    if rows:
+        index.set_availability(list(rows), "UNAVAILABLE")
+        found.missing += len(rows)
+        for digest in rows:
+            logger.error("file missing", extra={"fields": {"digest": digest}})
+    for digest in index.received_last(RECHECKED_S):
+        try:
+            scan(tree, digest)
+        except FileNotFoundError:
+            pass
+        except (DimseError, OSError) as error:
+            _set_aside(tree, index, digest, str(error), found)
+    return found
+
+
+def _adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
+    """Index a file that was published but not committed, or quarantine it."""
+    try:
+        meta, header = scan(tree, digest)
+        taken = index.instance(meta.sop_instance_uid) is not None
+    except (DimseError, OSError) as error:
+        reason = str(error)
+    else:
+        reason = "its SOP Instance UID is stored with other content"
+        record = InstanceRecord(
+            values=values(header),
+            sop_class_uid=meta.sop_class_uid,
+            sop_instance_uid=meta.sop_instance_uid,
+            transfer_syntax_uid=meta.transfer_syntax_uid,
+            digest=digest,
+            size_bytes=os.stat(tree.layout.published(digest)).st_size,
+            received_at=os.stat(tree.layout.published(digest)).st_mtime,
+            source_ae_title="",
+        )
+        if not taken and index.add(record, "keep").outcome is Outcome.ADDED:
+            found.indexed += 1
+            return
+    with tree.holding(digest, exclusive=True):
+        if not index.has_digest(digest):
+            tree.quarantine(digest, reason)
+            found.quarantined += 1
+            logger.warning("orphan quarantined", extra={"fields": {"digest": digest, "reason": reason}})
+
+
+def _set_aside(tree: FileTree, index: Index, digest: str, reason: str, found: Recovery) -> None:
+    """Quarantine a damaged file and mark its row: a re-send heals it."""
+    index.set_availability([digest], "UNAVAILABLE")
+    with tree.holding(digest, exclusive=True):
+        tree.quarantine(digest, reason)
+    found.quarantined += 1
+    found.missing += 1
+    logger.error("damaged file quarantined", extra={"fields": {"digest": digest, "reason": reason}})

@@ -1,0 +1,48 @@
+"""Reading back what a published file says of itself, for recovery and for parents that lost their first instance."""
+
+import hashlib
+from collections.abc import Mapping
+
+from minipacs.dicom.attributes import ATTRIBUTES
+from minipacs.dicom.header import Header, HeaderScanner
+from minipacs.dicom.part10 import FileMeta, parse_file_meta
+from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.errors import DataSetError
+from minipacs.tree.files import FileTree
+
+READ_BYTES = 1 << 20
+
+_KEYWORDS = tuple(a.keyword for a in ATTRIBUTES if not a.computed)
+
+
+def values(header: Header) -> dict[str, str]:
+    """Return the indexed attributes that have a value, as text."""
+    found = ((keyword, header.get(keyword)) for keyword in _KEYWORDS)
+    return {keyword: text for keyword, text in found if text}
+
+
+def values_of(tree: FileTree, digest: str) -> Mapping[str, str]:
+    """Return the indexed attributes of a published file. Raises OSError, DataSetError."""
+    return values(scan(tree, digest)[1])
+
+
+def scan(tree: FileTree, digest: str) -> tuple[FileMeta, Header]:
+    """Read a published file whole and check that its bytes have its digest.
+
+    Raises OSError, and DataSetError if it is damaged or no DICOM file that can be stored.
+    """
+    sha256 = hashlib.sha256()
+    with tree.open(digest) as file:
+        piece = file.read(READ_BYTES)
+        meta = parse_file_meta(piece)
+        if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
+            raise DataSetError(f"unknown transfer syntax {meta.transfer_syntax_uid}")
+        scanner = HeaderScanner(TRANSFER_SYNTAXES[meta.transfer_syntax_uid])
+        scanner.feed(piece[meta.data_set_offset :])
+        while piece:
+            sha256.update(piece)
+            piece = file.read(READ_BYTES)
+            scanner.feed(piece)
+    if sha256.hexdigest() != digest:
+        raise DataSetError("the file's bytes do not have its digest")
+    return meta, scanner.finish()

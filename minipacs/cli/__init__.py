@@ -1,0 +1,24 @@
+"""The command line: one file for each group of commands, each a few lines over the layers below."""
+
+import click
+
+from minipacs import __version__
+from minipacs.cli import network, objects, query, service
+from minipacs.cli.common import Group
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="minipacs")
+def main() -> None:
+    """Run and look after minipacs, a DICOM archive."""
+
+
+for command in (
+    service.serve,
+    service.check,
+    objects.import_,
+    query.find,
+    query.stats,
+    network.echo,
+):
+    main.add_command(command)

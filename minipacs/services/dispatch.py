@@ -1,0 +1,118 @@
+"""From a message to its service, and from whatever happens there to a status: the one place that does it."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from minipacs.dicom import statuses
+from minipacs.dicom.command_set import CommandField, CommandSet
+from minipacs.errors import DimseError
+from minipacs.net.acceptor import Caller
+from minipacs.net.association import Association, AssociationEnded, Message
+from minipacs.services import find, retrieve, storage, verification
+from minipacs.services.environment import RESPONSE, Environment, Request
+
+logger = logging.getLogger(__name__)
+
+_MIN_CATEGORY_LEVEL = {"success": logging.INFO, "cancel": logging.INFO, "warning": logging.WARNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How a kind of request is served: `serve` sends every response and returns the final command set.
+
+    It raises DimseError instead to fail before its first response is final.
+    """
+
+    name: str
+    serve: Callable[[Request], CommandSet]
+
+
+SERVICES: Mapping[int, Service] = {
+    CommandField.C_ECHO_RQ: Service("C-ECHO", verification.echo),
+    CommandField.C_STORE_RQ: Service("C-STORE", storage.store),
+    CommandField.C_FIND_RQ: Service("C-FIND", find.find),
+    CommandField.C_MOVE_RQ: Service("C-MOVE", retrieve.move),
+    CommandField.C_GET_RQ: Service("C-GET", retrieve.get),
+}
+
+
+class Dispatcher:
+    """Serves associations, one call each, from their threads."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def serve(self, association: Association, caller: Caller) -> AssociationEnded:
+        """Serve requests until the association ends; returns how. An operation that fails leaves it usable."""
+        try:
+            while True:
+                self._handle(Request(self._environment, association, caller, association.request()))
+        except AssociationEnded as ended:
+            return ended
+
+    def _handle(self, request: Request) -> None:
+        command = request.message.command
+        if command.command_field == CommandField.C_CANCEL_RQ or command.command_field & RESPONSE:
+            request.message.drain()  # of an operation that is over already
+            return
+        started = time.monotonic()
+        service = SERVICES.get(command.command_field)
+        name = service.name if service is not None else "unknown"
+        try:
+            final = self._serve(service, request)
+        except AssociationEnded as ended:
+            self._record(request, name, "failure", f"association {ended.outcome}", started)
+            raise
+        category = statuses.category(final.status or 0)
+        if final.error_comment:
+            request.log["comment"] = final.error_comment
+        self._record(request, name, category, f"{final.status or 0:04X}", started)
+
+    def _serve(self, service: Service | None, request: Request) -> CommandSet:
+        try:
+            _check(service, request.message)
+            assert service is not None  # noqa: S101  (_check has refused the others)
+            return service.serve(request)
+        except DimseError as error:
+            final = request.response(error.status)
+            final.error_comment = error.comment
+            final.offending_elements = error.offending_elements
+        except (AssociationEnded, MemoryError):
+            raise
+        except Exception:
+            incident = secrets.token_hex(4)
+            fields = {"association": request.caller.association_id, "incident": incident}
+            logger.exception("internal error", extra={"fields": fields})
+            final = request.response(statuses.PROCESSING_FAILURE)
+            final.error_comment = f"internal error, incident {incident}"
+        request.message.drain()
+        request.respond(final)
+        return final
+
+    def _record(self, request: Request, name: str, category: str, status: str, started: float) -> None:
+        duration_s = time.monotonic() - started
+        self._environment.observer.operation(name, request.caller.label, category, duration_s)
+        fields: dict[str, object] = {
+            "association": request.caller.association_id,
+            "calling": request.caller.ae_title,
+            "status": status,
+            **request.log,
+            "duration_s": round(duration_s, 4),
+        }
+        logger.log(_MIN_CATEGORY_LEVEL.get(category, logging.ERROR), name, extra={"fields": fields})
+
+
+def _check(service: Service | None, message: Message) -> None:
+    """Refuse what no service is for (PS3.7 C.5)."""
+    command, context = message.command, message.context
+    if service is None:
+        raise DimseError(statuses.UNRECOGNIZED_OPERATION, f"unrecognized operation {command.command_field:04X}H")
+    if message.is_duplicate:
+        raise DimseError(statuses.DUPLICATE_INVOCATION, f"Message ID {command.message_id} is in use")
+    if not context.as_scp or command.affected_sop_class_uid != context.abstract_syntax:
+        raise DimseError(statuses.SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the presentation context")
+    if command.message_id is None:
+        raise DimseError(statuses.MISTYPED_ARGUMENT, "Message ID is missing")

@@ -1,0 +1,75 @@
+"""What services are given: the archive, the way out to other AEs, and the request at hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from minipacs.archive.archive import Archive
+from minipacs.dicom.command_set import CommandSet
+from minipacs.net.acceptor import Caller
+from minipacs.net.access import Peer
+from minipacs.net.association import Association, Message
+from minipacs.net.requestor import Requestor
+
+RESPONSE = 0x8000
+"""Set in the command field of a response (PS3.7 E.1)."""
+
+
+class Observer(Protocol):
+    """Is told of operations; called from the threads of associations."""
+
+    def operation(self, service: str, peer: str, status: str, duration_s: float, /) -> None:
+        """Count an operation that ended, by the category of its final status."""
+
+    def received(self, peer: str, size_bytes: int, /) -> None:
+        """Count data set bytes received from a peer."""
+
+    def sent(self, peer: str, size_bytes: int, /) -> None:
+        """Count data set bytes sent to a peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What all services share. `destination` looks a move destination up by its AE title."""
+
+    ae_title: str
+    archive: Archive
+    requestor: Requestor
+    destination: Callable[[str], Peer | None]
+    observer: Observer
+
+
+@dataclass(slots=True)
+class Request:
+    """One request under way. Services put what the log should say of it into `log`."""
+
+    environment: Environment
+    association: Association
+    caller: Caller
+    message: Message
+    log: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def message_id(self) -> int:
+        """Return the request's Message ID; one that has none counts as 0."""
+        return self.message.command.message_id or 0
+
+    @property
+    def charset(self) -> str:
+        """Return what is assumed of data from this caller that names no character set."""
+        return self.caller.peer.charset if self.caller.peer is not None else ""
+
+    def response(self, status: int, *, has_data_set: bool = False) -> CommandSet:
+        """Return a response's command set with what every response mirrors (PS3.7 9.3)."""
+        command = self.message.command
+        return CommandSet(
+            command_field=command.command_field | RESPONSE,
+            message_id_being_responded_to=self.message_id,
+            affected_sop_class_uid=command.affected_sop_class_uid,
+            status=status,
+            has_data_set=has_data_set,
+        )
+
+    def respond(self, command: CommandSet, data: bytes | None = None) -> None:
+        """Send a response in the request's presentation context. Raises AssociationEnded."""
+        self.association.send(self.message.context.context_id, command, data)

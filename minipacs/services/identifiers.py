@@ -1,0 +1,44 @@
+"""What the identifiers of C-FIND, C-MOVE and C-GET have in common: reading them, and their level (PS3.4 C.4)."""
+
+from collections.abc import Sequence
+
+from minipacs.dicom import statuses
+from minipacs.dicom.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Level
+from minipacs.dicom.identifier import MAX_IDENTIFIER_BYTES, Identifier, decode_identifier
+from minipacs.dicom.sop_classes import Model
+from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.errors import DimseError
+from minipacs.services.environment import Request
+
+_LEVELS_OF: dict[Model, tuple[Level, ...]] = {
+    "PATIENT": LEVELS,
+    "STUDY": LEVELS[1:],
+    "PATIENT_STUDY_ONLY": LEVELS[:2],
+}
+
+
+def levels_of(model: Model) -> Sequence[Level]:
+    """Return the levels of an information model, from the top (PS3.4 C.6.1.1, C.6.2.1, C.6.3.1)."""
+    return _LEVELS_OF[model]
+
+
+def read_identifier(request: Request) -> Identifier:
+    """Read and decode a request's identifier. Raises DimseError C001, AssociationEnded."""
+    if not request.message.command.has_data_set:
+        raise DimseError(statuses.IDENTIFIER_UNREADABLE, "no identifier")
+    data = request.message.read(MAX_IDENTIFIER_BYTES)
+    if data is None:
+        raise DimseError(statuses.IDENTIFIER_UNREADABLE, f"identifier is larger than {MAX_IDENTIFIER_BYTES} bytes")
+    charsets = (request.charset,) if request.charset else ()
+    return decode_identifier(data, TRANSFER_SYNTAXES[request.message.context.transfer_syntax], charsets)
+
+
+def read_level(identifier: Identifier, model: Model) -> Level:
+    """Return the Query/Retrieve Level. Raises DimseError A900 if it is missing or not of the model."""
+    text = identifier.text(QUERY_RETRIEVE_LEVEL)
+    for level in levels_of(model):
+        if text == level:
+            return level
+    allowed = ", ".join(levels_of(model))
+    comment = f"Query/Retrieve Level must be one of {allowed}"
+    raise DimseError(statuses.DATA_SET_MISMATCH, comment, (QUERY_RETRIEVE_LEVEL,))

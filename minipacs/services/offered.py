@@ -1,0 +1,51 @@
+"""The table of SOP classes that this archive accepts, prepared once (PS3.4 A, B, C)."""
+
+from collections.abc import Iterable
+
+from minipacs.dicom.sop_classes import QUERY_RETRIEVE, STORAGE, VERIFICATION
+from minipacs.dicom.transfer_syntaxes import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    TRANSFER_SYNTAXES,
+)
+from minipacs.net.negotiation import OfferedClass
+
+_MESSAGE_SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+
+_STORAGE_EXTENDED = bytes((2, 0, 3, 0, 0, 0))
+"""Level 2 (full), signature level 3 (bit preserving), no element coercion (PS3.4 B.3.1)."""
+
+_FIND_EXTENDED = bytes((1, 0, 0, 0, 0))
+"""Relational queries; not: combined date-time, fuzzy names, time zone, enhanced multi-frame (PS3.4 C.5.1.1)."""
+
+_RETRIEVE_EXTENDED = bytes((0, 0))
+"""No relational retrieval (PS3.4 C.5.2.1)."""
+
+
+def storage_classes(more: Iterable[str] = ()) -> frozenset[str]:
+    """Return the SOP classes whose objects are stored; `more` are those of the configuration."""
+    return frozenset((*STORAGE, *more))
+
+
+def offered_classes(more_storage_classes: Iterable[str] = ()) -> dict[str, OfferedClass]:
+    """Return what is offered, by abstract syntax; `more_storage_classes` are those of the configuration."""
+    found = {VERIFICATION: OfferedClass(VERIFICATION, "echo", _MESSAGE_SYNTAXES)}
+    for uid in storage_classes(more_storage_classes):
+        found[uid] = OfferedClass(
+            uid,
+            "store",
+            tuple(TRANSFER_SYNTAXES),
+            keep_proposed_order=True,
+            scu=True,
+            extended=_STORAGE_EXTENDED,
+        )
+    for uid, entry in QUERY_RETRIEVE.items():
+        is_find = entry.operation == "find"
+        found[uid] = OfferedClass(
+            uid,
+            "find" if is_find else "retrieve",
+            _MESSAGE_SYNTAXES,
+            extended=_FIND_EXTENDED if is_find else _RETRIEVE_EXTENDED,
+            extended_flags=True,
+        )
+    return found

@@ -1,0 +1,130 @@
+"""C-MOVE and C-GET: what is asked for, and the responses around its sub-operations (PS3.4 C.4.2, C.4.3)."""
+
+from collections.abc import Mapping, Sequence
+
+from minipacs.dicom import statuses
+from minipacs.dicom.attributes import UNIQUE_KEY, Level
+from minipacs.dicom.command_set import CommandSet
+from minipacs.dicom.identifier import Identifier, ResponseEncoder
+from minipacs.dicom.sop_classes import QUERY_RETRIEVE
+from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
+from minipacs.errors import DimseError
+from minipacs.index import StoredInstance
+from minipacs.net.access import Peer
+from minipacs.net.association import AssociationEnded
+from minipacs.net.requestor import AssociationRefused
+from minipacs.services.environment import Request
+from minipacs.services.identifiers import levels_of, read_identifier, read_level
+from minipacs.services.sub_operations import Originator, Progress, Sender, plan
+
+_FAILED_SOP_INSTANCE_UID_LIST = (0x00080058, "UI")
+
+
+def move(request: Request) -> CommandSet:
+    """Send what matches to the move destination, over associations of our own."""
+    instances = _matches(request)
+    title = (request.message.command.move_destination or "").strip()
+    destination = request.environment.destination(title)
+    request.log["destination"] = title
+    if destination is None:
+        raise DimseError(statuses.MOVE_DESTINATION_UNKNOWN, "move destination is not configured")
+    progress = Progress(request, len(instances))
+    comment = ""
+    if instances:
+        progress.pending()
+        comment = _move_all(request, destination, instances, progress)
+        if progress.gone is not None:
+            raise progress.gone
+    return _finish(request, progress, comment)
+
+
+def get(request: Request) -> CommandSet:
+    """Send what matches back over the same association."""
+    instances = _matches(request)
+    progress = Progress(request, len(instances))
+    contexts = [c for c in request.association.contexts.values() if c.as_scu]
+    comment = "" if contexts else "no storage context with the SCP role was negotiated"
+    if instances:
+        progress.pending()
+        sender = Sender(request.environment, request.association, contexts, request.caller.label)
+        sender.send(instances, progress, request.message.command.priority or 0)
+        if progress.gone is not None:
+            raise progress.gone
+    return _finish(request, progress, comment)
+
+
+def _move_all(request: Request, destination: Peer, instances: Sequence[StoredInstance], progress: Progress) -> str:
+    """Open associations one after the other and send over them; returns why all of one failed, if so."""
+    originator = Originator(request.caller.ae_title, request.message_id)
+    comment = ""
+    for contexts, batch in plan(instances):
+        if progress.stopped:
+            break
+        try:
+            association = request.environment.requestor.open(destination, contexts, progress)
+        except AssociationRefused as error:
+            comment = f"move destination: {error}"
+            progress.fail(batch, comment)
+            continue
+        sender = Sender(
+            request.environment, association, list(association.contexts.values()), destination.title, originator
+        )
+        try:
+            sender.send(batch, progress, request.message.command.priority or 0)
+        except AssociationEnded as ended:
+            comment = f"move destination: association {ended.outcome}"
+            progress.fail(sender.unsent, comment)
+            association.end(ended)
+        except BaseException:
+            association.abort()
+            raise
+        else:
+            association.transport.companion = None
+            association.release()
+    return comment
+
+
+def _matches(request: Request) -> list[StoredInstance]:
+    """Return the frozen list of what the identifier names (PS3.4 C.4.2.1.4)."""
+    identifier = read_identifier(request)
+    model = QUERY_RETRIEVE[request.message.context.abstract_syntax].model
+    level = read_level(identifier, model)
+    request.log["level"] = level
+    return request.environment.archive.index.instances(level, _unique_keys(identifier, level, levels_of(model)))
+
+
+def _unique_keys(identifier: Identifier, level: Level, levels: Sequence[Level]) -> Mapping[str, Sequence[str]]:
+    """Read the unique keys down to `level`: one value above it, a UID list at it, one Patient ID (PS3.4 C.4.2.1.4.1)."""
+    keys: dict[str, list[str]] = {}
+    for at in levels[: levels.index(level) + 1]:
+        attribute = UNIQUE_KEY[at]
+        text = identifier.text(attribute.tag)
+        found = [value.strip() for value in text.split("\\") if value.strip()]
+        if at == "PATIENT":
+            found = [text] if text else []
+        single = at != level or at == "PATIENT"
+        if not found or (single and len(found) > 1) or "*" in text or "?" in text:
+            what = "exactly one value" if single else "at least one UID"
+            comment = f"{attribute.keyword} needs {what} and no wildcard"
+            raise DimseError(statuses.DATA_SET_MISMATCH, comment, (attribute.tag,))
+        keys[attribute.keyword] = found
+    return keys
+
+
+def _finish(request: Request, progress: Progress, comment: str) -> CommandSet:
+    """Send the final response: its status follows from the counts (PS3.4 C.4.2.3.1)."""
+    status = progress.final_status()
+    request.log.update(
+        completed=progress.completed, failed=len(progress.failed), warning=progress.warning, total=progress.total
+    )
+    failed = None
+    if progress.failed:
+        implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+        encoder = ResponseEncoder([_FAILED_SOP_INSTANCE_UID_LIST], (), implicit=implicit)
+        failed = encoder.encode(["\\".join(progress.failed)])
+    final = request.response(status, has_data_set=failed is not None)
+    progress.count(final, with_remaining=status == statuses.CANCEL)
+    if progress.failed:
+        final.error_comment = (comment or progress.first_reason)[:64]
+    request.respond(final, failed)
+    return final

@@ -1,0 +1,37 @@
+"""C-STORE: the Storage service as SCP, level 2: the whole object, unchanged (PS3.4 B)."""
+
+from minipacs.dicom import statuses
+from minipacs.dicom.command_set import CommandSet
+from minipacs.errors import DimseError
+from minipacs.services.environment import Request
+
+
+def store(request: Request) -> CommandSet:
+    """Receive an object and keep it; Success is sent when it is durable (PS3.4 B.2.3)."""
+    message = request.message
+    command = message.command
+    request.log.update(sop_instance_uid=command.affected_sop_instance_uid)
+    if command.move_originator_ae_title is not None:
+        request.log.update(
+            move_originator=command.move_originator_ae_title,
+            move_originator_message_id=command.move_originator_message_id,
+        )
+    if not command.has_data_set:
+        raise DimseError(statuses.CANNOT_UNDERSTAND, "no data set")
+    with request.environment.archive.receive(
+        command.affected_sop_class_uid or "",
+        command.affected_sop_instance_uid or "",
+        message.context.transfer_syntax,
+        request.caller.ae_title,
+        request.charset,
+    ) as incoming:
+        for piece in message.fragments():
+            incoming.write(piece)
+        outcome = incoming.commit()
+        size_bytes = incoming.size_bytes
+    request.environment.observer.received(request.caller.label, size_bytes)
+    request.log.update(outcome=outcome.name.lower(), size_bytes=size_bytes)
+    final = request.response(statuses.SUCCESS)
+    final.affected_sop_instance_uid = command.affected_sop_instance_uid
+    request.respond(final)
+    return final

@@ -1,0 +1,30 @@
+"""Fixtures that every test may use."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Server
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start archives with configurations of the test's own; they are stopped at its end."""
+    running: list[Server] = []
+
+    def start(**arguments: object) -> Server:
+        server = Server(tmp_path / f"server{len(running)}", **arguments)  # type: ignore[arg-type]
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.stop()
+        server.no_traceback()
+
+
+@pytest.fixture
+def server(start_server: Callable[..., Server]) -> Server:
+    """Start an archive with the defaults, on free ports and in a folder of its own."""
+    return start_server()

@@ -1,0 +1,142 @@
+"""`minipacs serve` as a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+MINIPACS = [sys.executable, "-m", "minipacs"]
+START_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 20
+
+CONFIG = """
+[ae]
+port = 0
+{ae}
+[storage]
+path = "data"
+min_free_bytes = 0
+{storage}
+[metrics]
+port = 0
+[log]
+format = "json"
+level = "debug"
+{more}
+"""
+
+
+class Server:
+    """A running archive with its own folder; `more`, `ae` and `storage` are lines of its configuration."""
+
+    def __init__(self, folder: Path, more: str = "", ae: str = "", storage: str = "", wrapper: list[str] | None = None):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.data = folder / "data"
+        self.config = folder / "minipacs.toml"
+        self.config.write_text(CONFIG.format(more=more, ae=ae, storage=storage))
+        self.wrapper = wrapper or []
+        self.start()
+
+    def start(self) -> None:
+        self.lines: list[dict[str, object]] = []
+        self.raw: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        command = [*self.wrapper, *MINIPACS, "serve", "--config", str(self.config)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        threading.Thread(target=self._collect, daemon=True).start()
+        ready = self.wait_for(lambda line: line.get("event") == "ready", START_TIMEOUT_S)
+        self.port = int(str(ready["dicom"]).rsplit(":", 1)[1])
+        self.metrics_port = int(str(ready["metrics"]).rsplit(":", 1)[1])
+
+    def _collect(self) -> None:
+        assert self.process.stderr is not None
+        for text in self.process.stderr:
+            with self._changed:
+                self.raw.append(text)
+                try:
+                    self.lines.append(json.loads(text))
+                except json.JSONDecodeError:
+                    self.lines.append({"event": text.rstrip()})
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wait_for(self, matches: Callable[[dict[str, object]], bool], timeout_s: float = 10) -> dict[str, object]:
+        """Return the first log line that matches, waiting for it; fails with the log so far."""
+        with self._changed:
+            found = self._changed.wait_for(
+                lambda: self._ended or any(matches(line) for line in self.lines), timeout_s
+            ) and next((line for line in self.lines if matches(line)), None)
+        if not found:
+            raise AssertionError("no such log line:\n" + "".join(self.raw[-40:]))
+        return found
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        return [line for line in self.lines if line.get("event") == name]
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(STOP_TIMEOUT_S)
+        return self.process.returncode
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(STOP_TIMEOUT_S)
+
+    def http(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels."""
+        total, seen = 0.0, False
+        for line in self.http("/metrics")[1].splitlines():
+            match = re.fullmatch(r"([a-z_]+)(?:\{(.*)\})? (\S+)", line)
+            if match and match[1] == name:
+                given = dict(re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
+                if all(given.get(k) == v for k, v in labels.items()):
+                    total, seen = total + float(match[3]), True
+        assert seen or labels, f"no metric {name}"
+        return total
+
+    def open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def threads(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    def objects(self) -> list[Path]:
+        return sorted(self.data.glob("objects/*/*.dcm"))
+
+    def quarantined(self) -> list[Path]:
+        return sorted(self.data.glob("quarantine/*.dcm"))
+
+    def incoming(self) -> list[Path]:
+        return sorted(self.data.glob("incoming/*"))
+
+    def no_traceback(self) -> None:
+        assert not [line for line in self.raw if "Traceback" in line], "".join(self.raw[-60:])
+
+
+def run(*arguments: object, config: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a minipacs command to its end."""
+    words = [str(a) for a in arguments]
+    if config is not None:
+        words[1:1] = ["--config", str(config)]
+    done = subprocess.run([*MINIPACS, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
