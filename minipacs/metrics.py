@@ -181,6 +181,7 @@ class MetricsServer(ThreadingTCPServer):
 
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, bind: str, port: int, metrics: Metrics, ready: Callable[[], str | None]) -> None:
         self.address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET

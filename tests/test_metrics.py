@@ -1,0 +1,236 @@
+import http.client
+import socket
+import threading
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from minipacs import __version__, metrics
+from minipacs.errors import MinipacsError
+from minipacs.metrics import Figures, Metrics, MetricsServer
+
+FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, 6, 7)
+
+
+@pytest.fixture
+def counted():
+    return Metrics(["CT1", "WS"], lambda: FIGURES)
+
+
+@pytest.fixture
+def serve():
+    servers: list[MetricsServer] = []
+
+    def serve(counted, bind="127.0.0.1", ready=lambda: None):
+        servers.append(MetricsServer(bind, 0, counted, ready))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.close()
+
+
+def samples(counted):
+    text = metrics.generate_latest(counted.registry).decode()
+    families = text_string_to_metric_families(text)
+    return {(s.name, *sorted(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def ask(server, path, method="GET"):
+    connection = http.client.HTTPConnection(*server.address, timeout=30)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    return answer.status, body, answer.headers
+
+
+def test_what_happens_is_counted(counted):
+    counted.association_opened()
+    counted.association_opened()
+    counted.association_ended("CT1", "released")
+    counted.association_rejected("CT1")
+    counted.operation("store", "CT1", "success", 0.003)
+    counted.operation("store", "CT1", "success", 400)
+    counted.operation("find", "WS", "cancel", 0.003)
+    counted.received("CT1", 500)
+    counted.received("CT1", 24)
+    counted.sent("WS", 9)
+    counted.commit(5)
+    found = samples(counted)
+    expected = {
+        ("minipacs_associations_active",): 1,
+        ("minipacs_associations_total", ("outcome", "released"), ("peer", "CT1")): 1,
+        ("minipacs_associations_total", ("outcome", "rejected"), ("peer", "CT1")): 1,
+        ("minipacs_operations_total", ("peer", "CT1"), ("service", "store"), ("status", "success")): 2,
+        ("minipacs_operations_total", ("peer", "WS"), ("service", "find"), ("status", "cancel")): 1,
+        ("minipacs_operation_duration_seconds_count", ("service", "store")): 2,
+        ("minipacs_operation_duration_seconds_bucket", ("le", "0.005"), ("service", "store")): 1,
+        ("minipacs_operation_duration_seconds_bucket", ("le", "+Inf"), ("service", "store")): 2,
+        ("minipacs_received_bytes_total", ("peer", "CT1")): 524,
+        ("minipacs_sent_bytes_total", ("peer", "WS")): 9,
+        ("minipacs_index_commit_instances_sum",): 5,
+        ("minipacs_index_commit_instances_bucket", ("le", "4.0")): 0,
+        ("minipacs_index_commit_instances_bucket", ("le", "8.0")): 1,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+
+
+def test_a_peer_that_is_not_configured_is_other(counted):
+    for stranger in ('EVIL"} 1', "a\nb", "", "WS "):
+        counted.received(stranger, 1)
+        counted.sent(stranger, 1)
+        counted.operation("echo", stranger, "success", 0)
+        counted.association_opened()
+        counted.association_ended(stranger, "aborted")
+        counted.association_rejected(stranger)
+    peers = {value for _, *labels in samples(counted) for name, value in labels if name == "peer"}
+    assert peers == {"other"}
+
+
+def test_figures_of_the_archive_are_gauges(counted):
+    found = samples(counted)
+    assert found["minipacs_stored_bytes",] == 5_000_000_000
+    assert [found[f"minipacs_{name}",] for name in ("patients", "studies", "series", "instances")] == [1, 2, 3, 4]
+    assert found["minipacs_storage_free_bytes",] == 6
+    assert found["minipacs_quarantined_files",] == 7
+
+
+def test_build_info_is_a_gauge_of_value_one(counted):
+    [(labels, value)] = [(dict(key[1:]), value) for key, value in samples(counted).items() if "build_info" in key[0]]
+    assert labels["version"] == __version__
+    assert value == 1
+
+
+def test_the_archive_is_asked_once_for_several_readings():
+    asked = []
+    counted = Metrics([], lambda: asked.append(1) or FIGURES)
+    assert asked == []
+    for _ in range(3):
+        assert samples(counted)["minipacs_patients",] == 1
+    assert asked == [1]
+
+
+def test_the_archive_is_asked_again_after_a_while(monkeypatch):
+    answers = iter([FIGURES, Figures(9, 9, 9, 9, 9, 9, 9)])
+    counted = Metrics([], lambda: next(answers))
+    assert samples(counted)["minipacs_patients",] == 1
+    now = metrics.time.monotonic()
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: now + metrics.FIGURES_AGE_S)
+    assert samples(counted)["minipacs_patients",] == 9
+
+
+def test_an_archive_that_cannot_tell_leaves_its_gauges_out(caplog):
+    def fail():
+        raise OSError("disk on fire")
+
+    counted = Metrics([], fail)
+    found = samples(counted)
+    assert ("minipacs_patients",) not in found
+    assert ("minipacs_associations_active",) in found
+    assert "archive figures are not available" in caplog.text
+
+
+def test_pages(counted, serve):
+    server = serve(counted)
+    status, body, headers = ask(server, "/metrics")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    assert "\nminipacs_patients 1.0\n" in body
+    assert ask(server, "/metrics?name=x")[0] == 200
+    assert ask(server, "/healthz")[:2] == (200, "ok\n")
+    assert ask(server, "/readyz")[:2] == (200, "ready\n")
+    status, body, headers = ask(server, "/elsewhere")
+    assert (status, body) == (404, "404 Not Found\n")
+    assert "Python" not in headers["Server"]
+
+
+def test_readyz_tells_why_not(counted, serve):
+    assert ask(serve(counted, ready=lambda: "storage is full"), "/readyz")[:2] == (503, "storage is full\n")
+
+
+def test_head_gives_headers_only_and_other_methods_nothing(counted, serve):
+    server = serve(counted)
+    status, body, headers = ask(server, "/healthz", "HEAD")
+    assert (status, body, headers["Content-Length"]) == (200, "", "3")
+    for method in ("POST", "PUT", "DELETE", "CONNECT"):
+        assert ask(server, "/healthz", method)[0] == 501
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.0\r\n\r\n", b"414"),
+        (b"GET /healthz HTTP/1.0\r\nA: " + b"x" * 70_000 + b"\r\n\r\n", b"431"),
+        (b"GET /healthz HTTP/1.0\r\n" + b"A: x\r\n" * 200 + b"\r\n", b"431"),
+        (b"nonsense\r\n\r\n", b"400"),
+    ],
+)
+def test_requests_out_of_bounds_are_refused(counted, serve, request_bytes, status):
+    server = serve(counted)
+    with socket.create_connection(server.address, timeout=30) as connection:
+        connection.sendall(request_bytes)
+        assert status in connection.recv(100)
+    assert ask(server, "/healthz")[0] == 200
+
+
+def test_a_silent_client_is_given_up(counted, serve, monkeypatch):
+    monkeypatch.setattr(metrics._Handler, "timeout", 0.05)
+    with socket.create_connection(serve(counted).address, timeout=30) as connection:
+        assert connection.recv(1) == b""
+
+
+def test_too_many_connections_are_closed_at_once(counted, serve):
+    release = threading.Event()
+    server = serve(counted, ready=lambda: None if release.wait(30) else "late")
+    waiting = []
+    for _ in range(metrics.MAX_CONNECTIONS):
+        connection = socket.create_connection(server.address, timeout=30)
+        connection.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+        waiting.append(connection)
+    with socket.create_connection(server.address, timeout=30) as beyond:
+        assert beyond.recv(1) == b""
+    release.set()
+    for connection in waiting:
+        assert b" 200 " in connection.recv(100)
+        while connection.recv(1000):
+            pass
+        connection.close()
+    assert ask(server, "/readyz")[0] == 200
+
+
+def test_a_bug_in_a_page_is_logged_and_the_next_page_answered(counted, serve, caplog):
+    def fail():
+        raise LookupError("bug")
+
+    server = serve(counted, ready=fail)
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(server, "/readyz")
+    assert ask(server, "/healthz")[0] == 200
+    assert "metrics request failed" in caplog.text
+
+
+def test_ipv6(counted, serve):
+    server = serve(counted, bind="::1")
+    assert server.address[0] == "::1"
+    assert ask(server, "/healthz")[0] == 200
+
+
+def test_a_taken_port_is_one_clear_line(counted, serve):
+    taken = serve(counted).address[1]
+    with pytest.raises(MinipacsError, match=rf"^metrics: cannot listen on 127\.0\.0\.1 port {taken}: Address already"):
+        MetricsServer("127.0.0.1", taken, counted, lambda: None)
+
+
+def test_without_an_address_there_is_no_server(counted):
+    assert metrics.serve("", 0, counted, lambda: None) is None
+
+
+def test_a_closed_server_gives_its_port_back(counted):
+    server = metrics.serve("127.0.0.1", 0, counted, lambda: None)
+    host, port = server.address
+    assert ask(server, "/healthz")[0] == 200
+    server.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, port), timeout=30)
+    assert not server._thread.is_alive()
