@@ -24,6 +24,9 @@ _REPLACEMENT = "\ufffd"
 _ESC = 0x1B
 _MAX_REPERTOIRES = 64
 
+MAX_TERMS = 16
+"""Terms of one Specific Character Set that are looked at; no code extension scheme makes use of as many."""
+
 
 @dataclass(frozen=True, eq=False)
 class _CodeElement:
@@ -75,6 +78,7 @@ def _read_gb2312(code: bytes) -> str:
     return code.decode("gbk")
 
 
+_ROMAJI_TERMS = frozenset({"ISO_IR 13", "ISO 2022 IR 13"})
 _ROMAJI_CHARS = {b"\\": "¥", b"~": "‾", b"\x1b": ""}
 
 _ASCII = _CodeElement(b"\x1b(B", 1, 0x00, 0x7F, lambda code: "" if code[0] == _ESC else code.decode("ascii"))
@@ -113,7 +117,7 @@ _TERMS: dict[str, tuple[_CodeElement, ...]] = {
 _STAND_ALONE = {"192": "utf_8", "GB18030": "gb18030", "GBK": "gbk"}
 """Character sets without code extensions (PS3.3 Table C.12-5)."""
 
-_SPELLING = re.compile(r"ISO[ _-]?(2022[ _-]?)?(?:IR[ _-]?)?(\d+|GBK)", re.ASCII)
+_SPELLING = re.compile(r"(?:ISO[ _-]?(?:2022[ _-]?)?(?:IR[ _-]?)?(\d+|GBK)|(GBK|GB18030))?", re.ASCII)
 _BY_ESCAPE = {element.escape: element for row in _TERMS.values() for element in row} | {b"\x1b$@": _JIS_X_0208}
 _ESCAPE = re.compile(b"(" + b"|".join(map(re.escape, _BY_ESCAPE)) + b")")
 
@@ -156,8 +160,9 @@ class _Repertoire:
 
 
 def _number(term: str) -> str:
+    """Give the key of a term in `_TERMS` or `_STAND_ALONE`; "?" or another that is in neither if nobody defined it."""
     match = _SPELLING.fullmatch(term)
-    return match[2] if match else term
+    return match[1] or match[2] or "" if match else "?"
 
 
 @lru_cache(_MAX_REPERTOIRES)
@@ -181,7 +186,7 @@ def terms(value: str) -> tuple[str, ...]:
     A value without any term gives an empty tuple, as if the element were absent. A term that allows no others stands
     alone. Unknown terms are kept as they are.
     """
-    parts = [part.strip(" \0").upper() for part in value.split("\\")]
+    parts = [part.strip(" \0").upper() for part in value.split("\\", MAX_TERMS)[:MAX_TERMS]]
     if not any(parts):
         return ()
     extended = len(parts) > 1
@@ -190,15 +195,15 @@ def terms(value: str) -> tuple[str, ...]:
         number = _number(part)
         if number in _STAND_ALONE:
             return ("ISO_IR 192",) if number == "192" else (number,)
-        known = number and number in _TERMS
-        prefix = "ISO 2022 IR " if extended or part.startswith("ISO 2022") else "ISO_IR "
+        known = part and number in _TERMS
+        prefix = "ISO 2022 IR " if extended or "2022" in part else "ISO_IR "
         spelled.append(prefix + number if known else part)
     return tuple(spelled)
 
 
 def unknown(charsets: Iterable[str]) -> tuple[str, ...]:
     """List the terms that the standard does not define."""
-    return tuple(term for term in charsets if not ((number := _number(term)) in _TERMS or number in _STAND_ALONE))
+    return tuple(term for term in charsets if _number(term) not in _TERMS.keys() | _STAND_ALONE.keys())
 
 
 def check(charsets: Iterable[str]) -> None:
@@ -217,12 +222,12 @@ def decode(raw: bytes, charsets: Sequence[str], vr: str) -> str:
 
     Padding is stripped from each value: trailing spaces, NULs, and leading spaces where the VR gives them no meaning.
     A backslash in the result separates values (save in `SINGLE_VALUED_VRS`): one inside a character of two bytes does
-    not show up as such. `charsets` are the terms of (0008,0005), none for the default repertoire. Never raises.
+    not show up as such. `charsets` come from `terms`, none for the default repertoire. Never raises.
     Source: PS3.5 6.1.2.5, 6.2.
     """
     if vr not in TEXT_VRS:
         text = raw.decode("ascii", "replace")
-    elif raw.isascii() and b"\x1b" not in raw and not (charsets and charsets[0].endswith("13")):
+    elif raw.isascii() and b"\x1b" not in raw and not (charsets and charsets[0] in _ROMAJI_TERMS):
         text = raw.decode("ascii")
     else:
         text = _decode_text(raw, _repertoire(tuple(charsets)), vr)
@@ -290,6 +295,7 @@ def encode(text: str, charsets: Sequence[str], vr: str) -> bytes | None:
 
 def _encode_extended(text: str, repertoire: _Repertoire, vr: str) -> bytes | None:
     is_delimiter = _DELIMITERS.get(vr, _OTHER_DELIMITERS)
+    separator = b"" if vr in SINGLE_VALUED_VRS else b"\\"
     home = g0, g1 = repertoire.g0, repertoire.g1
     out = bytearray()
     for char in text:
@@ -298,13 +304,16 @@ def _encode_extended(text: str, repertoire: _Repertoire, vr: str) -> bytes | Non
             g0, g1 = home
             out.append(ord(char))
             continue
-        element = next((e for e in (g0, g1, *repertoire.elements) if e and char in e.codes), None)
-        if element is None:
+        for element in (g0, g1, *repertoire.elements):
+            # The yen sign of ISO_IR 13 has the code of the backslash.
+            if element and (code := element.codes.get(char, separator)) != separator:
+                break
+        else:
             return None
         if element is not g0 and element is not g1:
             out += element.escape
             g0, g1 = (g0, element) if element.is_g1 else (element, g1)
-        out += element.codes[char]
+        out += code
     out += _return_escapes(home, g0, g1)
     return bytes(out)
 

@@ -2,7 +2,9 @@
 
 import struct
 
-SHORT_VRS = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_SHORT_STRINGS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI"})
+
+SHORT_VRS = _SHORT_STRINGS | {"AT", "FD", "FL", "SL", "SS", "UL", "US"}
 """VRs with a 16 bit length in explicit encoding; all others, also those still to be defined, have one of 32 bits."""
 
 TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
