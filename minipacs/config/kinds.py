@@ -10,6 +10,7 @@ from typing import Generic, TypeVar, cast
 from minipacs.dicom import charset
 
 T = TypeVar("T")
+S = TypeVar("S", bound=str)
 
 SQLITE_PREFIX = "sqlite:///"
 MAX_TIMEOUT_S = 7 * 86400
@@ -34,10 +35,15 @@ def text(allowed: str, check: Callable[[str], object]) -> Kind[str]:
     return Kind(allowed, parse)
 
 
-def choice(*names: str) -> Kind[str]:
+def choice(*names: S) -> Kind[S]:
     """Make a kind of text that is one of `names`."""
     *most, last = (f'"{name}"' for name in names)
-    return text(f"{', '.join(most)} or {last}", names.__contains__)
+
+    def parse(value: object) -> S:
+        _require(isinstance(value, str) and value in names)
+        return cast(S, value)
+
+    return Kind(f"{', '.join(most)} or {last}", parse)
 
 
 def whole(low: int, high: int, allowed: str = "") -> Kind[int]:
@@ -60,10 +66,10 @@ def either(value: T, kind: Kind[T]) -> Kind[T]:
     return Kind(f"{shown}, or {kind.allowed}", parse)
 
 
-def each(item: Kind[str], most: int) -> Kind[tuple[str, ...]]:
+def each(item: Kind[S], most: int) -> Kind[tuple[S, ...]]:
     """Make a kind of list of at most `most` different items."""
 
-    def parse(value: object) -> tuple[str, ...]:
+    def parse(value: object) -> tuple[S, ...]:
         _require(isinstance(value, list) and len(value) <= most)
         items = tuple(item.parse(v) for v in cast(list[object], value))
         _require(len(set(items)) == len(items))
@@ -72,11 +78,11 @@ def each(item: Kind[str], most: int) -> Kind[tuple[str, ...]]:
     return Kind(f"a list of at most {most} different values, each {item.allowed}", parse)
 
 
-def one_or_more(item: Kind[str], most: int) -> Kind[tuple[str, ...]]:
+def one_or_more(item: Kind[S], most: int) -> Kind[tuple[S, ...]]:
     """Make a kind of item, or non-empty list of them."""
     several = each(item, most)
 
-    def parse(value: object) -> tuple[str, ...]:
+    def parse(value: object) -> tuple[S, ...]:
         _require(value)
         return several.parse(value if isinstance(value, list) else [value])
 

@@ -8,14 +8,15 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from minipacs.config import kinds
 from minipacs.config.kinds import SQLITE_PREFIX, Kind
 
 T = TypeVar("T")
 
-OPERATIONS = ("echo", "store", "find", "retrieve")
+Operation = Literal["echo", "store", "find", "retrieve"]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 INDEX_FILE_NAME = "index.db"
 MAX_ADDRESSES = 16
 MAX_ASSOCIATIONS = 10_000
@@ -100,13 +101,13 @@ class StorageConfig:
         "configuration file, else to the current folder.",
         sample="/var/lib/minipacs",
     )
-    sync: str = setting(
+    sync: Literal["always", "batch"] = setting(
         "always",
         kinds.choice("always", "batch"),
         '"always": what was answered with Success survives kill -9 and power loss; "batch": kill -9, and power loss '
         "save for the last second.",
     )
-    duplicates: str = setting(
+    duplicates: Literal["replace", "keep", "reject"] = setting(
         "replace",
         kinds.choice("replace", "keep", "reject"),
         'Same SOP Instance UID, other bytes: "replace" makes the new one current, "keep" leaves the first, "reject" '
@@ -137,7 +138,7 @@ class IndexConfig:
 class AccessConfig:
     """Who may call."""
 
-    policy: str = setting(
+    policy: Literal["", "open", "peers"] = setting(
         "",
         kinds.choice("", "open", "peers"),
         '"open": everyone; "peers": each [[peer]]. Empty: "open" while ae.bind is loopback only, else "peers".',
@@ -157,7 +158,7 @@ class PeerConfig:
         sample="10.0.0.12",
     )
     port: int = setting(104, kinds.PORT, "TCP port on which it is called.")
-    allow: tuple[str, ...] = setting(
+    allow: tuple[Operation, ...] = setting(
         list(OPERATIONS), kinds.each(kinds.choice(*OPERATIONS), len(OPERATIONS)), "What it may ask for."
     )
     charset: str = setting("ISO_IR 100", kinds.CHARSET, "Assumed for its objects that name none.")
@@ -183,8 +184,12 @@ class MetricsConfig:
 class LogConfig:
     """The log, on standard error."""
 
-    level: str = setting("info", kinds.choice("debug", "info", "warning", "error"), "The least severe lines written.")
-    format: str = setting("text", kinds.choice("text", "json"), "Lines for people, or a JSON object on each line.")
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", kinds.choice("debug", "info", "warning", "error"), "The least severe lines written."
+    )
+    format: Literal["text", "json"] = setting(
+        "text", kinds.choice("text", "json"), "Lines for people, or a JSON object on each line."
+    )
     identifiers: bool = setting(False, kinds.BOOLEAN, "Let patient attributes appear at debug level.")
 
 
@@ -215,7 +220,7 @@ class Config:
     source: Path | None
 
     @property
-    def policy(self) -> str:
+    def policy(self) -> Literal["open", "peers"]:
         """The access policy in force: "open" or "peers"."""
         loopback = all(ipaddress.ip_address(address).is_loopback for address in self.ae.bind)
         return self.access.policy or ("open" if loopback else "peers")
