@@ -115,10 +115,11 @@ class FileTree:
     def publish(self, staged: StagedFile, digest: str, folder: int) -> None:
         """Put a staged file under its digest, durably, unless it is there already; ends `staged`.
 
-        Call under `holding(digest)`, which gives `folder`, and commit the row before letting go. Raises OSError.
+        A file of that name but another size is damaged: the whole one replaces it. Call under `holding(digest)`,
+        which gives `folder`, and commit the row before letting go. Raises OSError.
         """
         path = self.layout.published(digest)
-        if os.path.exists(path):
+        if self.size_bytes(digest) == staged.size_bytes:
             staged.discard()
         else:
             if self._durable:
@@ -151,11 +152,13 @@ class FileTree:
             return
         note = json.dumps({"digest": digest, "reason": reason, "since": round(time.time(), 3)}) + "\n"
         staged = self.stage()
-        staged.write([note.encode()])
-        if self._durable:
-            os.fdatasync(staged.fd)
-        os.rename(staged.path, self.layout.quarantined(digest, REASON_SUFFIX))
-        staged.close()
+        try:
+            staged.write([note.encode()])
+            if self._durable:
+                os.fdatasync(staged.fd)
+            os.rename(staged.path, self.layout.quarantined(digest, REASON_SUFFIX))
+        finally:
+            staged.discard()
         os.rename(source, self.layout.quarantined(digest))
         if self._durable:
             _sync_folder(self.layout.quarantine)
