@@ -78,7 +78,7 @@ class PduReader:
     @property
     def is_empty(self) -> bool:
         """Tell whether nothing is buffered and no PDU is partly read."""
-        return self._start == self._end and not self._pdu_left
+        return self._start == self._end and not self._pdu_left and not self._in_pdv
 
     def space(self) -> memoryview:
         """Return where the next received bytes go; never empty. Views handed out before become invalid."""
@@ -163,7 +163,8 @@ class PduReader:
     def _make_room(self, unread: int) -> None:
         """Move what is unread to the front, of a larger buffer where it pays (bulk data) or must be (control PDU)."""
         kept = bytes(self._view[self._start : self._end])
-        if self._pdu_left > len(self._buffer):
+        coming = min(self._pdu_left + self._pdv_left, BULK_BUFFER_BYTES)
+        if coming > len(self._buffer):
             self._use(self._pool.pop() if self._pool else bytearray(BULK_BUFFER_BYTES))
         elif unread > len(self._buffer) // 2:
             self._use(bytearray(2 * len(self._buffer)))
