@@ -1,0 +1,83 @@
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SETUP = Path(__file__).parent.parent / "tools/setup.sh"
+
+FAKE_PYTHON = """#!/bin/sh
+echo "$@" >>calls
+case "$*" in
+    "-m venv "*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    *install*) test ! -e offline ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    for name in ("setup.cfg", "pyproject.toml"):
+        (tmp_path / name).write_text(name)
+    fakes = {"python": FAKE_PYTHON, "bad-python": "#!/bin/sh\nexit 1\n", "id": "#!/bin/sh\necho 1000\n"}
+    (tmp_path / "fakes").mkdir()
+    for name, text in fakes.items():
+        (tmp_path / "fakes" / name).write_text(text)
+        (tmp_path / "fakes" / name).chmod(0o755)
+    return tmp_path
+
+
+def run(project, script, python="python"):
+    """Run a script over tools/setup.sh as if not root; give its exit status, what it said, and the calls of python."""
+    (project / "calls").write_text("")
+    path = f"{project / 'fakes'}:{os.environ['PATH']}"
+    result = subprocess.run(
+        ["bash", "-c", f"set -euo pipefail; . {SETUP}; {script}"],
+        cwd=project,
+        env={"PATH": path, "PYTHON": str(project / "fakes" / python)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    calls = [line for line in (project / "calls").read_text().splitlines() if not line.startswith("-c ")]
+    return result.returncode, result.stderr, calls
+
+
+def test_missing_debian_packages_are_named_in_one_command(project):
+    status, said, _ = run(project, "need_packages bash=bash no-such-command=dcmtk nor-this=orthanc")
+    assert status == 2
+    assert said == "Missing Debian packages; install them with: sudo apt-get install dcmtk orthanc\n"
+
+
+def test_nothing_is_done_for_packages_that_are_there(project):
+    assert run(project, "need_packages bash=bash") == (0, "", [])
+
+
+def test_the_environment_is_made_once_and_installed_into_again_when_the_project_changes(project):
+    status, said, calls = run(project, "need_venv test")
+    assert (status, said) == (0, "Installing minipacs[test] into .venv\n")
+    assert calls[0] == "-m venv --clear .venv"
+    assert calls[1].endswith("--editable .[test]")
+    assert run(project, "need_venv test") == (0, "", [])
+    (project / "setup.cfg").write_text("changed")
+    assert [call.split()[:3] for call in run(project, "need_venv test")[2]] == [
+        ["-m", "pip", "--version"],
+        ["-m", "pip", "install"],
+    ]
+
+
+def test_an_installation_that_failed_is_tried_again(project):
+    (project / "offline").touch()
+    assert run(project, "need_venv")[0] == 1
+    (project / "offline").unlink()
+    assert run(project, "need_venv")[2][-1].endswith("--editable .")
+
+
+def test_without_a_usable_python_its_packages_are_named(project):
+    # Debian's python3 without python3-venv has no ensurepip; the versioned names are not tried when one is named.
+    status, said, _ = run(project, "need_venv", python="bad-python")
+    assert (status, said) == (
+        2,
+        "Missing Debian packages; install them with: sudo apt-get install python3 python3-venv\n",
+    )
