@@ -4,10 +4,11 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from minipacs.archive.background_sync import BackgroundSync
 from minipacs.archive.ingest import Incoming, StoragePolicy
 from minipacs.archive.recovery import recover
 from minipacs.archive.scan import values_of
@@ -41,10 +42,13 @@ class Archive:
     Several processes may have it open; only one of them as the daemon.
     """
 
-    def __init__(self, tree: FileTree, index: Index, policy: StoragePolicy) -> None:
+    def __init__(
+        self, tree: FileTree, index: Index, policy: StoragePolicy, background: BackgroundSync | None = None
+    ) -> None:
         self.tree = tree
         self.index = index
         self._policy = policy
+        self._background = background
         self._reader = ObjectReader(tree)
 
     @classmethod
@@ -68,18 +72,29 @@ class Archive:
                 tree.create()
         except OSError as error:
             raise MinipacsError(f"cannot use the storage folder {path}: {error.strerror}") from error
+        background = BackgroundSync(tree.sync) if sync == "batch" and not read_only else None
+
+        def committed(instances: int) -> None:
+            on_commit(instances)
+            if background is not None:
+                background.wake()
+
         index = Index.open(
             index_path or tree.layout.index,
             sync=sync,
-            on_commit=on_commit,
+            on_commit=committed,
             reread=lambda digest: values_of(tree, digest),
             read_only=read_only,
         )
-        return cls(tree, index, policy)
+        if background is not None:
+            background.start()
+        return cls(tree, index, policy, background)
 
     def close(self) -> None:
-        """Finish the commits under way and close the index."""
+        """Finish the commits under way, close the index, and leave nothing unsynced."""
         self.index.close()
+        if self._background is not None:
+            self._background.close()
 
     def receive(
         self,
@@ -138,6 +153,7 @@ class DaemonLock:
     """
 
     def __init__(self, tree: FileTree) -> None:
+        self.is_first = not tree.layout.daemon_lock.exists()
         self._fd = os.open(tree.layout.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,9 +161,10 @@ class DaemonLock:
             holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
             os.close(self._fd)
             raise MinipacsError(f"{tree.layout.root} is in use by another minipacs daemon (pid {holder})") from None
-        self.ended_cleanly = os.fstat(self._fd).st_size == 0
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        self.ended_cleanly = not self.is_first and os.fstat(self._fd).st_size == 0
+        holder = f"{os.getpid()}\n".encode()
+        os.pwrite(self._fd, holder, 0)  # over what is there: at no instant is the file of an unclean end empty
+        os.ftruncate(self._fd, len(holder))
         os.fsync(self._fd)
 
     def release(self) -> None:
@@ -158,7 +175,7 @@ class DaemonLock:
 
 
 def start_daemon(archive: Archive) -> DaemonLock:
-    """Become the daemon of the archive's folder: sweep what a dead one left, recover if it ended uncleanly.
+    """Become the daemon of the archive's folder: sweep what a dead one left, recover unless it ended cleanly.
 
     Raises MinipacsError if another daemon has the folder.
     """
@@ -168,5 +185,7 @@ def start_daemon(archive: Archive) -> DaemonLock:
         logger.info("swept incoming", extra={"fields": {"files": swept}})
     if not lock.ended_cleanly:
         found = recover(archive.tree, archive.index)
-        logger.warning("recovered after an unclean end", extra={"fields": vars(found)})
+        event = "first start" if lock.is_first else "recovered after an unclean end"
+        level = logging.INFO if lock.is_first else logging.WARNING
+        logger.log(level, event, extra={"fields": asdict(found)})
     return lock

@@ -17,6 +17,7 @@ from typing import Literal, Self
 
 from minipacs.archive.scan import values
 from minipacs.dicom import statuses
+from minipacs.dicom.charset import terms
 from minipacs.dicom.header import Header, HeaderScanner
 from minipacs.dicom.part10 import file_meta
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -70,7 +71,7 @@ class Incoming:
         self._sop_instance_uid = sop_instance_uid
         self._transfer_syntax_uid = transfer_syntax_uid
         self._source_ae_title = source_ae_title
-        self._charsets = tuple(charset.split("\\")) if charset else ()
+        self._charsets = terms(charset)
         self._scanner = HeaderScanner(TRANSFER_SYNTAXES[transfer_syntax_uid])
         self._data_set_bytes = 0
         with _disk_errors():

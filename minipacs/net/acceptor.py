@@ -102,9 +102,10 @@ class Acceptor:
             answer = acse.encode_accept(proposal, acceptance, body[_TITLES_IN_REQUEST], self._max_pdu_bytes)
             association = Association(transport, reader, acceptance.contexts, proposal.max_pdu_bytes, self._timeouts)
             association.send_all([answer])
-            self._serve_and_end(association, caller, proposal, acceptance)
+            ended = self._serve_and_log(association, caller, proposal, acceptance)
         finally:
             self.access.leave(admission)
+        association.end(ended)
 
     def _first_pdu(self, transport: Transport, reader: PduReader) -> bytes:
         """Return the body of the A-ASSOCIATE-RQ that must come within the ARTIM time (PS3.8 9.1.5)."""
@@ -138,9 +139,9 @@ class Acceptor:
             return
         transport.linger(self._timeouts.acse)
 
-    def _serve_and_end(
+    def _serve_and_log(
         self, association: Association, caller: Caller, proposal: Proposal, acceptance: Acceptance
-    ) -> None:
+    ) -> AssociationEnded:
         started = time.monotonic()
         self._observer.association_opened()
         ended = AssociationEnded("failed")
@@ -160,7 +161,7 @@ class Acceptor:
             }
             level = logging.INFO if ended.outcome in ("released", "shutdown") else logging.WARNING
             logger.log(level, "association ended", extra={"fields": fields})
-        association.end(ended)
+        return ended
 
 
 def _caller(association_id: str, proposal: Proposal, address: str, admission: Admission | Rejection) -> Caller:

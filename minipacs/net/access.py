@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Literal, get_args
 
-from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, Proposal, Right
+from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, MIN_PDU_BYTES, Proposal, Right
 
 RIGHTS: tuple[Right, ...] = get_args(Right)
 OTHER = "other"
@@ -69,10 +69,6 @@ _CALLING_UNKNOWN = Rejection(PERMANENT, _USER, 3, "calling AE title not recogniz
 _NO_ROOM = Rejection(PERMANENT, _USER, 1, "maximum PDU length too small")
 _LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "limit of associations reached")
 _PEER_LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "the peer's limit of associations reached")
-STOPPING = Rejection(TRANSIENT, _PRESENTATION, 1, "shutting down")
-
-MIN_PDU_BYTES = 16
-"""A peer that takes less than this leaves no room for a fragment."""
 
 
 @dataclass(frozen=True, slots=True)

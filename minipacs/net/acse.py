@@ -21,6 +21,7 @@ from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from minipacs.net.negotiation import (
     ACCEPTANCE,
     APPLICATION_CONTEXT_NAME,
+    MIN_PDU_BYTES,
     STORAGE_SERVICE_CLASS_UID,
     Acceptance,
     PresentationContext,
@@ -31,10 +32,19 @@ from minipacs.net.stream import INVALID_PARAMETER, ProtocolError, control_pdu
 
 _ITEM_HEADER = Struct(">BxH")
 _FIXED_BYTES = 68
-_USER_INFORMATION = 0x50
+_USER_INFORMATION, _CLASS_UID, _VERSION_NAME = 0x50, 0x52, 0x55
 _KNOWN_ITEMS = frozenset({0x10, 0x20, 0x21, _USER_INFORMATION})
-_KNOWN_SUB_ITEMS = frozenset({0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57})
-"""User identity (58H, 59H) is left out: we have nothing to answer it with, which PS3.7 D.3.3.7 allows."""
+_KNOWN_WITHIN = {
+    0x20: (4, frozenset({0x30, 0x40})),
+    0x21: (4, frozenset({0x40})),
+    _USER_INFORMATION: (0, frozenset({0x51, 0x53, 0x54, 0x56, 0x57})),
+}
+"""For items that hold others: where these begin, and which the library gets to see.
+
+User identity (58H, 59H) is left out: we have nothing to answer it with, which PS3.7 D.3.3.7 allows. So are the names of
+the peer's implementation, since the library refuses what some peers send: texts over 16 characters, UIDs that are none.
+"""
+MAX_IMPLEMENTATION_CHARS = 64
 
 
 def decode_request(body: bytes) -> Proposal:
@@ -42,6 +52,7 @@ def decode_request(body: bytes) -> Proposal:
     called, calling = _titles(body)
     pdu = pdus.A_ASSOCIATE_RQ()
     _decode(pdu, body)
+    implementation = _implementation(body)
     info = pdu.user_information
     user_data = info.user_data if info is not None else []
     return Proposal(
@@ -51,8 +62,8 @@ def decode_request(body: bytes) -> Proposal:
         protocol_version=pdu.protocol_version,
         application_context=str(pdu.application_context_name or ""),
         max_pdu_bytes=(info.maximum_length if info is not None else 0) or 0,
-        implementation_class_uid=str((info.implementation_class_uid if info is not None else "") or ""),
-        implementation_version_name=str((info.implementation_version_name if info is not None else "") or ""),
+        implementation_class_uid=implementation.get(_CLASS_UID, ""),
+        implementation_version_name=implementation.get(_VERSION_NAME, ""),
         roles={str(i.uid): (bool(i.scu), bool(i.scp)) for i in _all(user_data, items.SCP_SCU_RoleSelectionSubItem)},
         extended={str(i.uid): i.app_info for i in _all(user_data, items.SOPClassExtendedNegotiationSubItem)},
         general_classes=dict(_general_classes(user_data)),
@@ -125,7 +136,10 @@ def decode_accept(body: bytes, proposed: Sequence[ProposedContext]) -> tuple[dic
         and item.transfer_syntax in by_id[item.context_id].transfer_syntaxes
     }
     info = pdu.user_information
-    return contexts, (info.maximum_length if info is not None else 0) or 0
+    max_pdu_bytes = (info.maximum_length if info is not None else 0) or 0
+    if 0 < max_pdu_bytes < MIN_PDU_BYTES:
+        raise ProtocolError(f"maximum PDU length {max_pdu_bytes} leaves no room", INVALID_PARAMETER)
+    return contexts, max_pdu_bytes
 
 
 def _titles(body: bytes) -> tuple[str, str]:
@@ -138,34 +152,54 @@ def _titles(body: bytes) -> tuple[str, str]:
 def _decode(pdu: Any, body: bytes) -> None:
     """Let the library decode `body`, with neutral AE titles, since it raises on odd ones, and without unknown items."""
     fixed = body[:4] + b"ANY".ljust(16) * 2 + body[36:_FIXED_BYTES]
-    known = b"".join(_known_items(body[_FIXED_BYTES:], _KNOWN_ITEMS))
+    known = _known_items(body[_FIXED_BYTES:], _KNOWN_ITEMS)
     try:
         pdu.decode(control_pdu(0, fixed + known))
     except Exception as error:  # the library raises whatever its parsing runs into
         raise ProtocolError(f"unreadable A-ASSOCIATE PDU ({type(error).__name__})", INVALID_PARAMETER) from error
 
 
-def _known_items(data: bytes, known: frozenset[int]) -> Iterator[bytes]:
+def _known_items(data: bytes, known: frozenset[int]) -> bytes:
+    found = []
+    for item_type, body in _split(data):
+        if item_type in known:
+            begin, within = _KNOWN_WITHIN.get(item_type, (len(body), frozenset()))
+            body = body[:begin] + _known_items(body[begin:], within)
+            found.append(_ITEM_HEADER.pack(item_type, len(body)) + body)
+    return b"".join(found)
+
+
+def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Take items apart: type and body of each. Raises ProtocolError."""
     begin = 0
     while begin < len(data):
         if begin + _ITEM_HEADER.size > len(data):
             raise ProtocolError("item header cut short in an A-ASSOCIATE PDU", INVALID_PARAMETER)
         item_type, length = _ITEM_HEADER.unpack_from(data, begin)
-        end = begin + _ITEM_HEADER.size + length
-        if end > len(data):
+        begin += _ITEM_HEADER.size
+        if begin + length > len(data):
             raise ProtocolError(f"item {item_type:02X}H longer than its A-ASSOCIATE PDU", INVALID_PARAMETER)
-        if item_type == _USER_INFORMATION:
-            inner = b"".join(_known_items(data[begin + _ITEM_HEADER.size : end], _KNOWN_SUB_ITEMS))
-            yield _ITEM_HEADER.pack(item_type, len(inner)) + inner
-        elif item_type in known:
-            yield data[begin:end]
-        begin = end
+        yield item_type, data[begin : begin + length]
+        begin += length
+
+
+def _implementation(body: bytes) -> dict[int, str]:
+    """Read what a peer says of its software, for the log, whatever it holds."""
+    users = (data for item_type, data in _split(body[_FIXED_BYTES:]) if item_type == _USER_INFORMATION)
+    return {
+        item_type: data.decode("latin-1").strip(" \0")[:MAX_IMPLEMENTATION_CHARS]
+        for user in users
+        for item_type, data in _split(user)
+        if item_type in (_CLASS_UID, _VERSION_NAME)
+    }
 
 
 def _proposed_contexts(contexts: Iterable[Any]) -> Iterator[ProposedContext]:
+    seen: set[int] = set()
     for item in contexts:
-        if item.context_id % 2 == 0:
-            raise ProtocolError(f"presentation context ID {item.context_id} is even", INVALID_PARAMETER)
+        if item.context_id % 2 == 0 or item.context_id in seen:
+            raise ProtocolError(f"presentation context ID {item.context_id} is even or not unique", INVALID_PARAMETER)
+        seen.add(item.context_id)
         syntaxes = tuple(str(uid) for uid in item.transfer_syntax if uid)
         yield ProposedContext(item.context_id, str(item.abstract_syntax or ""), syntaxes)
 

@@ -6,6 +6,7 @@ Rules:
 - Every way an association ends is an `AssociationEnded` with its outcome and the A-ABORT that is due, if one is.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -135,7 +136,7 @@ class Association:
     def request(self) -> Message:
         """Return the peer's next message, waiting for it as long as an association may be idle.
 
-        Ends with "released" when the peer releases: the release is answered. Raises AssociationEnded.
+        Ends with "released" when the peer asks for the release, which `end` answers. Raises AssociationEnded.
         """
         self._finish_current()
         if self._waiting:
@@ -143,9 +144,11 @@ class Association:
         if self._reader.is_empty:
             self._reader.rest()
         message = self._next_message(self.timeouts.idle, wakeable=not self._command)
-        if message is None:
-            raise timed_out(f"idle for {self.timeouts.idle:g} s")
-        return self._begin(message)
+        if message is not None:
+            return self._begin(message)
+        if self._is_mid_message:
+            raise timed_out(f"message stalled for {self.timeouts.dimse:g} s")
+        raise timed_out(f"idle for {self.timeouts.idle:g} s")
 
     def response(self, message_id: int, timeout_s: float) -> Message | None:
         """Return the peer's response to our request `message_id`; None if it has not come within `timeout_s`.
@@ -220,18 +223,21 @@ class Association:
         """Release as requestor and close; what the peer still sends is dropped (PS3.8 7.2)."""
         with suppress(AssociationEnded, ProtocolError, TimedOut):
             self._write([stream.control_pdu(stream.A_RELEASE_RQ)])
-            while True:
-                self._fill(self.timeouts.acse)
+            deadline = time.monotonic() + self.timeouts.acse
+            while (left_s := deadline - time.monotonic()) > 0:
+                self._fill(left_s)
                 while (found := self._reader.next()) is not None:
                     if isinstance(found, ControlPdu):
                         self._released(found)
         self.close()
 
     def end(self, cause: AssociationEnded) -> None:
-        """Close after `cause`: with its A-ABORT if one is due, and time for the peer to close first (ARTIM)."""
+        """Answer the release or send the A-ABORT that is due, and close, after the peer if it is quick (ARTIM)."""
         if cause.abort is not None:
             self.abort(*cause.abort)
         elif cause.outcome == "released":
+            with suppress(AssociationEnded):
+                self._write([stream.control_pdu(stream.A_RELEASE_RP)])
             self.transport.linger(self.timeouts.acse)
         self.close()
 
@@ -254,6 +260,11 @@ class Association:
             raise violation("a data set was to continue", stream.UNEXPECTED_PARAMETER)
         message.complete = found.is_last
         return found.data
+
+    @property
+    def _is_mid_message(self) -> bool:
+        """Tell whether a part of the next message has arrived."""
+        return bool(self._command) or not self._reader.is_empty
 
     def _begin(self, message: Message) -> Message:
         self._current = message
@@ -284,7 +295,7 @@ class Association:
         return (piece for message in self._waiting for piece in message.queued)
 
     def _next_message(self, timeout_s: float, *, wakeable: bool = False) -> Message | None:
-        """Assemble the next command set; None if it has not begun, or not gone on, within `timeout_s`."""
+        """Assemble the next command set; None if nothing of it comes within `timeout_s`."""
         while (found := self._next_fragment(timeout_s, wakeable=wakeable)) is not None:
             wakeable = False
             if not found.is_command:
@@ -297,7 +308,6 @@ class Association:
             self._command += found.data
             if found.is_last:
                 return self._message(found.context_id)
-            timeout_s = max(timeout_s, self.timeouts.dimse) if timeout_s else 0
         return None
 
     def _message(self, context_id: int) -> Message:
@@ -320,8 +330,12 @@ class Association:
                 return found
             if found is not None:
                 self._control(found)
-            elif not self._fill_within(timeout_s, wakeable):
+            elif not self._fill_within(self._patience_s(timeout_s), wakeable):
                 return None
+
+    def _patience_s(self, timeout_s: float) -> float:
+        """A message that has begun must go on within the DIMSE limit."""
+        return min(timeout_s, self.timeouts.dimse) if self._is_mid_message else timeout_s
 
     def _fill_within(self, timeout_s: float, wakeable: bool) -> bool:
         try:
@@ -357,7 +371,6 @@ class Association:
     def _control(self, pdu: ControlPdu) -> None:
         """Handle a PDU other than P-DATA-TF of an established association (PS3.8 9.2, Sta6)."""
         if pdu.pdu_type == stream.A_RELEASE_RQ:
-            self._write([stream.control_pdu(stream.A_RELEASE_RP)])
             raise AssociationEnded("released")
         if pdu.pdu_type == stream.A_ABORT:
             raise AssociationEnded("aborted", f"by the peer, source {pdu.body[2]} reason {pdu.body[3]}")

@@ -56,7 +56,7 @@ class Listener:
         self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connections: dict[threading.Thread, Transport] = {}
         self._lock = threading.Lock()
-        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._reserve: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     @property
     def addresses(self) -> list[str]:
@@ -94,6 +94,7 @@ class Listener:
             crowded = len(self._connections) >= self._max_connections
         if crowded:
             connection.close()
+            logger.warning("too many connections: one closed", extra={"fields": {"address": name[0]}})
             return
         try:
             transport = Transport(connection, self._stop_fd)
@@ -103,15 +104,24 @@ class Listener:
         thread = threading.Thread(target=self._serve, args=(transport, str(name[0])), daemon=True)
         with self._lock:
             self._connections[thread] = transport
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system's limit of threads or memory
+            logger.error("out of threads: connection closed", extra={"fields": {"reason": str(error)}})
+            with self._lock:
+                del self._connections[thread]
+            transport.close()
 
     def _turn_away(self, sock: socket.socket) -> None:
         """Close a connection that there is no descriptor for: left in the backlog it would keep `poll` returning."""
-        logger.error("out of file descriptors: connection closed")
-        os.close(self._reserve)
-        with suppress(OSError):
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+        with suppress(OSError):  # another thread may be quicker to take the descriptor, here and below
             sock.accept()[0].close()
-        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            logger.error("out of file descriptors: connection closed")
+        with suppress(OSError):
+            self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _serve(self, transport: Transport, address: str) -> None:
         try:

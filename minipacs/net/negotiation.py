@@ -15,6 +15,9 @@ ACCEPTANCE, USER_REJECTION, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT
 APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
 STORAGE_SERVICE_CLASS_UID = "1.2.840.10008.4.2"
 
+MIN_PDU_BYTES = 16
+"""A peer that takes less than this leaves no room for a fragment."""
+
 
 @dataclass(frozen=True, slots=True)
 class OfferedClass:

@@ -90,7 +90,7 @@ class Transport:
         return size
 
     def send(self, buffers: Sequence[bytes | memoryview], timeout_s: float) -> None:
-        """Write all of `buffers` in order. Raises TimedOut if the peer takes nothing for `timeout_s`, ConnectionLost."""
+        """Write all of `buffers`, in order. Raises ConnectionLost, and TimedOut if nothing is taken for `timeout_s`."""
         pending = [memoryview(b) for b in buffers]
         first = 0
         while first < len(pending):
@@ -117,8 +117,9 @@ class Transport:
         poll.register(self.sock, events)
         if wakeable and self.wake_fd >= 0:
             poll.register(self.wake_fd, select.POLLIN)
-        if companion is not None and companion.fileno() >= 0:
-            poll.register(companion.fileno(), select.POLLIN)
+        watched = -1 if companion is None else companion.fileno()
+        if watched >= 0:
+            poll.register(watched, select.POLLIN)
         while True:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
@@ -131,6 +132,9 @@ class Transport:
                 raise Woken
             if companion is not None and (ready or companion.due_in_s() <= 0):
                 companion.attend()
+                if watched >= 0 and companion.fileno() < 0:
+                    poll.unregister(watched)
+                    watched = -1
 
     def linger(self, timeout_s: float) -> None:
         """Wait until the peer closes, reading and dropping what it still sends, then close (PS3.8 9.1.5, ARTIM)."""
@@ -138,8 +142,8 @@ class Transport:
         dropped = memoryview(bytearray(4096))
         with contextlib.suppress(ConnectionLost, TimedOut, Woken, OSError):
             self.sock.shutdown(socket.SHUT_WR)
-            while True:
-                self.receive(dropped, deadline - time.monotonic(), wakeable=True)
+            while (left_s := deadline - time.monotonic()) > 0:
+                self.receive(dropped, left_s, wakeable=True)
         self.close()
 
     def interrupt(self) -> None:

@@ -1,6 +1,6 @@
 """C-FIND: from an identifier to a query, and from each row straight to a pending response (PS3.4 C.4.1)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minipacs.dicom import statuses
@@ -19,7 +19,7 @@ from minipacs.dicom.command_set import CommandSet
 from minipacs.dicom.identifier import Identifier, ResponseEncoder
 from minipacs.dicom.sop_classes import QUERY_RETRIEVE, Model
 from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
-from minipacs.index import Query, QueryCancelled
+from minipacs.index import AVAILABILITY, Query, QueryCancelled
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import levels_of, read_identifier, read_level
 
@@ -42,7 +42,6 @@ class Asked:
     level: Level
     keys: tuple[tuple[Attribute, str], ...]
     returned: tuple[Attribute, ...]
-    wants_availability: bool
     unsupported: int
 
 
@@ -84,21 +83,23 @@ def read_keys(identifier: Identifier, model: Model) -> Asked:
         else:
             keys.append((attribute, identifier.text(tag)))
     unique = {UNIQUE_KEY[at] for at in (*levels_of(model), "PATIENT") if at in within}
-    returned = sorted({attribute for attribute, _ in keys} | unique, key=lambda attribute: attribute.tag)
-    return Asked(level, tuple(keys), tuple(returned), INSTANCE_AVAILABILITY in identifier.elements, unsupported)
+    asked = {attribute for attribute, _ in keys}
+    if INSTANCE_AVAILABILITY in identifier.elements:
+        asked.add(AVAILABILITY)
+    return Asked(level, tuple(keys), tuple(asked | unique), unsupported)
 
 
 def _answer(request: Request, identifier: Identifier, asked: Asked) -> Iterator[int]:
     """Send the pending responses, many in a write; yields the number sent so far. Raises QueryCancelled."""
     association, context = request.association, request.message.context
     status = statuses.PENDING_UNSUPPORTED_KEYS if asked.unsupported else statuses.PENDING
-    fixed = _fixed_elements(request, asked)
-    tags = [*((a.tag, a.vr) for a in asked.returned), *((tag, vr) for tag, vr, _ in fixed)]
-    order = sorted(range(len(tags)), key=lambda i: tags[i])
-    implicit = context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
-    encoder = ResponseEncoder([tags[i] for i in order], identifier.charsets, implicit=implicit)
-    pending = association.encode(context.context_id, request.response(status, has_data_set=True))
+    fixed = ((QUERY_RETRIEVE_LEVEL, "CS", asked.level), (RETRIEVE_AE_TITLE, "AE", request.environment.ae_title))
     constant = tuple(value for _, _, value in fixed)
+    elements = [*((a.tag, a.vr) for a in asked.returned), *((tag, vr) for tag, vr, _ in fixed)]
+    order = sorted(range(len(elements)), key=lambda i: elements[i])
+    implicit = context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+    encoder = ResponseEncoder([elements[i] for i in order], identifier.charsets, implicit=implicit)
+    pending = association.encode(context.context_id, request.response(status, has_data_set=True))
 
     def cancelled() -> bool:
         return association.cancelled(request.message_id)
@@ -121,11 +122,3 @@ def _answer(request: Request, identifier: Identifier, asked: Asked) -> Iterator[
     if batch:
         association.send_all(batch)
         yield sent
-
-
-def _fixed_elements(request: Request, asked: Asked) -> Sequence[tuple[int, str, str]]:
-    """Return the elements that are the same in every answer, with their values."""
-    found = [(QUERY_RETRIEVE_LEVEL, "CS", asked.level), (RETRIEVE_AE_TITLE, "AE", request.environment.ae_title)]
-    if asked.wants_availability:
-        found.append((INSTANCE_AVAILABILITY, "CS", "ONLINE"))
-    return found

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from minipacs.dicom import statuses
 from minipacs.dicom.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Level
+from minipacs.dicom.charset import terms
 from minipacs.dicom.identifier import MAX_IDENTIFIER_BYTES, Identifier, decode_identifier
 from minipacs.dicom.sop_classes import Model
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -29,7 +30,7 @@ def read_identifier(request: Request) -> Identifier:
     data = request.message.read(MAX_IDENTIFIER_BYTES)
     if data is None:
         raise DimseError(statuses.IDENTIFIER_UNREADABLE, f"identifier is larger than {MAX_IDENTIFIER_BYTES} bytes")
-    charsets = (request.charset,) if request.charset else ()
+    charsets = terms(request.charset)
     return decode_identifier(data, TRANSFER_SYNTAXES[request.message.context.transfer_syntax], charsets)
 
 

@@ -94,7 +94,7 @@ def _matches(request: Request) -> list[StoredInstance]:
 
 
 def _unique_keys(identifier: Identifier, level: Level, levels: Sequence[Level]) -> Mapping[str, Sequence[str]]:
-    """Read the unique keys down to `level`: one value above it, a UID list at it, one Patient ID (PS3.4 C.4.2.1.4.1)."""
+    """Read the unique keys down to `level`: a UID list there, one value above, one Patient ID (PS3.4 C.4.2.1.4.1)."""
     keys: dict[str, list[str]] = {}
     for at in levels[: levels.index(level) + 1]:
         attribute = UNIQUE_KEY[at]

@@ -7,6 +7,7 @@ Rules:
 - *must*: nothing that was acknowledged is deleted; it goes to quarantine.
 """
 
+import ctypes
 import fcntl
 import hashlib
 import itertools
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from minipacs.tree.layout import OBJECT_SUFFIX, PREFIXES, REASON_SUFFIX, Layout, is_digest
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
 FILE_MODE = 0o440
 FOLDER_MODE = 0o750
 _NAMES = itertools.count(1)
@@ -90,6 +92,15 @@ class FileTree:
         """Return what the file system has left for this user."""
         found = os.statvfs(self.layout.root)
         return found.f_bavail * found.f_frsize
+
+    def sync(self) -> None:
+        """Bring to disk whatever was written, where `durable` is off. Raises OSError, also for earlier faults."""
+        folder = os.open(self.layout.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if _LIBC.syncfs(folder):  # unlike sync(), it waits for this file system only and tells of faults
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        finally:
+            os.close(folder)
 
     def stage(self) -> StagedFile:
         """Open a new file in `incoming/`."""

@@ -1,0 +1,19 @@
+"""What is stored, in tables: peewee over SQLite stays in here."""
+
+from minipacs.index.database import QueryCancelled
+from minipacs.index.index import Index
+from minipacs.index.queries import Statistics, StoredInstance
+from minipacs.index.rows import InstanceRecord, Outcome, Placed
+from minipacs.index.selection import AVAILABILITY, Query
+
+__all__ = [
+    "AVAILABILITY",
+    "Index",
+    "InstanceRecord",
+    "Outcome",
+    "Placed",
+    "Query",
+    "QueryCancelled",
+    "Statistics",
+    "StoredInstance",
+]

@@ -1,0 +1,296 @@
+"""The SQLite file: connections, durability, schema, errors, and all SQL that only SQLite understands.
+
+The writer's connection commits into the write-ahead log; readers see the last commit and never wait for it. Statements
+are composed with peewee, which is given no connection: `compile` makes text of them, to be run on a borrowed one.
+"""
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Literal
+
+from peewee import Field, Node, SchemaManager, SqliteDatabase
+
+from minipacs.dicom.person_name import FOLD_VERSION
+from minipacs.dicom.statuses import OUT_OF_RESOURCES
+from minipacs.errors import DimseError, MinipacsError
+from minipacs.index.matching import any_value_matches
+from minipacs.index.models import LEVEL_COLUMNS, LEVEL_MODELS, MODELS, Setting
+
+Connection = sqlite3.Connection
+Sync = Literal["always", "batch"]
+
+SCHEMA_VERSION = 1
+MIGRATIONS: Mapping[int, Sequence[str]] = {}
+"""By schema version, the statements that lead to the next."""
+
+MAX_READERS = 8
+"""Read connections open at once."""
+READER_WAIT_S = 30.0
+BUSY_TIMEOUT_S = 10
+CLOSE_WAIT_MS = 1000
+CHECKPOINT_PAGES = 4000
+MAX_IDLE_LOG_BYTES = 64 << 20
+WRITER_CACHE_KIB = 32768
+READER_CACHE_KIB = 8192
+CANCEL_CHECK_STEPS = 50_000
+"""Steps of SQLite's virtual machine, well under a microsecond each, between two looks at `cancelled`."""
+
+_FOLD = "fold_version"
+
+_SHORT_OF = {
+    sqlite3.SQLITE_FULL: "disk full",
+    sqlite3.SQLITE_IOERR: "disk error",
+    sqlite3.SQLITE_BUSY: "busy",
+    sqlite3.SQLITE_LOCKED: "busy",
+    sqlite3.SQLITE_PROTOCOL: "busy",
+    sqlite3.SQLITE_NOMEM: "out of memory",
+    sqlite3.SQLITE_READONLY: "cannot be written",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened",
+}
+
+
+class QueryCancelled(MinipacsError):
+    """The caller gave up a query while it ran."""
+
+
+class _Dialect(SqliteDatabase):
+    operations = {"LIKE": "LIKE"}  # noqa: RUF012  peewee would write GLOB, where `[` is special
+
+
+class Database:
+    """An index file, opened: a connection for the writer, a few for readers, a lock among the writers of all processes.
+
+    Opening creates the file or brings an older schema up to date; `read_only` does neither. "always" makes each commit
+    durable before it returns, "batch" only together with `sync_log`. To be opened after a fork, by each process for
+    itself. Raises MinipacsError if the file cannot be used or has a newer schema.
+    """
+
+    def __init__(self, path: Path, *, sync: Sync = "always", read_only: bool = False) -> None:
+        self.path = path
+        self.read_only = read_only
+        self.sync = sync
+        self._dialect = _Dialect(None)
+        self._free = threading.BoundedSemaphore(MAX_READERS)
+        self._idle: deque[Connection] = deque()
+        self._closed = False
+        self._lock_fd = -1
+        try:
+            if not read_only:
+                self._lock_fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                with self.exclusive():
+                    self._prepare()
+            self._check()
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise MinipacsError(f"index {path} cannot be used: {error}") from error
+        except MinipacsError:
+            self.close()
+            raise
+
+    def compile(self, query: Node) -> tuple[str, list[object]]:
+        """Turn a peewee query into SQL text and its parameters."""
+        sql, parameters = self._dialect.get_sql_context().parse(query)  # type: ignore[no-untyped-call]
+        return sql, parameters
+
+    def insert(self, fields: Sequence[Field]) -> str:
+        """Write an INSERT of `fields` of one model, its parameters in their order, that returns the id of the row."""
+        columns = ", ".join(self._quoted(f) for f in fields)
+        marks = ", ".join([self._dialect.param] * len(fields))
+        return f"INSERT INTO {self._table(fields)} ({columns}) VALUES ({marks}) RETURNING id"  # noqa: S608  names of our own
+
+    def update(self, fields: Sequence[Field]) -> str:
+        """Write an UPDATE of `fields` of one model for the row whose id is the last parameter."""
+        mark = self._dialect.param
+        changes = ", ".join(f"{self._quoted(f)} = {mark}" for f in fields)
+        return f"UPDATE {self._table(fields)} SET {changes} WHERE id = {mark}"  # noqa: S608  names of our own
+
+    def _quoted(self, field: Field) -> str:
+        return f'"{field.column_name}"'
+
+    def _table(self, fields: Sequence[Field]) -> str:
+        return f'"{fields[0].model._meta.table_name}"'
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock that the writers of all processes queue on."""
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    def writer(self) -> Connection:
+        """Open a connection that writes; for use under `exclusive`, closed by its owner."""
+        connection = self._connect()
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self.sync == 'always' else 'NORMAL'}")
+        connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_LOG_BYTES}")
+        return connection
+
+    @contextmanager
+    def reader(self, cancelled: Callable[[], bool] | None = None) -> Iterator[Connection]:
+        """Lend a connection that only reads, for a moment: no peer is waited for meanwhile.
+
+        `cancelled` is asked now and then while a statement runs; if it answers True, or raises, the statement ends
+        with QueryCancelled, or with what it raised. Raises DimseError A700 if none is free within READER_WAIT_S.
+        """
+        if not self._free.acquire(timeout=READER_WAIT_S):
+            raise DimseError(OUT_OF_RESOURCES, "index busy: no free reader")
+        try:
+            connection = self._idle.pop() if self._idle else self._open_reader()
+            try:
+                with _interruptible(connection, cancelled):
+                    yield connection
+            finally:
+                self._idle.append(connection)
+                if self._closed:
+                    self._close_idle()
+        finally:
+            self._free.release()
+
+    @contextmanager
+    def errors(self, otherwise: int) -> Iterator[None]:
+        """Turn errors of the database into DimseError: A700 where trying again may help, else `otherwise`."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+            if code in _SHORT_OF:
+                raise DimseError(OUT_OF_RESOURCES, f"index {_SHORT_OF[code]}") from error
+            raise DimseError(otherwise, "index error") from error
+
+    @contextmanager
+    def transaction(self, connection: Connection) -> Iterator[None]:
+        """Commit what is done within, or undo it if it fails."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk has undone it already
+                connection.execute("ROLLBACK")
+            raise
+
+    def sync_log(self) -> None:
+        """Make durable what was committed so far: the log and its entry in the folder."""
+        for path in (f"{self.path}-wal", self.path.absolute().parent):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def finish_log(self, connection: Connection) -> None:
+        """Move the log into the file and empty it, as far as readers allow; for the writer before it closes."""
+        connection.execute(f"PRAGMA busy_timeout = {CLOSE_WAIT_MS}")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Close the readers that are idle now, the others as they are given back, and the lock."""
+        self._closed = True
+        self._close_idle()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _connect(self) -> Connection:
+        mode = "ro" if self.read_only else "rw"
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        connection.execute("PRAGMA case_sensitive_like = ON")
+        connection.create_function("any_value_matches", 2, any_value_matches, deterministic=True)
+        return connection
+
+    def _open_reader(self) -> Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+        return connection
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def _prepare(self) -> None:
+        """Create the tables, or bring those of an older release up to date, in one transaction."""
+        self._dialect.init(str(self.path), pragmas={"journal_mode": "wal"}, timeout=BUSY_TIMEOUT_S)
+        with self._dialect as dialect:
+            connection: Connection = dialect.connection()  # type: ignore[no-untyped-call]
+            version = self._known_version(connection)
+            if version == 0:
+                for model in MODELS:
+                    SchemaManager(model, dialect).create_all()
+            for step in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+                for statement in MIGRATIONS[step]:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._refold(connection)
+
+    def _check(self) -> None:
+        with closing(self._connect()) as connection:
+            version = self._known_version(connection)
+        if version < SCHEMA_VERSION:
+            raise MinipacsError(
+                f"index {self.path} has the older schema {version}: start the archive once to update it"
+            )
+
+    def _known_version(self, connection: Connection) -> int:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise MinipacsError(
+                f"index {self.path} has schema {version} of a newer release; this one knows up to {SCHEMA_VERSION}"
+            )
+        return version
+
+    def _refold(self, connection: Connection) -> None:
+        """Derive folded and normal columns anew if the rule of folding has changed since."""
+        row = connection.execute(*self.compile(Setting.select(Setting.value).where(Setting.name == _FOLD))).fetchone()
+        if row and row[0] == str(FOLD_VERSION):
+            return
+        for level, model in LEVEL_MODELS.items():
+            columns = LEVEL_COLUMNS[level]
+            update = self.update(columns.derived_fields)
+            rows, _ = self.compile(model.select(model._meta.primary_key, *columns.attribute_fields))
+            for row_id, *attributes in connection.execute(rows):
+                connection.execute(update, (*columns.derived(attributes), row_id))
+        setting = Setting.insert(name=_FOLD, value=str(FOLD_VERSION)).on_conflict_replace()
+        connection.execute(*self.compile(setting))
+
+
+@contextmanager
+def _interruptible(connection: Connection, cancelled: Callable[[], bool] | None) -> Iterator[None]:
+    if cancelled is None:
+        yield
+        return
+    raised: list[BaseException] = []
+
+    def stop() -> bool:
+        try:
+            return cancelled()
+        except BaseException as error:
+            raised.append(error)
+            return True
+
+    connection.set_progress_handler(stop, CANCEL_CHECK_STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        raise (raised[0] if raised else QueryCancelled("query cancelled")) from error
+    finally:
+        connection.set_progress_handler(None, 0)

@@ -1,0 +1,65 @@
+"""The index, opened: what reads, and the thread that writes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from minipacs.errors import MinipacsError
+from minipacs.index.database import Database, Sync
+from minipacs.index.queries import Reader
+from minipacs.index.refresh import Reread
+from minipacs.index.rows import Availability, Duplicates, InstanceRecord, Placed
+from minipacs.index.writer import Writer
+
+
+def _no_values(digest: str) -> Mapping[str, str]:
+    raise MinipacsError(f"nothing can read the file {digest} again")
+
+
+class Index(Reader):
+    """One index file; safe to use from any thread. Changes block until they are committed, see `Writer`."""
+
+    def __init__(self, database: Database, writer: Writer | None) -> None:
+        super().__init__(database)
+        self._writer_or_none = writer
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        sync: Sync = "always",
+        on_commit: Callable[[int], None] = lambda instances: None,
+        reread: Reread = _no_values,
+        read_only: bool = False,
+    ) -> "Index":
+        """Open the file at `path`, made if missing unless `read_only`, which also starts no writer.
+
+        `on_commit` hears the instances of each commit, `reread` gives the values of a stored file by its digest.
+        Raises MinipacsError.
+        """
+        database = Database(path, sync=sync, read_only=read_only)
+        return cls(database, None if read_only else Writer(database, reread=reread, on_commit=on_commit))
+
+    def add(self, record: InstanceRecord, duplicates: Duplicates) -> Placed:
+        """Give a stored file its row."""
+        return self._writer.add(record, duplicates)
+
+    def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
+        """Delete the rows of instances; give the digests of those that had one."""
+        return self._writer.remove(sop_instance_uids)
+
+    def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
+        """Set Instance Availability of the rows with these digests."""
+        self._writer.set_availability(digests, availability)
+
+    def close(self) -> None:
+        """Finish the commits under way and close the file."""
+        if self._writer_or_none is not None:
+            self._writer_or_none.close()
+        self._database.close()
+
+    @property
+    def _writer(self) -> Writer:
+        if self._writer_or_none is None:
+            raise MinipacsError("the index is open for reading only")
+        return self._writer_or_none

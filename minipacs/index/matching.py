@@ -1,0 +1,238 @@
+"""From a matching key to an SQL expression (PS3.4 C.2.2.2); pure, for any table that names its columns.
+
+Values are compared as they are stored; person names by their folded groups, times and date-times by their normal form.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from peewee import OP, SQL, ColumnBase, Expression, Field, IntegerField, NodeList, Value, fn
+
+from minipacs.dicom.attributes import Attribute
+from minipacs.dicom.person_name import fold, groups
+from minipacs.dicom.statuses import DATA_SET_MISMATCH
+from minipacs.dicom.value_representations import SINGLE_VALUED_VRS
+from minipacs.errors import DimseError
+from minipacs.index import temporal
+
+WILDCARD_VRS = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
+"""In all other VRs `*` and `?` are plain characters (PS3.4 C.2.2.2.4)."""
+
+MAX_PATTERN_LENGTH = 1024
+"""Characters of one value with wildcards."""
+
+MAX_LIST_VALUES = 500
+"""Values of one key in one statement: databases limit their parameters. Longer UID lists are cut by `split_list`."""
+
+Access = Literal["lookup", "range", "scan"]
+"""How the rows are reached if the column has an index: a few places, one run of it, or not through it at all."""
+
+
+class Columns(NamedTuple):
+    """Where the values of one attribute stand in a table: as received, and in the forms that are compared."""
+
+    value: Field
+    folded: tuple[Field, ...] = ()
+    normal: Field | None = None
+
+
+class Match(NamedTuple):
+    """The expression for one key; in a "range" the rows run in the order of `column`."""
+
+    expression: ColumnBase
+    access: Access
+    column: Field
+
+
+def match(attribute: Attribute, text: str, columns: Columns, *, match_unknown: bool = False) -> Match | None:
+    """Build the expression for one key, or None if the key is universal and every row matches.
+
+    Several values, joined by backslashes, match as a list: any of them. `match_unknown` lets rows without a value
+    match too (PS3.4 C.2.2.1.2). Raises DimseError A900 with the tag for a malformed date, time or range, and for a
+    list or pattern beyond its limit.
+    """
+    values = split_values(attribute, text)
+    if not values or (attribute.vr in WILDCARD_VRS and any(_universal(value) for value in values)):
+        return None
+    if len(values) > MAX_LIST_VALUES:
+        raise _malformed(attribute, f"has more than {MAX_LIST_VALUES} values")
+    found = _match_values(attribute, values, columns)
+    if found is not None and match_unknown:
+        return Match(any_of([found.expression, columns.value == ""]), "scan", found.column)
+    return found
+
+
+def split_values(attribute: Attribute, text: str) -> list[str]:
+    """Split a key into its values, without padding and empty ones; in text VRs a backslash is a plain character."""
+    values = [text] if attribute.vr in SINGLE_VALUED_VRS else text.split("\\")
+    return [value for value in (storable(value.strip(" \0")) for value in values) if value]
+
+
+def split_list(attribute: Attribute, text: str) -> list[str]:
+    """Cut a list of UIDs into keys of at most MAX_LIST_VALUES, which together match each row once; else give it whole.
+
+    PS3.4 C.2.2.2.2.
+    """
+    if attribute.vr != "UI" or attribute.multi or text.count("\\") < MAX_LIST_VALUES:
+        return [text]
+    uids = sorted(set(split_values(attribute, text)))
+    return ["\\".join(uids[i : i + MAX_LIST_VALUES]) for i in range(0, len(uids), MAX_LIST_VALUES)] or [""]
+
+
+def storable(text: str) -> str:
+    """Replace what a database cannot keep as text: NUL and lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def any_of(expressions: Sequence[ColumnBase]) -> ColumnBase:
+    """Join by OR, flat: nested parentheses would overflow the parsers of databases."""
+    return _join(expressions, " OR ")
+
+
+def all_of(expressions: Sequence[ColumnBase]) -> ColumnBase:
+    """Join by AND, flat."""
+    return _join(expressions, " AND ")
+
+
+def _join(expressions: Sequence[ColumnBase], glue: str) -> ColumnBase:
+    return expressions[0] if len(expressions) == 1 else NodeList(expressions, glue, True)
+
+
+def any_value_matches(values: str, pattern: str) -> bool:
+    """Tell whether one of several values, joined by backslashes, matches a pattern: the SQL function of that name."""
+    matches = _regex(pattern).fullmatch
+    return any(matches(value) for value in values.split("\\"))
+
+
+@lru_cache(maxsize=256)
+def _regex(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern. Each `*` takes the first fit of what follows it for good, so that no pattern backtracks."""
+    first, *middle = (re.escape(part).replace(r"\?", ".") for part in re.sub(r"\*+", "*", pattern).split("*"))
+    if not middle:
+        return re.compile(first, re.DOTALL)
+    *middle, last = middle
+    return re.compile(first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last, re.DOTALL)
+
+
+def _malformed(attribute: Attribute, what: str) -> DimseError:
+    return DimseError(DATA_SET_MISMATCH, f"{attribute.keyword} {what}", (attribute.tag,))
+
+
+def _universal(value: str) -> bool:
+    return not value.strip("*")
+
+
+def _has_wildcards(attribute: Attribute, value: str) -> bool:
+    return attribute.vr in WILDCARD_VRS and ("*" in value or "?" in value)
+
+
+def _match_values(attribute: Attribute, values: Sequence[str], columns: Columns) -> Match | None:
+    if attribute.vr in temporal.VRS:
+        return _match_moments(attribute, values, columns.normal or columns.value)
+    if columns.folded:
+        return _match_names(attribute, values, columns.folded)
+    if isinstance(columns.value, IntegerField):
+        numbers = [int(value) for value in values if value.isascii() and value.isdecimal() and len(value) < 10]
+        return Match(columns.value.in_(numbers), "lookup", columns.value)
+    return _match_text(attribute, values, columns.value)
+
+
+def _match_moments(attribute: Attribute, values: Sequence[str], column: Field) -> Match:
+    found = []
+    for value in values:
+        span = temporal.span(value, attribute.vr)
+        if span is None:
+            raise _malformed(attribute, "is not a value or range of its kind")
+        single = span.low == span.high
+        expression = column == span.low if single else column.between(*span)
+        found.append(Match(expression, "lookup" if single else "range", column))
+    return _any_match(found)
+
+
+def _match_names(
+    attribute: Attribute,
+    values: Sequence[str],
+    columns: Sequence[Field],
+) -> Match | None:
+    """Match any group if the key has but one, else group by group, those left empty matching anything (PS3.5 6.2.1)."""
+    found = []
+    for value in values:
+        folded = fold(value)
+        one_group = "=" not in folded
+        keys = (folded,) * len(columns) if one_group else groups(folded)
+        asked = [_match_text(attribute, [k], c) for k, c in zip(keys, columns, strict=True) if not _universal(k)]
+        if not asked:
+            return None
+        join = any_of if one_group else all_of
+        access: Access = "scan" if any(m.access == "scan" for m in asked) else "lookup"
+        found.append(Match(join([m.expression for m in asked]), access, columns[0]))
+    return _any_match(found)
+
+
+def _match_text(attribute: Attribute, values: Sequence[str], column: Field) -> Match:
+    patterns = [value for value in values if _has_wildcards(attribute, value)]
+    if any(len(pattern) > MAX_PATTERN_LENGTH for pattern in patterns):
+        raise _malformed(attribute, f"has a pattern of more than {MAX_PATTERN_LENGTH} characters")
+    if attribute.multi:
+        return Match(any_of([_among_values(column, value, value in patterns) for value in values]), "scan", column)
+    found = [wildcard(column, pattern) for pattern in patterns]
+    plain = [value for value in values if value not in patterns]
+    if plain:
+        found.append(Match(column == plain[0] if len(plain) == 1 else column.in_(plain), "lookup", column))
+    return _any_match(found)
+
+
+def _any_match(found: Sequence[Match]) -> Match:
+    if len(found) == 1:
+        return found[0]
+    access: Access = "scan" if any(m.access == "scan" for m in found) else "lookup"
+    return Match(any_of([m.expression for m in found]), access, found[0].column)
+
+
+def wildcard(column: Field, pattern: str) -> Match:
+    """Match a column of single values against a pattern with `*` and `?`: what stands before the first is a range."""
+    pattern = re.sub(r"\*+", "*", pattern)
+    prefix = re.split(r"[*?]", pattern, maxsplit=1)[0]
+    rest = pattern[len(prefix) :]
+    conditions: list[ColumnBase] = []
+    if prefix:
+        conditions.append(column >= prefix)
+        end = _after_prefix(prefix)
+        if end:
+            conditions.append(column < end)
+    if rest != "*":
+        conditions.append(_like(column, _escape(pattern).replace("*", "%").replace("?", "_")))
+    return Match(all_of(conditions), "range" if prefix else "scan", column)
+
+
+def _among_values(column: Field, value: str, is_pattern: bool) -> ColumnBase:
+    """Match any of the values that a column joins by backslashes."""
+    core = value.strip("*") if is_pattern else value
+    if is_pattern and ("*" in core or "?" in core):
+        return fn.any_value_matches(column, value)
+    begin = "%" if is_pattern and value.startswith("*") else "%\\"
+    end = "%" if is_pattern and value.endswith("*") else "\\%"
+    delimiter = Value("\\", converter=False)
+    return _like(delimiter.concat(column).concat(delimiter), begin + _escape(core) + end)
+
+
+def _like(text: ColumnBase, pattern: str) -> ColumnBase:
+    return Expression(text, OP.LIKE, NodeList((Value(pattern, converter=False), SQL("ESCAPE '!'"))))
+
+
+def _escape(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+def _after_prefix(prefix: str) -> str:
+    """Give the least text that is greater than all that begin with `prefix`, by code point; "" if there is none."""
+    while prefix:
+        code = ord(prefix[-1]) + 1
+        if code <= 0x10FFFF:
+            return prefix[:-1] + chr(0xE000 if code == 0xD800 else code)
+        prefix = prefix[:-1]
+    return ""

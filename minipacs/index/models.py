@@ -1,0 +1,208 @@
+"""The tables: patients, studies, series and instances, with their columns taken from the key table.
+
+Text columns hold the attribute as Unicode, several values joined by backslashes, "" if absent. A person name has three
+more columns, its folded component groups; a time or date-time one more, its normal form. Text is compared by code
+point: ranges on prefixes rely on it (another database than SQLite needs such a collation, "C" in PostgreSQL).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from peewee import SQL, AutoField, BigIntegerField, DoubleField, Field, ForeignKeyField, IntegerField, Model, TextField
+
+from minipacs.dicom.attributes import ATTRIBUTES, Attribute, Level
+from minipacs.dicom.person_name import fold, groups
+from minipacs.index import temporal
+from minipacs.index.matching import Columns, storable
+
+Availability = Literal["ONLINE", "UNAVAILABLE"]
+"""The values of Instance Availability (0008,0056) that this archive gives (PS3.3 C.4.23.1.1)."""
+
+ONLINE: Availability = "ONLINE"
+UNAVAILABLE: Availability = "UNAVAILABLE"
+
+INDEXED = frozenset(
+    {"PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "StudyDate", "AccessionNumber"}
+    | {"ReferringPhysicianName", "SeriesInstanceUID", "SOPInstanceUID"}
+)
+"""Keywords of the attributes that have an index of their own: those whose single values select few rows.
+
+A query may start from any of them; an index on the others (Modality, Study ID) would only mislead the planner.
+"""
+
+
+def _text(*, unique: bool = False) -> "TextField[str]":
+    return TextField(default="", unique=unique, constraints=[SQL("DEFAULT ''")])
+
+
+def _count() -> "IntegerField[int]":
+    return IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
+
+
+class Patient(Model):
+    """One row for each (Patient ID, Issuer of Patient ID), or for each study without a Patient ID."""
+
+    id = AutoField()
+    only_study_uid = _text()
+    unavailable_instances = _count()
+
+
+class Study(Model):
+    """One row for each Study Instance UID; `parent` is the patient its first instance names."""
+
+    id = AutoField()
+    parent = ForeignKeyField(Patient, column_name="parent_id")
+    unavailable_instances = _count()
+
+
+class Series(Model):
+    """One row for each Series Instance UID; `parent` is the study its first instance names."""
+
+    id = AutoField()
+    parent = ForeignKeyField(Study, column_name="parent_id")
+    unavailable_instances = _count()
+
+
+class Instance(Model):
+    """One row for each SOP Instance UID. The order of `id` is the order in which instances were first stored.
+
+    `digest` is the hexadecimal SHA-256 of the whole file, `received_at` is in seconds since 1970.
+    """
+
+    id = AutoField()
+    parent = ForeignKeyField(Series, column_name="parent_id")
+    digest = TextField(unique=True)
+    size_bytes = BigIntegerField()
+    transfer_syntax_uid = TextField()
+    received_at = DoubleField()
+    source_ae_title = TextField()
+    availability = TextField(default=ONLINE)
+
+
+class ModalityTotal(Model):
+    """What the archive holds of one modality; kept with every change, so that statistics need not count."""
+
+    modality = TextField(primary_key=True)
+    series = _count()
+    instances = _count()
+    size_bytes = BigIntegerField(default=0)
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "modality_total"
+
+
+class Setting(Model):
+    """Facts about the index itself."""
+
+    name = TextField(primary_key=True)
+    value = TextField()
+
+
+MODELS: tuple[type[Model], ...] = (Patient, Study, Series, Instance, ModalityTotal, Setting)
+
+LEVEL_MODELS: Mapping[Level, type[Model]] = MappingProxyType(
+    {"PATIENT": Patient, "STUDY": Study, "SERIES": Series, "IMAGE": Instance}
+)
+
+UNAVAILABLE_INSTANCES: Mapping[Level, Field] = MappingProxyType(
+    {
+        "PATIENT": Patient.unavailable_instances,
+        "STUDY": Study.unavailable_instances,
+        "SERIES": Series.unavailable_instances,
+    }
+)
+"""The column of each upper level that counts what cannot be retrieved."""
+
+_GROUP_SUFFIXES = ("folded", "folded_ideographic", "folded_phonetic")
+
+
+def _folded_groups(text: str) -> tuple[str, ...]:
+    """Give the alphabetic, ideographic and phonetic group of a name, folded; of several names all that are there."""
+    if not text:
+        return ("", "", "")
+    of_names = zip(*(groups(name) for name in fold(text).split("\\")), strict=True)
+    return tuple("\\".join(filter(None, group)) for group in of_names)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelColumns:
+    """The columns that one level takes from its objects: attributes as they are, then what is derived from them."""
+
+    keywords: tuple[str, ...]
+    attribute_fields: tuple[Field, ...]
+    derived_fields: tuple[Field, ...]
+    _dates: tuple[int, ...]
+    _derivations: tuple[tuple[int, Callable[[str], tuple[str, ...]]], ...]
+
+    def attributes(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """Pick the attributes of this level from an object's values, in the order of `keywords`, fit to be stored."""
+        get = values.get
+        row = [get(keyword, "") for keyword in self.keywords]
+        for i in self._dates:
+            if "." in row[i]:
+                row[i] = temporal.date(row[i])
+        joined = "".join(row)
+        if not joined.isascii() or "\0" in joined:
+            row = [storable(text) for text in row]
+        return tuple(row)
+
+    def derived(self, attributes: Sequence[str]) -> tuple[str, ...]:
+        """Give the derived columns that belong to `attributes`."""
+        row: list[str] = []
+        for i, derive in self._derivations:
+            row += derive(attributes[i])
+        return tuple(row)
+
+
+def _derivation(vr: str) -> Callable[[str], tuple[str, ...]] | None:
+    if vr == "PN":
+        return _folded_groups
+    return (lambda text: (temporal.normal(text, vr),)) if vr in ("TM", "DT") else None
+
+
+def _add(model: type[Model], name: str, field: Field, *, index: bool = False) -> Field:
+    field.index = index
+    model._meta.add_field(name, field)
+    return field
+
+
+def _add_columns(attribute: Attribute) -> Columns:
+    """Add the columns of one attribute to the model of its level."""
+    model, name = LEVEL_MODELS[attribute.level], attribute.column
+    if attribute.computed:
+        return Columns(_add(model, name, _text() if attribute.multi else _count()))
+    indexed = attribute.keyword in INDEXED
+    plain = indexed and attribute.vr not in ("PN", "TM", "DT") and attribute.keyword != "PatientID"
+    unique = attribute.key == "U" and attribute.level != "PATIENT"
+    value = _add(model, name, _text(unique=unique), index=plain and not unique)
+    if attribute.vr == "PN":
+        folded = tuple(_add(model, f"{name}_{suffix}", _text(), index=indexed) for suffix in _GROUP_SUFFIXES)
+        return Columns(value, folded=folded)
+    if attribute.vr in ("TM", "DT"):
+        return Columns(value, normal=_add(model, f"{name}_normal", _text(), index=indexed))
+    return Columns(value)
+
+
+COLUMNS: Mapping[str, Columns] = MappingProxyType({a.keyword: _add_columns(a) for a in ATTRIBUTES})
+"""The columns of every attribute, by keyword."""
+
+Patient.add_index(
+    COLUMNS["PatientID"].value, COLUMNS["IssuerOfPatientID"].value, Patient.only_study_uid, unique=True, name="identity"
+)
+
+
+def _level_columns(level: Level) -> LevelColumns:
+    stored = [a for a in ATTRIBUTES if a.level == level and not a.computed]
+    columns = [COLUMNS[a.keyword] for a in stored]
+    return LevelColumns(
+        keywords=tuple(a.keyword for a in stored),
+        attribute_fields=tuple(c.value for c in columns),
+        derived_fields=tuple(f for c in columns for f in (*c.folded, *((c.normal,) if c.normal else ()))),
+        _dates=tuple(i for i, a in enumerate(stored) if a.vr == "DA"),
+        _derivations=tuple((i, d) for i, a in enumerate(stored) if (d := _derivation(a.vr))),
+    )
+
+
+LEVEL_COLUMNS: Mapping[Level, LevelColumns] = MappingProxyType({level: _level_columns(level) for level in LEVEL_MODELS})

@@ -1,0 +1,220 @@
+"""Reading the index: queries answered page by page, lists for retrieval, look-ups, statistics.
+
+Each page is a read of its own on a borrowed connection: nothing is held while the caller deals with the rows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from peewee import Select, fn
+
+from minipacs.dicom.attributes import UNIQUE_KEY, Level
+from minipacs.dicom.statuses import PROCESSING_FAILURE, QUERY_FAILED
+from minipacs.index.database import Connection, Database, QueryCancelled
+from minipacs.index.matching import MAX_LIST_VALUES
+from minipacs.index.models import COLUMNS, Instance, ModalityTotal, Patient, Series, Study
+from minipacs.index.selection import Query, Selection, selections
+
+FIRST_PAGE_ROWS = 100
+MAX_PAGE_ROWS = 2000
+PAGE_GROWTH = 4
+"""The first page is short, so that the first answer comes soon; the later ones are long, for throughput."""
+
+DIGESTS_PAGE_ROWS = 10_000
+
+Cancelled = Callable[[], bool]
+
+
+class StoredInstance(NamedTuple):
+    """What it takes to send one instance."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    digest: str
+    size_bytes: int
+    availability: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the index holds; `by_modality` counts instances."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    stored_bytes: int
+    by_modality: Mapping[str, int]
+
+
+class Reader:
+    """Answers questions; safe to use from any thread.
+
+    Every call may raise DimseError: A700 if the index is busy, A900 for a key that cannot be understood, and C002 (or
+    0110 for look-ups) for other faults of the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        columns = (
+            COLUMNS["SOPClassUID"].value,
+            COLUMNS["SOPInstanceUID"].value,
+            Instance.transfer_syntax_uid,
+            Instance.digest,
+            Instance.size_bytes,
+            Instance.availability,
+        )
+        self._stored = columns
+        uid = COLUMNS["SOPInstanceUID"].value
+        self._select_instance, _ = database.compile(Instance.select(*columns).where(uid == ""))
+        self._select_digest, _ = database.compile(Instance.select(Instance.id).where(Instance.digest == ""))
+
+    def find(
+        self, query: Query, *, cancelled: Cancelled | None = None, page_rows: int = MAX_PAGE_ROWS
+    ) -> Iterator[tuple[str, ...]]:
+        """Give the rows that match, each with the texts of `query.returns`, in no promised order.
+
+        Rows that change meanwhile are seen or not; none comes twice. `cancelled` is asked between pages and during
+        long scans: if it answers True the iterator raises QueryCancelled. Keys are checked before this returns.
+        """
+        parts = selections(query)
+        first = next(parts)
+        return self._find(first, parts, len(query.returns), cancelled, page_rows)
+
+    def count(self, query: Query, limit: int, *, cancelled: Cancelled | None = None) -> int:
+        """Count the rows that match, up to `limit`."""
+        total = 0
+        for part in selections(query):
+            with self._reading(QUERY_FAILED, cancelled) as connection:
+                total += connection.execute(*self._database.compile(part.count(limit - total))).fetchone()[0]
+            if total >= limit:
+                break
+        return total
+
+    def instances(self, level: Level, keys: Mapping[str, Sequence[str]]) -> list[StoredInstance]:
+        """List every instance that the values of unique keys, by keyword, lead to: a list at `level`, one value above.
+
+        Ordered by study and series as first stored, then by Instance Number. A list that is frozen: what is stored
+        or removed meanwhile does not change it.
+        """
+        values = list(dict.fromkeys(keys[UNIQUE_KEY[level].keyword]))
+        others = {keyword: found for keyword, found in keys.items() if keyword != UNIQUE_KEY[level].keyword}
+        found: list[tuple[tuple[int, int, int, int], StoredInstance]] = []
+        same: dict[str, str] = {}
+        for i in range(0, len(values), MAX_LIST_VALUES):
+            select = self._retrieval({UNIQUE_KEY[level].keyword: values[i : i + MAX_LIST_VALUES], **others})
+            with self._reading(QUERY_FAILED) as connection:
+                for study_id, series_id, number, row_id, sop_class, uid, syntax, *rest in connection.execute(
+                    *self._database.compile(select)
+                ):
+                    shared = same.setdefault(sop_class, sop_class), uid, same.setdefault(syntax, syntax)
+                    found.append(((study_id, series_id, _number(number), row_id), StoredInstance(*shared, *rest)))
+        found.sort(key=lambda pair: pair[0])
+        return [instance for _, instance in found]
+
+    def _retrieval(self, keys: Mapping[str, Sequence[str]]) -> Select:
+        order = Study.id, Series.id, COLUMNS["InstanceNumber"].value, Instance.id
+        conditions = [COLUMNS[keyword].value.in_(values) for keyword, values in keys.items()]
+        select = Instance.select(*order, *self._stored).join(Series).join(Study).join(Patient)
+        return select.where(*conditions)
+
+    def instance(self, sop_instance_uid: str) -> StoredInstance | None:
+        """Look up an instance."""
+        row = self._row(self._select_instance, sop_instance_uid)
+        return StoredInstance(*row) if row else None
+
+    def has_digest(self, digest: str) -> bool:
+        """Tell whether a row stands for this file."""
+        return self._row(self._select_digest, digest) is not None
+
+    def digests(self) -> Iterator[tuple[str, int]]:
+        """Give the digest and size in bytes of every file that has a row, in the order of digests."""
+        last = ""
+        while True:
+            select = (
+                Instance.select(Instance.digest, Instance.size_bytes)
+                .where(Instance.digest > last)
+                .order_by(Instance.digest)
+                .limit(DIGESTS_PAGE_ROWS)
+            )
+            rows = self._rows(select)
+            yield from rows
+            if len(rows) < DIGESTS_PAGE_ROWS:
+                return
+            last = rows[-1][0]
+
+    def received_last(self, seconds: float) -> list[str]:
+        """Give the digests of what was received in the last `seconds` up to the latest of all. Reads every row."""
+        latest = Instance.select(fn.MAX(Instance.received_at))
+        return [
+            digest
+            for (digest,) in self._rows(
+                Instance.select(Instance.digest).where(Instance.received_at >= latest - seconds)
+            )
+        ]
+
+    def statistics(self) -> Statistics:
+        """Count what there is, from totals kept with every change and the short tables: cheap at any size."""
+        totals = self._rows(
+            ModalityTotal.select(
+                ModalityTotal.modality, ModalityTotal.series, ModalityTotal.instances, ModalityTotal.size_bytes
+            ).where(ModalityTotal.instances > 0)
+        )
+        ((patients,),) = self._rows(Patient.select(fn.COUNT(Patient.id)))
+        ((studies,),) = self._rows(Study.select(fn.COUNT(Study.id)))
+        return Statistics(
+            patients,
+            studies,
+            series=sum(series for _, series, _, _ in totals),
+            instances=sum(instances for _, _, instances, _ in totals),
+            stored_bytes=sum(size_bytes for _, _, _, size_bytes in totals),
+            by_modality=MappingProxyType({modality: instances for modality, _, instances, _ in totals}),
+        )
+
+    @contextmanager
+    def _reading(self, otherwise: int, cancelled: Cancelled | None = None) -> Iterator[Connection]:
+        with self._database.errors(otherwise), self._database.reader(cancelled) as connection:
+            yield connection
+
+    def _find(
+        self,
+        part: Selection | None,
+        parts: Iterator[Selection],
+        width: int,
+        cancelled: Cancelled | None,
+        page_rows: int,
+    ) -> Iterator[tuple[str, ...]]:
+        while part is not None:
+            size, after = min(FIRST_PAGE_ROWS, page_rows), ()
+            while True:
+                with self._reading(QUERY_FAILED, cancelled) as connection:
+                    rows = connection.execute(*self._database.compile(part.page(after, size))).fetchall()
+                for row in rows:
+                    yield row[:width]
+                if len(rows) < size:
+                    break
+                size, after = min(size * PAGE_GROWTH, page_rows), rows[-1][width:]
+                if cancelled is not None and cancelled():
+                    raise QueryCancelled("query cancelled")
+            part = next(parts, None)
+
+    def _row(self, statement: str, key: str) -> tuple[Any, ...] | None:
+        with self._reading(PROCESSING_FAILURE) as connection:
+            row: tuple[Any, ...] | None = connection.execute(statement, (key,)).fetchone()
+            return row
+
+    def _rows(self, select: Select) -> list[tuple[Any, ...]]:
+        with self._reading(PROCESSING_FAILURE) as connection:
+            return connection.execute(*self._database.compile(select)).fetchall()
+
+
+def _number(text: str) -> int:
+    """Read an Instance Number for sorting; what is none comes first."""
+    try:
+        return int(text)
+    except ValueError:
+        return -1

@@ -1,0 +1,111 @@
+"""From a query to SELECT statements that can be read page by page, each page from an index where its keys allow it.
+
+The rows run in an order that the database gives without sorting, so that reading all pages costs as much as the answer,
+not as much as its square: down the ids from the level where an indexed key begins, led by its column if it is a range.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from peewee import OP, SQL, Case, ColumnBase, Expression, Field, IntegerField, Model, Select, Tuple, fn
+
+from minipacs.dicom.attributes import INSTANCE_AVAILABILITY, LEVELS, Attribute, Level
+from minipacs.index.matching import Match, all_of, match, split_list
+from minipacs.index.models import COLUMNS, INDEXED, LEVEL_MODELS, ONLINE, UNAVAILABLE, UNAVAILABLE_INSTANCES, Instance
+
+AVAILABILITY = Attribute("InstanceAvailability", INSTANCE_AVAILABILITY, "CS", "PATIENT", computed=True)
+"""Can be returned at every level: UNAVAILABLE if that is so of any instance below (PS3.4 C.4.1.1.3.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked: keys to match at `level` and above, with their values, and the attributes to return.
+
+    `match_unknown` lets rows without a value match any key (PS3.4 C.2.2.1.2). Raises ValueError for an attribute
+    below `level`, and for AVAILABILITY as a key.
+    """
+
+    level: Level
+    keys: Sequence[tuple[Attribute, str]]
+    returns: Sequence[Attribute]
+    match_unknown: bool = False
+
+    def __post_init__(self) -> None:
+        for attribute in (*(a for a, _ in self.keys), *self.returns):
+            if _depth(attribute.level) > _depth(self.level):
+                raise ValueError(f"{attribute.keyword} is below level {self.level}")
+        if any(a.tag == INSTANCE_AVAILABILITY for a, _ in self.keys):
+            raise ValueError("InstanceAvailability is no matching key")
+
+
+class Selection:
+    """The statements of one query whose lists are short enough.
+
+    Raises DimseError A900 for a key that cannot be understood.
+    """
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        found = [(a, match(a, text, COLUMNS[a.keyword], match_unknown=query.match_unknown)) for a, text in query.keys]
+        matches = [(a, m) for a, m in found if m]
+        self._conditions = [m.expression for _, m in matches]
+        self._order = _order(query.level, matches)
+        levels = [_depth(a.level) for a, _ in matches] + [_depth(a.level) for a in query.returns if a != AVAILABILITY]
+        levels += [LEVELS_OF_MODELS[field.model] for field in self._order]
+        self._top = min(levels)
+
+    def page(self, after: Sequence[object], rows: int) -> Select:
+        """Compose the SELECT of the next `rows` after the order values `after`, which each row ends with."""
+        columns = [_text(a, self._query.level) for a in self._query.returns]
+        return self._select([*columns, *self._order], after).order_by(*self._order).limit(rows)
+
+    def count(self, limit: int) -> Select:
+        """Compose the SELECT of the number of rows, counting up to `limit`."""
+        return Select([self._select([SQL("1")]).limit(limit)], [fn.COUNT(SQL("*"))])
+
+    def _select(self, columns: Sequence[ColumnBase], after: Sequence[object] = ()) -> Select:
+        level = self._query.level
+        select = LEVEL_MODELS[level].select(*columns)
+        for above in reversed(LEVELS[self._top : _depth(level)]):
+            select = select.join(LEVEL_MODELS[above])
+        conditions = list(self._conditions)
+        if after:
+            conditions.append(Expression(Tuple(*self._order), OP.GT, Tuple(*after)))
+        return select.where(all_of(conditions)) if conditions else select
+
+
+def selections(query: Query) -> Iterator[Selection]:
+    """Cut a query with long UID lists into several, whose answers joined are its answer."""
+    lists = [[(attribute, part) for part in split_list(attribute, text)] for attribute, text in query.keys]
+    for keys in product(*lists):
+        yield Selection(Query(query.level, keys, query.returns, query.match_unknown))
+
+
+def _depth(level: Level) -> int:
+    return LEVELS.index(level)
+
+
+LEVELS_OF_MODELS: dict[type[Model], int] = {model: _depth(level) for level, model in LEVEL_MODELS.items()}
+
+
+def _order(level: Level, matches: Sequence[tuple[Attribute, Match]]) -> list[Field]:
+    lead: list[Field] = []
+    start = _depth(level)
+    for access in ("lookup", "range"):
+        starts = [(_depth(a.level), m.column) for a, m in matches if a.keyword in INDEXED and m.access == access]
+        if starts:
+            start, column = min(starts, key=lambda found: found[0])
+            lead = [column] if access == "range" else []
+            break
+    ids: list[Field] = [LEVEL_MODELS[at]._meta.primary_key for at in LEVELS[start : _depth(level) + 1]]
+    return [*lead, *ids]
+
+
+def _text(attribute: Attribute, level: Level) -> ColumnBase:
+    if attribute == AVAILABILITY:
+        if level == "IMAGE":
+            return Instance.availability
+        return Case(None, [(UNAVAILABLE_INSTANCES[level] > 0, UNAVAILABLE)], ONLINE)
+    column = COLUMNS[attribute.keyword].value
+    return column.cast("TEXT") if isinstance(column, IntegerField) else column

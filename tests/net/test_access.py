@@ -1,0 +1,128 @@
+"""Who is admitted, and what the others are told."""
+
+import pytest
+
+from minipacs.net import access
+from minipacs.net.access import OTHER, RIGHTS, Access, Admission, Peer, Rejection
+from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, Proposal
+
+HOME = "127.0.0.1"
+
+
+def proposal(calling: str = "CALLER", called: str = "MINIPACS", **more: object) -> Proposal:
+    given = {"application_context": APPLICATION_CONTEXT_NAME, **more}
+    return Proposal(called_ae_title=called, calling_ae_title=calling, contexts=(), **given)  # type: ignore[arg-type]
+
+
+def control(policy: str = "open", *peers: Peer, limit: int = 10, check_called: bool = False) -> Access:
+    return Access("MINIPACS", policy, peers, limit, check_called)  # type: ignore[arg-type]
+
+
+def rejection(found: Admission | Rejection) -> tuple[int, int, int]:
+    assert isinstance(found, Rejection)
+    assert found.why
+    return found.result, found.source, found.reason
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (proposal(called="WRONG"), (1, 1, 7)),
+        (proposal(called="minipacs"), (1, 1, 7)),
+        (proposal(called=""), (1, 1, 7)),
+        (proposal(calling=""), (1, 1, 3)),
+        (proposal(calling="STRANGER"), (1, 1, 3)),
+        (proposal(calling="caller"), (1, 1, 3)),
+        (proposal(application_context="1.2.3"), (1, 1, 2)),
+        (proposal(application_context=""), (1, 1, 2)),
+        (proposal(protocol_version=0), (1, 2, 2)),
+        (proposal(protocol_version=2), (1, 2, 2)),
+        (proposal(protocol_version=0, application_context="1.2.3"), (1, 2, 2)),
+        (proposal(max_pdu_bytes=7), (1, 1, 1)),
+    ],
+)
+def test_a1_unfit_callers_are_told_the_reason(call, expected):
+    entry = control("peers", Peer("CALLER"), check_called=True)
+    assert rejection(entry.admit(call, HOME)) == expected
+    assert entry.active == 0
+
+
+def test_a1_later_protocol_versions_are_welcome_if_version_1_is_among_them():
+    assert isinstance(control().admit(proposal(protocol_version=3), HOME), Admission)
+
+
+def test_a1_another_called_title_is_accepted_unless_it_is_checked():
+    assert isinstance(control().admit(proposal(called="OTHER"), HOME), Admission)
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "known"),
+    [
+        ("", "203.0.113.9", True),
+        ("10.0.0.12", "10.0.0.12", True),
+        ("10.0.0.12", "10.0.0.13", False),
+        ("10.0.0.0/24", "10.0.0.13", True),
+        ("10.0.0.0/24", "10.0.1.13", False),
+        ("10.0.0.5/24", "10.0.0.13", True),
+        ("10.0.0.12", "::ffff:10.0.0.12", True),
+        ("10.0.0.0/24", "::ffff:10.0.0.12", True),
+        ("2001:db8::/32", "2001:db8::7", True),
+        ("2001:db8::/32", "10.0.0.12", False),
+        ("fe80::1", "fe80::1%eth0", True),
+        ("localhost", "127.0.0.1", True),
+        ("localhost", "10.0.0.12", False),
+        ("no-such-host.invalid", "127.0.0.1", False),
+    ],
+)
+def test_a1_a_peer_must_come_from_its_address(host, address, known):
+    found = control("peers", Peer("CALLER", host)).admit(proposal(), address)
+    assert isinstance(found, Admission) if known else rejection(found) == (1, 1, 3)
+
+
+def test_under_open_a_configured_peer_keeps_its_rights_and_others_have_all():
+    entry = control("open", Peer("CALLER", allow=("echo",)))
+    assert entry.admit(proposal(), HOME) == Admission(("echo",), Peer("CALLER", allow=("echo",)))
+    assert entry.admit(proposal("STRANGER"), HOME) == Admission(RIGHTS, None)
+
+
+def test_labels_come_from_a_closed_set():
+    entry = control("open", Peer("CALLER"))
+    found = [entry.admit(proposal(title), HOME) for title in ("CALLER", "x", "y")]
+    assert [a.label for a in found if isinstance(a, Admission)] == ["CALLER", OTHER, OTHER]
+
+
+def test_a2_the_limit_of_associations():
+    entry = control(limit=2)
+    first = entry.admit(proposal(), HOME)
+    assert isinstance(first, Admission)
+    assert isinstance(entry.admit(proposal(), HOME), Admission)
+    assert rejection(entry.admit(proposal(), HOME)) == (2, 3, 2)
+    entry.leave(first)
+    assert entry.active == 1
+    assert isinstance(entry.admit(proposal(), HOME), Admission)
+
+
+def test_a2_a_peer_has_a_limit_of_its_own():
+    entry = control("open", Peer("CALLER", max_associations=1))
+    first = entry.admit(proposal(), HOME)
+    assert isinstance(first, Admission)
+    assert rejection(entry.admit(proposal(), HOME)) == (2, 3, 2)
+    assert isinstance(entry.admit(proposal("STRANGER"), HOME), Admission)
+    entry.leave(first)
+    assert isinstance(entry.admit(proposal(), HOME), Admission)
+
+
+@pytest.mark.parametrize(("host", "is_destination"), [("10.0.0.12", True), ("", False), ("10.0.0.0/24", False)])
+def test_only_a_peer_with_one_address_is_a_move_destination(host, is_destination):
+    entry = control("peers", Peer("WS", host))
+    assert (entry.destination("WS") is not None) == is_destination
+    assert entry.destination("NOWHERE") is None
+    assert entry.destination("ws") is None
+
+
+def test_every_rejection_is_one_of_the_standard():
+    """PS3.8 Table 9-21."""
+    allowed = {(1, 1, r) for r in (1, 2, 3, 7)} | {(1, 2, 1), (1, 2, 2)} | {(2, 3, 1), (2, 3, 2)}
+    found = [value for value in vars(access).values() if isinstance(value, Rejection)]
+    assert len(found) >= 6
+    assert {rejection(value) for value in found} <= allowed
