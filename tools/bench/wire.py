@@ -1,0 +1,130 @@
+"""A DIMSE client that replays prepared bytes over a plain socket: figures are the server's, not the client's."""
+
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+
+VERIFICATION = "1.2.840.10008.1.1"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+
+_IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+_RELEASE_RQ = b"\x05\0\0\0\0\x04\0\0\0\0"
+_ACCEPTED, _P_DATA = 2, 4
+_C_FIND_RQ = 0x0020
+_PENDING = (0xFF00, 0xFF01)
+_NO_DATA_SET = 0x0101
+
+
+class WireError(Exception):
+    """The server did something else than what the work asks for."""
+
+
+def associate_rq(called_ae_title: str, sop_class_uid: str) -> bytes:
+    """Build an A-ASSOCIATE-RQ with one presentation context, of ID 1."""
+    syntaxes = _item(0x30, sop_class_uid.encode()) + _item(0x40, _IMPLICIT_VR_LITTLE_ENDIAN.encode())
+    user = _item(0x51, struct.pack(">L", 131072)) + _item(0x52, b"1.2.3.4")
+    body = struct.pack(">HH16s16s32x", 1, 0, called_ae_title.encode().ljust(16), b"BENCH".ljust(16))
+    body += _item(0x10, _APPLICATION_CONTEXT.encode()) + _item(0x20, b"\1\0\0\0" + syntaxes) + _item(0x50, user)
+    return struct.pack(">BxL", 1, len(body)) + body
+
+
+def find_rq(sop_class_uid: str, keys: Mapping[int, str]) -> bytes:
+    """Build a C-FIND-RQ with `keys` by tag, in context 1, as two P-DATA-TF."""
+    body = _element(0x0002, sop_class_uid.encode())
+    body += b"".join(
+        _element(tag, struct.pack("<H", value))
+        for tag, value in ((0x100, _C_FIND_RQ), (0x110, 1), (0x700, 0), (0x800, 1))
+    )
+    identifier = b"".join(_element(tag, value.encode()) for tag, value in sorted(keys.items()))
+    return _p_data(3, _element(0, struct.pack("<L", len(body))) + body) + _p_data(2, identifier)
+
+
+class Wire:
+    """A connection. Raises WireError, and OSError, TimeoutError among them."""
+
+    def __init__(self, port: int, timeout_s: float = 60) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout_s)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = bytearray()
+
+    def associate(self, request: bytes) -> None:
+        self._socket.sendall(request)
+        pdu_type, _ = self._pdu()
+        if pdu_type != _ACCEPTED:
+            raise WireError(f"association answered with a PDU of type {pdu_type}")
+
+    def find(self, request: bytes) -> int:
+        """Send a C-FIND-RQ and return the number of matches."""
+        self._socket.sendall(request)
+        matches = 0
+        for status in self._statuses():
+            if status not in _PENDING:
+                if status:
+                    raise WireError(f"C-FIND ended with status {status:04X}")
+                break
+            matches += 1
+        return matches
+
+    def release(self) -> None:
+        self._socket.sendall(_RELEASE_RQ)
+        self._pdu()
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _statuses(self) -> Iterator[int]:
+        """Yield the status of each response; data sets are passed over."""
+        command = b""
+        while True:
+            pdu_type, body = self._pdu()
+            if pdu_type != _P_DATA:
+                raise WireError(f"PDU of type {pdu_type} among the responses")
+            position = 0
+            while position < len(body):
+                length, _, control = struct.unpack_from(">LBB", body, position)
+                if control & 1:
+                    command += body[position + 6 : position + 4 + length]
+                    if control & 2:
+                        yield _status(command)
+                        command = b""
+                position += 4 + length
+
+    def _pdu(self) -> tuple[int, bytes]:
+        self._need(6)
+        size = 6 + int.from_bytes(self._buffer[2:6])
+        self._need(size)
+        pdu_type, body = self._buffer[0], bytes(self._buffer[6:size])
+        del self._buffer[:size]
+        return pdu_type, body
+
+    def _need(self, size: int) -> None:
+        while len(self._buffer) < size:
+            received = self._socket.recv(1 << 18)
+            if not received:
+                raise WireError("connection closed by the server")
+            self._buffer += received
+
+
+def _item(item_type: int, body: bytes) -> bytes:
+    return struct.pack(">BxH", item_type, len(body)) + body
+
+
+def _element(tag: int, value: bytes) -> bytes:
+    value += b" " * (len(value) % 2) if tag > 0xFFFF else b"\0" * (len(value) % 2)
+    return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
+
+
+def _p_data(control: int, data: bytes) -> bytes:
+    return struct.pack(">BxLLBB", _P_DATA, len(data) + 6, len(data) + 2, 1, control) + data
+
+
+def _status(command: bytes) -> int:
+    position = 0
+    while position < len(command):
+        group, number, length = struct.unpack_from("<HHL", command, position)
+        if (group, number) == (0x0000, 0x0900):
+            return int.from_bytes(command[position + 8 : position + 10], "little")
+        position += 8 + length
+    raise WireError("response without a status")
