@@ -5,9 +5,10 @@ from pathlib import Path
 
 from minipacs.errors import MinipacsError
 from minipacs.index.database import Database, Sync
+from minipacs.index.models import Availability
 from minipacs.index.queries import Reader
 from minipacs.index.refresh import Reread
-from minipacs.index.rows import Availability, Duplicates, InstanceRecord, Placed
+from minipacs.index.rows import Duplicates, InstanceRecord, Placed
 from minipacs.index.writer import Writer
 
 

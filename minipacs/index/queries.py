@@ -149,13 +149,9 @@ class Reader:
 
     def received_last(self, seconds: float) -> list[str]:
         """Give the digests of what was received in the last `seconds` up to the latest of all. Reads every row."""
-        latest = Instance.select(fn.MAX(Instance.received_at))
-        return [
-            digest
-            for (digest,) in self._rows(
-                Instance.select(Instance.digest).where(Instance.received_at >= latest - seconds)
-            )
-        ]
+        ((latest,),) = self._rows(Instance.select(fn.COALESCE(fn.MAX(Instance.received_at), 0.0)))
+        select = Instance.select(Instance.digest).where(Instance.received_at >= latest - seconds)
+        return [digest for (digest,) in self._rows(select)]
 
     def statistics(self) -> Statistics:
         """Count what there is, from totals kept with every change and the short tables: cheap at any size."""

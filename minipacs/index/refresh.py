@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from peewee import Case, Select, fn
+from peewee import SQL, Case, Select, fn
 
 from minipacs.dicom.attributes import Level
 from minipacs.errors import MinipacsError
@@ -65,11 +65,11 @@ def _first_instance(level: Level) -> Select:
 
 def _count_below(level: Level) -> Select:
     if level == "SERIES":
-        unavailable = fn.SUM(Case(None, [(Instance.availability == ONLINE, 0)], 1))
-        return Instance.select(fn.COUNT(Instance.id), fn.COALESCE(unavailable, 0)).where(Instance.parent == 0)
+        unavailable = Case(None, [(Instance.availability == SQL(f"'{ONLINE}'"), SQL("0"))], SQL("1"))
+        return Instance.select(fn.COUNT(Instance.id), fn.SUM(unavailable)).where(Instance.parent == 0)
     child, lower = (Series, _COUNTS["SERIES"]) if level == "STUDY" else (Study, _COUNTS["STUDY"])
     summed = [*(COLUMNS[keyword].value for keyword in lower), child.unavailable_instances]
-    return child.select(fn.COUNT(child.id), *(fn.COALESCE(fn.SUM(f), 0) for f in summed)).where(child.parent == 0)
+    return child.select(fn.COUNT(child.id), *(fn.SUM(f) for f in summed)).where(child.parent == 0)
 
 
 class Refresh:
@@ -199,6 +199,8 @@ class Refresh:
         (digest,) = self._one(self._select_digest, instance_id)
         try:
             objects = object_rows(self._reread(digest))
+            if not value_of(objects, "StudyInstanceUID"):
+                raise MinipacsError("no Study Instance UID")
         except (MinipacsError, OSError) as error:
             logger.warning("attributes not taken anew", extra={"fields": {"digest": digest, "reason": str(error)}})
             return None

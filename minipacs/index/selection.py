@@ -12,7 +12,18 @@ from peewee import OP, SQL, Case, ColumnBase, Expression, Field, IntegerField, M
 
 from minipacs.dicom.attributes import INSTANCE_AVAILABILITY, LEVELS, Attribute, Level
 from minipacs.index.matching import Match, all_of, match, split_list
-from minipacs.index.models import COLUMNS, INDEXED, LEVEL_MODELS, ONLINE, UNAVAILABLE, UNAVAILABLE_INSTANCES, Instance
+from minipacs.index.models import (
+    COLUMNS,
+    INDEXED,
+    LEVEL_MODELS,
+    ONLINE,
+    UNAVAILABLE,
+    UNAVAILABLE_INSTANCES,
+    Instance,
+    Patient,
+    Series,
+    Study,
+)
 
 AVAILABILITY = Attribute("InstanceAvailability", INSTANCE_AVAILABILITY, "CS", "PATIENT", computed=True)
 """Can be returned at every level: UNAVAILABLE if that is so of any instance below (PS3.4 C.4.1.1.3.2)."""
@@ -52,7 +63,7 @@ class Selection:
         self._conditions = [m.expression for _, m in matches]
         self._order = _order(query.level, matches)
         levels = [_depth(a.level) for a, _ in matches] + [_depth(a.level) for a in query.returns if a != AVAILABILITY]
-        levels += [LEVELS_OF_MODELS[field.model] for field in self._order]
+        levels += [_LEVEL_DEPTHS[field.model] for field in self._order]
         self._top = min(levels)
 
     def page(self, after: Sequence[object], rows: int) -> Select:
@@ -86,7 +97,8 @@ def _depth(level: Level) -> int:
     return LEVELS.index(level)
 
 
-LEVELS_OF_MODELS: dict[type[Model], int] = {model: _depth(level) for level, model in LEVEL_MODELS.items()}
+_LEVEL_DEPTHS: dict[type[Model], int] = {model: _depth(level) for level, model in LEVEL_MODELS.items()}
+_IDS: dict[Level, Field] = {"PATIENT": Patient.id, "STUDY": Study.id, "SERIES": Series.id, "IMAGE": Instance.id}
 
 
 def _order(level: Level, matches: Sequence[tuple[Attribute, Match]]) -> list[Field]:
@@ -98,8 +110,7 @@ def _order(level: Level, matches: Sequence[tuple[Attribute, Match]]) -> list[Fie
             start, column = min(starts, key=lambda found: found[0])
             lead = [column] if access == "range" else []
             break
-    ids: list[Field] = [LEVEL_MODELS[at]._meta.primary_key for at in LEVELS[start : _depth(level) + 1]]
-    return [*lead, *ids]
+    return [*lead, *(_IDS[at] for at in LEVELS[start : _depth(level) + 1])]
 
 
 def _text(attribute: Attribute, level: Level) -> ColumnBase:
