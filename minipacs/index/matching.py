@@ -26,8 +26,14 @@ MAX_PATTERN_LENGTH = 1024
 MAX_LIST_VALUES = 500
 """Values of one key in one statement: databases limit their parameters. Longer UID lists are cut by `split_list`."""
 
-Access = Literal["lookup", "range", "scan"]
-"""How the rows are reached if the column has an index: a few places, one run of it, or not through it at all."""
+Access = Literal["point", "points", "range", "scan"]
+"""How rows are reached if the column has an index: at one value, at several, along one run of it, or not through it."""
+
+
+MAX_WAYS = 3
+"""Ranges read one after the other instead of together: the component groups of a name."""
+
+_BEST_FIRST: tuple[Access, ...] = ("point", "points", "range", "scan")
 
 
 class Columns(NamedTuple):
@@ -39,11 +45,15 @@ class Columns(NamedTuple):
 
 
 class Match(NamedTuple):
-    """The expression for one key; in a "range" the rows run in the order of `column`."""
+    """The expression for one key; in a "range" the rows run in the order of `column`.
+
+    `ways`, if any, are matches of single ranges that together give each row once.
+    """
 
     expression: ColumnBase
     access: Access
     column: Field
+    ways: "tuple[Match, ...]" = ()
 
 
 def match(attribute: Attribute, text: str, columns: Columns, *, match_unknown: bool = False) -> Match | None:
@@ -137,7 +147,7 @@ def _match_values(attribute: Attribute, values: Sequence[str], columns: Columns)
         return _match_names(attribute, values, columns.folded)
     if isinstance(columns.value, IntegerField):
         numbers = [int(value) for value in values if value.isascii() and value.isdecimal() and len(value) < 10]
-        return Match(columns.value.in_(numbers), "lookup", columns.value)
+        return Match(columns.value.in_(numbers), "points", columns.value)
     return _match_text(attribute, values, columns.value)
 
 
@@ -149,7 +159,7 @@ def _match_moments(attribute: Attribute, values: Sequence[str], column: Field) -
             raise _malformed(attribute, "is not a value or range of its kind")
         single = span.low == span.high
         expression = column == span.low if single else column.between(*span)
-        found.append(Match(expression, "lookup" if single else "range", column))
+        found.append(Match(expression, "point" if single else "range", column))
     return _any_match(found)
 
 
@@ -167,9 +177,7 @@ def _match_names(
         asked = [_match_text(attribute, [k], c) for k, c in zip(keys, columns, strict=True) if not _universal(k)]
         if not asked:
             return None
-        join = any_of if one_group else all_of
-        access: Access = "scan" if any(m.access == "scan" for m in asked) else "lookup"
-        found.append(Match(join([m.expression for m in asked]), access, columns[0]))
+        found.append(_any_match(asked) if one_group else _all_match(asked))
     return _any_match(found)
 
 
@@ -182,15 +190,27 @@ def _match_text(attribute: Attribute, values: Sequence[str], column: Field) -> M
     found = [wildcard(column, pattern) for pattern in patterns]
     plain = [value for value in values if value not in patterns]
     if plain:
-        found.append(Match(column == plain[0] if len(plain) == 1 else column.in_(plain), "lookup", column))
+        one = len(plain) == 1
+        found.append(Match(column == plain[0] if one else column.in_(plain), "point" if one else "points", column))
     return _any_match(found)
 
 
 def _any_match(found: Sequence[Match]) -> Match:
     if len(found) == 1:
         return found[0]
-    access: Access = "scan" if any(m.access == "scan" for m in found) else "lookup"
-    return Match(any_of([m.expression for m in found]), access, found[0].column)
+    accesses = {m.access for m in found}
+    expressions = [m.expression for m in found]
+    ways: list[Match] = []
+    if accesses == {"range"} and len(found) <= MAX_WAYS and not any(m.ways for m in found):
+        for i, m in enumerate(found):
+            ways.append(m._replace(expression=all_of([m.expression, *(~earlier for earlier in expressions[:i])])))
+    access: Access = "scan" if "scan" in accesses else "range" if ways else "points"
+    return Match(any_of(expressions), access, found[0].column, tuple(ways))
+
+
+def _all_match(found: Sequence[Match]) -> Match:
+    first = min(found, key=lambda m: _BEST_FIRST.index(m.access))
+    return first._replace(expression=all_of([m.expression for m in found]))
 
 
 def wildcard(column: Field, pattern: str) -> Match:

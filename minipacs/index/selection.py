@@ -51,20 +51,13 @@ class Query:
 
 
 class Selection:
-    """The statements of one query whose lists are short enough.
+    """The statements for matches that one run through an index, or the whole table, finds; `driver` is that index's."""
 
-    Raises DimseError A900 for a key that cannot be understood.
-    """
-
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, matches: Sequence[Match], levels: Sequence[Level], driver: Match | None) -> None:
         self._query = query
-        found = [(a, match(a, text, COLUMNS[a.keyword], match_unknown=query.match_unknown)) for a, text in query.keys]
-        matches = [(a, m) for a, m in found if m]
-        self._conditions = [m.expression for _, m in matches]
-        self._order = _order(query.level, matches)
-        levels = [_depth(a.level) for a, _ in matches] + [_depth(a.level) for a in query.returns if a != AVAILABILITY]
-        levels += [_LEVEL_DEPTHS[field.model] for field in self._order]
-        self._top = min(levels)
+        self._conditions = [m.expression for m in matches]
+        self._order = _order(query.level, driver)
+        self._top = min(_depth(level) for level in (*levels, query.level))
 
     def page(self, after: Sequence[object], rows: int) -> Select:
         """Compose the SELECT of the next `rows` after the order values `after`, which each row ends with."""
@@ -87,30 +80,46 @@ class Selection:
 
 
 def selections(query: Query) -> Iterator[Selection]:
-    """Cut a query with long UID lists into several, whose answers joined are its answer."""
+    """Cut a query into selections that together give each row once: long UID lists, and ranges in several columns.
+
+    Raises DimseError A900 for a key that cannot be understood.
+    """
     lists = [[(attribute, part) for part in split_list(attribute, text)] for attribute, text in query.keys]
+    levels = [a.level for a, _ in query.keys] + [a.level for a in query.returns if a != AVAILABILITY]
     for keys in product(*lists):
-        yield Selection(Query(query.level, keys, query.returns, query.match_unknown))
+        found = [(a, match(a, text, COLUMNS[a.keyword], match_unknown=query.match_unknown)) for a, text in keys]
+        matches = [m for _, m in found if m]
+        driver = _driver([m for a, m in found if m and a.keyword in INDEXED])
+        if driver is None:
+            yield Selection(query, matches, levels, None)
+            continue
+        others = [m for m in matches if m is not driver]
+        for way in driver.ways or (driver,):
+            yield Selection(query, [way, *others], levels, way)
 
 
 def _depth(level: Level) -> int:
     return LEVELS.index(level)
 
 
+def _level_depth(column: Field) -> int:
+    return _LEVEL_DEPTHS[column.model]
+
+
 _LEVEL_DEPTHS: dict[type[Model], int] = {model: _depth(level) for level, model in LEVEL_MODELS.items()}
 _IDS: dict[Level, Field] = {"PATIENT": Patient.id, "STUDY": Study.id, "SERIES": Series.id, "IMAGE": Instance.id}
 
 
-def _order(level: Level, matches: Sequence[tuple[Attribute, Match]]) -> list[Field]:
-    lead: list[Field] = []
-    start = _depth(level)
-    for access in ("lookup", "range"):
-        starts = [(_depth(a.level), m.column) for a, m in matches if a.keyword in INDEXED and m.access == access]
-        if starts:
-            start, column = min(starts, key=lambda found: found[0])
-            lead = [column] if access == "range" else []
-            break
-    return [*lead, *(_IDS[at] for at in LEVELS[start : _depth(level) + 1])]
+def _driver(indexed: Sequence[Match]) -> Match | None:
+    """Choose the match whose index the rows are read from: the most selective, then the highest in the hierarchy."""
+    usable = [m for m in indexed if m.access != "scan"]
+    return min(usable, key=lambda m: (m.access == "range", _level_depth(m.column)), default=None)
+
+
+def _order(level: Level, driver: Match | None) -> list[Field]:
+    start = _level_depth(driver.column) if driver else _depth(level)
+    ids = [_IDS[at] for at in LEVELS[start : _depth(level) + 1]]
+    return [driver.column, *ids] if driver and driver.access == "range" else ids
 
 
 def _text(attribute: Attribute, level: Level) -> ColumnBase:
