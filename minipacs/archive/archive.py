@@ -10,7 +10,7 @@ from typing import Literal
 
 from minipacs.archive.background_sync import BackgroundSync
 from minipacs.archive.ingest import Incoming, StoragePolicy
-from minipacs.archive.recovery import recover
+from minipacs.archive.recovery import Recovery, recover
 from minipacs.archive.scan import values_of
 from minipacs.archive.stored import ObjectReader
 from minipacs.errors import MinipacsError
@@ -162,9 +162,9 @@ class DaemonLock:
             os.close(self._fd)
             raise MinipacsError(f"{tree.layout.root} is in use by another minipacs daemon (pid {holder})") from None
         self.ended_cleanly = not self.is_first and os.fstat(self._fd).st_size == 0
-        holder = f"{os.getpid()}\n".encode()
-        os.pwrite(self._fd, holder, 0)  # over what is there: at no instant is the file of an unclean end empty
-        os.ftruncate(self._fd, len(holder))
+        own = f"{os.getpid()}\n".encode()
+        os.pwrite(self._fd, own, 0)  # over what is there: at no instant is the file of an unclean end empty
+        os.ftruncate(self._fd, len(own))
         os.fsync(self._fd)
 
     def release(self) -> None:
@@ -182,10 +182,10 @@ def start_daemon(archive: Archive) -> DaemonLock:
     lock = DaemonLock(archive.tree)
     swept = archive.tree.sweep_incoming()
     if swept:
-        logger.info("swept incoming", extra={"fields": {"files": swept}})
+        logger.warning("unfinished files removed from incoming", extra={"fields": {"files": swept}})
     if not lock.ended_cleanly:
         found = recover(archive.tree, archive.index)
-        event = "first start" if lock.is_first else "recovered after an unclean end"
-        level = logging.INFO if lock.is_first else logging.WARNING
-        logger.log(level, event, extra={"fields": asdict(found)})
+        if not lock.is_first or found != Recovery():
+            fields = {f"files_{what}": count for what, count in asdict(found).items()}
+            logger.warning("recovered after an unclean end", extra={"fields": fields})
     return lock

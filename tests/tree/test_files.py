@@ -1,3 +1,4 @@
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -7,6 +8,7 @@ import stat
 
 import pytest
 
+from minipacs.tree import files
 from minipacs.tree.files import FileTree
 from minipacs.tree.layout import PREFIXES, REASON_SUFFIX
 
@@ -144,6 +146,26 @@ def test_the_file_is_synced_before_it_is_renamed_and_the_folder_after(tree, monk
     tree = FileTree(tree.layout.root, durable=False)
     publish(tree, b"second")
     assert calls == ["rename"]
+
+
+def test_a_tree_that_is_not_durable_is_synced_as_a_whole(tree):
+    tree.sync()
+    tree.layout.root = tree.layout.root / "gone"
+    with pytest.raises(FileNotFoundError):
+        tree.sync()
+
+
+def test_a_fault_of_the_disk_shows_in_the_sync(tree, monkeypatch):
+    class Libc:
+        @staticmethod
+        def syncfs(fd):
+            ctypes.set_errno(errno.EIO)
+            return -1
+
+    monkeypatch.setattr(files, "_LIBC", Libc)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        tree.sync()
+    assert caught.value.errno == errno.EIO
 
 
 def test_open_and_size_of_what_is_not_there(tree):
