@@ -8,17 +8,17 @@ Rules:
 import errno
 import logging
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
 from minipacs.archive.scan import values
 from minipacs.dicom import statuses
 from minipacs.dicom.charset import terms
-from minipacs.dicom.header import Header, HeaderScanner
+from minipacs.dicom.header import HeaderScanner
 from minipacs.dicom.part10 import file_meta
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import DimseError
@@ -28,11 +28,6 @@ from minipacs.tree.files import FileTree
 logger = logging.getLogger(__name__)
 
 Duplicates = Literal["replace", "keep", "reject"]
-
-MAX_UID_LENGTH = 64
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_SOP_CLASS_UID, _SOP_INSTANCE_UID = 0x00080016, 0x00080018
-_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +57,8 @@ class Incoming:
         source_ae_title: str,
         charset: str,
     ) -> None:
-        for tag, uid in ((_SOP_CLASS_UID, sop_class_uid), (_SOP_INSTANCE_UID, sop_instance_uid)):
-            _check_uid(uid, tag)
+        check_uid(sop_class_uid, SOP_CLASS_UID)
+        check_uid(sop_instance_uid, SOP_INSTANCE_UID)
         self._tree = tree
         self._index = index
         self._policy = policy
@@ -109,7 +104,7 @@ class Incoming:
         header.charsets = header.charsets or self._charsets
         if not self._data_set_bytes:
             raise DimseError(statuses.CANNOT_UNDERSTAND, "no data set")
-        self._check(header)
+        check_identity(header, self._sop_class_uid, self._sop_instance_uid)
         digest = self._staged.digest
         record = InstanceRecord(
             values=values(header),
@@ -122,23 +117,6 @@ class Incoming:
             source_ae_title=self._source_ae_title,
         )
         return self._settle(digest, self._place(record))
-
-    def _check(self, header: Header) -> None:
-        """Hold the data set against the command (PS3.4 Table B.2-1)."""
-        for keyword, tag, expected in (
-            ("SOPClassUID", _SOP_CLASS_UID, self._sop_class_uid),
-            ("SOPInstanceUID", _SOP_INSTANCE_UID, self._sop_instance_uid),
-        ):
-            if header.get(keyword) != expected:
-                comment = f"{keyword} of data set and command differ"
-                raise DimseError(statuses.DATA_SET_MISMATCH, comment, (tag,))
-        for keyword, tag in (
-            ("StudyInstanceUID", _STUDY_INSTANCE_UID),
-            ("SeriesInstanceUID", _SERIES_INSTANCE_UID),
-        ):
-            if not header.get(keyword):
-                raise DimseError(statuses.STORE_UID_MISSING, f"{keyword} is missing or empty", (tag,))
-            _check_uid(header.get(keyword), tag)
 
     def _place(self, record: InstanceRecord) -> Placed:
         """Publish the file and commit its row, under one lock: whoever removes this digest waits."""
@@ -158,7 +136,7 @@ class Incoming:
                 if placed.moved
                 else (statuses.STORE_OTHER_BYTES, "SOP Instance UID is stored with other content")
             )
-            raise DimseError(status, comment, (_SOP_INSTANCE_UID,))
+            raise DimseError(status, comment, (SOP_INSTANCE_UID,))
         if placed.displaced_digest:
             reason = "replaced by another file" if placed.outcome is Outcome.REPLACED else "another file was first"
             self._displace(placed.displaced_digest, reason)
@@ -170,9 +148,8 @@ class Incoming:
             with self._tree.holding(digest, exclusive=True):
                 if not self._index.has_digest(digest):
                     self._tree.quarantine(digest, reason)
-        except OSError as error:
-            fields = {"digest": digest, "reason": error.strerror}
-            logger.error("file not moved to quarantine", extra={"fields": fields})
+        except (OSError, DimseError) as error:
+            logger.error("file not moved to quarantine", extra={"fields": {"digest": digest, "reason": str(error)}})
 
     def _take_back(self, digest: str) -> None:
         """Remove the file published for a row that was not committed, unless another row is on it."""
@@ -182,12 +159,6 @@ class Incoming:
                     self._tree.remove(digest)
         except (OSError, DimseError) as error:  # an orphan: the next recovery finds it
             logger.error("file without a row left", extra={"fields": {"digest": digest, "reason": str(error)}})
-
-
-def _check_uid(uid: str, tag: int) -> None:
-    """Refuse what cannot be a UID; components with leading zeros are kept as sent, since senders make them."""
-    if len(uid) > MAX_UID_LENGTH or not _UID.fullmatch(uid):
-        raise DimseError(statuses.STORE_UID_MALFORMED, "malformed UID", (tag,))
 
 
 @contextmanager

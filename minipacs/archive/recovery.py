@@ -7,7 +7,9 @@ import logging
 import os
 from dataclasses import dataclass
 
+from minipacs.archive.identity import check_identity
 from minipacs.archive.scan import scan, values
+from minipacs.dicom.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError
 from minipacs.index import Index, InstanceRecord, Outcome
 from minipacs.tree.files import FileTree
@@ -55,30 +57,40 @@ def recover(tree: FileTree, index: Index) -> Recovery:
 def _adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
     """Index a file that was published but not committed, or quarantine it."""
     try:
-        meta, header = scan(tree, digest)
-        taken = index.instance(meta.sop_instance_uid) is not None
-    except (DimseError, OSError) as error:
-        reason = str(error)
-    else:
+        added = _add(tree, index, digest)
         reason = "its SOP Instance UID is stored with other content"
-        record = InstanceRecord(
-            values=values(header),
-            sop_class_uid=meta.sop_class_uid,
-            sop_instance_uid=meta.sop_instance_uid,
-            transfer_syntax_uid=meta.transfer_syntax_uid,
-            digest=digest,
-            size_bytes=os.stat(tree.layout.published(digest)).st_size,
-            received_at=os.stat(tree.layout.published(digest)).st_mtime,
-            source_ae_title="",
-        )
-        if not taken and index.add(record, "keep").outcome is Outcome.ADDED:
-            found.indexed += 1
-            return
+    except (DimseError, OSError) as error:
+        if isinstance(error, DimseError) and error.status == OUT_OF_RESOURCES:
+            raise  # the index is at fault, not the file
+        added, reason = False, str(error)
+    if added:
+        found.indexed += 1
+        return
     with tree.holding(digest, exclusive=True):
         if not index.has_digest(digest):
             tree.quarantine(digest, reason)
             found.quarantined += 1
             logger.warning("orphan quarantined", extra={"fields": {"digest": digest, "reason": reason}})
+
+
+def _add(tree: FileTree, index: Index, digest: str) -> bool:
+    """Give an orphan its row, unless its SOP Instance UID has one. Raises OSError, DimseError."""
+    meta, header = scan(tree, digest)
+    check_identity(header, meta.sop_class_uid, meta.sop_instance_uid)
+    if index.instance(meta.sop_instance_uid) is not None:
+        return False
+    file = os.stat(tree.layout.published(digest))
+    record = InstanceRecord(
+        values=values(header),
+        sop_class_uid=meta.sop_class_uid,
+        sop_instance_uid=meta.sop_instance_uid,
+        transfer_syntax_uid=meta.transfer_syntax_uid,
+        digest=digest,
+        size_bytes=file.st_size,
+        received_at=file.st_mtime,
+        source_ae_title="",
+    )
+    return index.add(record, "keep").outcome is Outcome.ADDED
 
 
 def _set_aside(tree: FileTree, index: Index, digest: str, reason: str, found: Recovery) -> None:

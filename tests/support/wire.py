@@ -70,8 +70,8 @@ def cancel(message_id: int) -> bytes:
     return element(0, struct.pack("<L", len(body))) + body
 
 
-def store_rq(sop_class: str, sop_instance: str, message_id: int = 1) -> bytes:
-    return command(1, sop_class, message_id, data=True, more=element(0x1000, sop_instance.encode()))
+def store_rq(sop_class: str, sop_instance: str, message_id: int = 1, more: bytes = b"") -> bytes:
+    return command(1, sop_class, message_id, data=True, more=element(0x1000, sop_instance.encode()) + more)
 
 
 def pdv(context_id: int, control: int, data: bytes) -> bytes:

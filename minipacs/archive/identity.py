@@ -1,0 +1,39 @@
+"""Who an object is: the UIDs it must have, and that it is the one it was announced as."""
+
+import re
+
+from minipacs.dicom import statuses
+from minipacs.dicom.header import Header
+from minipacs.errors import DimseError
+
+MAX_UID_LENGTH = 64
+
+SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
+STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+
+def check_uid(uid: str, tag: int) -> None:
+    """Refuse with C002 what cannot be a UID; components with leading zeros are kept as sent: senders make them."""
+    if len(uid) > MAX_UID_LENGTH or not _UID.fullmatch(uid):
+        raise DimseError(statuses.STORE_UID_MALFORMED, "malformed UID", (tag,))
+
+
+def check_identity(header: Header, sop_class_uid: str, sop_instance_uid: str) -> None:
+    """Hold a data set against what it was announced as, in a command or File Meta (PS3.4 Table B.2-1).
+
+    Raises DimseError with the tag: C001 for a UID that is missing, A900 for a difference, C002 for what is no UID.
+    """
+    for keyword, tag, announced in (
+        ("SOPClassUID", SOP_CLASS_UID, sop_class_uid),
+        ("SOPInstanceUID", SOP_INSTANCE_UID, sop_instance_uid),
+        ("StudyInstanceUID", STUDY_INSTANCE_UID, ""),
+        ("SeriesInstanceUID", SERIES_INSTANCE_UID, ""),
+    ):
+        uid = header.get(keyword)
+        if not uid:
+            raise DimseError(statuses.STORE_UID_MISSING, f"{keyword} is missing or empty", (tag,))
+        if announced and uid != announced:
+            raise DimseError(statuses.DATA_SET_MISMATCH, f"{keyword} of the data set is not the one announced", (tag,))
+        check_uid(uid, tag)

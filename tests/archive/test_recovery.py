@@ -1,0 +1,230 @@
+import os
+import shutil
+
+import pytest
+
+from minipacs.archive.archive import DaemonLock, start_daemon
+from minipacs.archive.recovery import Recovery, recover
+from minipacs.dicom import statuses
+from minipacs.dicom.part10 import file_meta
+from minipacs.errors import DimseError, MinipacsError
+from tests.support.objects import ct, encode
+from tests.support.storing import incoming, published, put, quarantined
+from tests.support.wire import CT, EXPLICIT
+
+
+@pytest.fixture
+def folder(archive):
+    return archive.tree.layout.root
+
+
+def publish(archive, data):
+    """Publish a file that gets no row, as a daemon does that is killed just then."""
+    tree = archive.tree
+    staged = tree.stage()
+    staged.write([data])
+    digest = staged.digest
+    with tree.holding(digest) as folder:
+        tree.publish(staged, digest, folder)
+    return digest
+
+
+def publish_object(archive, ds, data=None):
+    head = file_meta(ds.SOPClassUID, ds.SOPInstanceUID, EXPLICIT)
+    return publish(archive, head + (encode(ds) if data is None else data))
+
+
+def run(archive):
+    return recover(archive.tree, archive.index)
+
+
+def reason_of(archive, digest):
+    return quarantined(archive.tree.layout.root)[digest]
+
+
+def test_whole_archives_need_nothing(archive):
+    put(archive, ct())
+    put(archive, ct())
+    assert run(archive) == Recovery()
+    assert archive.figures().instances == 2
+
+
+def test_an_orphan_is_indexed(archive, folder):
+    ds = ct(PatientID="ORPHAN")
+    digest = publish_object(archive, ds)
+    assert run(archive) == Recovery(indexed=1)
+    found = archive.index.instance(ds.SOPInstanceUID)
+    assert (found.digest, found.transfer_syntax_uid, found.availability) == (digest, EXPLICIT, "ONLINE")
+    assert found.size_bytes == os.stat(archive.tree.layout.published(digest)).st_size
+    assert run(archive) == Recovery()
+    assert len(published(folder)) == 1
+
+
+def test_an_orphan_never_takes_the_place_of_a_row(archive, folder):
+    ds = ct(PatientName="Acknowledged")
+    put(archive, ds)
+    (kept,) = published(folder)
+    ds.PatientName = "Orphan"
+    digest = publish_object(archive, ds)
+    assert run(archive) == Recovery(quarantined=1)
+    assert archive.index.instance(ds.SOPInstanceUID).digest == kept.stem
+    assert published(folder) == [kept]
+    assert reason_of(archive, digest) == "its SOP Instance UID is stored with other content"
+
+
+def test_of_two_orphans_of_one_uid_one_is_indexed(archive, folder):
+    ds = ct(PatientName="One")
+    digests = {publish_object(archive, ds)}
+    ds.PatientName = "Two"
+    digests.add(publish_object(archive, ds))
+    assert run(archive) == Recovery(indexed=1, quarantined=1)
+    assert {path.stem for path in published(folder)} | quarantined(folder).keys() == digests
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "file ends inside its File Meta Information"),
+        (b"no DICOM at all" * 20, "not a DICOM file"),
+        (file_meta(CT, "1.2.3", EXPLICIT)[:200], "file ends inside its File Meta Information"),
+        (file_meta(CT, "1.2.3", EXPLICIT) + encode(ct(SOPInstanceUID="1.2.3"))[:-100], "data set ends inside"),
+        (file_meta(CT, "1.2.4", EXPLICIT) + encode(ct(SOPInstanceUID="1.2.3")), "SOPInstanceUID of the data set is"),
+        (file_meta(CT, "1.2.3", "1.2.840.10008.1.2.4.94") + encode(ct()), "unknown transfer syntax"),
+        (file_meta(CT, "1.2.3", EXPLICIT) + encode(ct(SOPInstanceUID="1.2.3", StudyInstanceUID=None)), "StudyInst"),
+    ],
+)
+def test_an_orphan_that_cannot_be_indexed_is_quarantined(archive, folder, data, reason):
+    digest = publish(archive, data)
+    assert run(archive) == Recovery(quarantined=1)
+    assert reason_of(archive, digest).startswith(reason)
+    assert not published(folder)
+
+
+def test_a_busy_index_ends_the_start_and_sets_nothing_aside(archive, folder, monkeypatch):
+    publish_object(archive, ct())
+
+    def busy(*_):
+        raise DimseError(statuses.OUT_OF_RESOURCES, "index busy")
+
+    monkeypatch.setattr(archive.index, "add", busy)
+    with pytest.raises(DimseError, match="index busy"):
+        start_daemon(archive)
+    assert len(published(folder)) == 1
+    assert not quarantined(folder)
+
+
+def test_an_orphan_whose_bytes_are_not_its_digests_is_quarantined(archive, folder):
+    digest = publish_object(archive, ct())
+    path = archive.tree.layout.published(digest)
+    os.chmod(path, 0o640)
+    with open(path, "r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(b"\x55")
+    assert run(archive) == Recovery(quarantined=1)
+    assert reason_of(archive, digest) == "the file's bytes do not have its digest"
+
+
+def test_the_row_of_a_missing_file_is_marked_and_stays(archive, folder):
+    ds = ct()
+    put(archive, ds)
+    published(folder)[0].unlink()
+    assert run(archive) == Recovery(missing=1)
+    assert archive.index.instance(ds.SOPInstanceUID).availability == "UNAVAILABLE"
+    put(archive, ds)
+    assert archive.index.instance(ds.SOPInstanceUID).availability == "ONLINE"
+    assert run(archive) == Recovery()
+
+
+def test_a_file_cut_short_is_quarantined_and_its_row_marked(archive, folder):
+    ds, other = ct(), ct()
+    put(archive, ds)
+    put(archive, other)
+    digest = archive.index.instance(ds.SOPInstanceUID).digest
+    path = archive.tree.layout.published(digest)
+    os.truncate(path, 1000)
+    assert run(archive) == Recovery(quarantined=1, missing=1)
+    assert archive.index.instance(ds.SOPInstanceUID).availability == "UNAVAILABLE"
+    assert archive.index.instance(other.SOPInstanceUID).availability == "ONLINE"
+    assert [p.stem for p in published(folder)] == [archive.index.instance(other.SOPInstanceUID).digest]
+
+
+def test_blocks_that_power_loss_zeroed_are_found_in_what_came_last(archive, folder):
+    ds = ct()
+    put(archive, ds)
+    (path,) = published(folder)
+    size = path.stat().st_size
+    os.truncate(path, 100)
+    os.truncate(path, size)
+    assert run(archive) == Recovery(quarantined=1, missing=1)
+    assert archive.index.instance(ds.SOPInstanceUID).availability == "UNAVAILABLE"
+
+
+def test_an_index_that_was_lost_is_rebuilt_from_the_files(open_archive, tmp_path):
+    archive = open_archive(tmp_path / "a")
+    stored = [ct(PatientID=f"P{i}") for i in range(5)]
+    for ds in stored:
+        put(archive, ds)
+    archive.close()
+    shutil.copytree(tmp_path / "a" / "objects", tmp_path / "b" / "objects")
+    archive = open_archive(tmp_path / "b")
+    assert run(archive) == Recovery(indexed=5)
+    assert archive.figures().patients == 5
+
+
+def test_the_daemon_recovers_unless_the_last_end_was_clean(archive, folder):
+    lock = start_daemon(archive)
+    publish_object(archive, ct())
+    lock.release()
+    assert (folder / "daemon.lock").read_bytes() == b""
+    lock = start_daemon(archive)
+    assert archive.figures().instances == 0
+    abandon(lock)
+    lock = start_daemon(archive)
+    assert archive.figures().instances == 1
+    lock.release()
+
+
+def test_the_first_daemon_of_a_folder_trusts_nothing(archive):
+    publish_object(archive, ct())
+    start_daemon(archive).release()
+    assert archive.figures().instances == 1
+
+
+def test_the_daemon_sweeps_incoming_at_every_start(archive, folder):
+    for _ in range(2):
+        (folder / "incoming" / "1-1.part").write_bytes(b"left over")
+        start_daemon(archive).release()
+        assert not incoming(folder)
+
+
+def abandon(lock):
+    """End as kill -9 does."""
+    os.close(lock._fd)
+
+
+def test_a_folder_has_one_daemon(archive):
+    lock = start_daemon(archive)
+    with pytest.raises(MinipacsError, match=f"in use by another minipacs daemon .pid {os.getpid()}"):
+        start_daemon(archive)
+    lock.release()
+    start_daemon(archive).release()
+
+
+def test_a_start_that_is_cut_short_does_not_make_the_last_end_a_clean_one(archive, monkeypatch):
+    abandon(start_daemon(archive))
+
+    class Killed(BaseException):
+        pass
+
+    def killed(fd, *_):
+        os.close(fd)
+        raise Killed
+
+    for step in ("pwrite", "ftruncate", "fsync"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, step, killed)
+            with pytest.raises(Killed):
+                DaemonLock(archive.tree)
+        lock = DaemonLock(archive.tree)
+        assert not lock.ended_cleanly, step
+        abandon(lock)
