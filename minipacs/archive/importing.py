@@ -1,5 +1,6 @@
 """Files, folders and zip archives into the archive, through the same way in as C-STORE."""
 
+import errno
 import os
 import stat
 import zipfile
@@ -71,7 +72,14 @@ def _file(path: Path) -> Iterator[Source]:
             return
     except (OSError, zipfile.BadZipFile):
         pass  # opening it again says what is wrong, for the summary
-    yield Source(str(path), path, lambda: path.open("rb"))
+    yield Source(str(path), path, lambda: _open(path))
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a regular file; from another one, such as a named pipe, reading might wait for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.open("rb")
 
 
 def _members(path: Path) -> Iterator[Source]:
