@@ -104,7 +104,6 @@ def _serve(config: Config, archive: Archive, metrics: Metrics, listener: Listene
             fields["metrics"] = "{}:{}".format(*http.address)
         logger.info("ready", extra={"fields": fields})
         listener.run()
-        logger.info("stopping")
     finally:
         if http is not None:
             http.close()

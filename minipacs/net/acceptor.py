@@ -12,7 +12,16 @@ from typing import Protocol
 from minipacs.net import acse, stream
 from minipacs.net.access import Access, Admission, Peer, Rejection
 from minipacs.net.association import Association, AssociationEnded, Timeouts, violation
-from minipacs.net.negotiation import Acceptance, OfferedClass, Proposal, negotiate
+from minipacs.net.negotiation import (
+    ABSTRACT_SYNTAX_NOT_SUPPORTED,
+    ACCEPTANCE,
+    TRANSFER_SYNTAXES_NOT_SUPPORTED,
+    USER_REJECTION,
+    Acceptance,
+    OfferedClass,
+    Proposal,
+    negotiate,
+)
 from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
 from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
 
@@ -20,6 +29,12 @@ logger = logging.getLogger(__name__)
 
 _TITLES_IN_REQUEST = slice(4, 68)
 _ids = itertools.count(1)
+
+_REFUSALS = {
+    USER_REJECTION: "not allowed",
+    ABSTRACT_SYNTAX_NOT_SUPPORTED: "of an unknown SOP class",
+    TRANSFER_SYNTAXES_NOT_SUPPORTED: "without a known transfer syntax",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +168,9 @@ class Acceptor:
                 **_identity(caller),
                 "implementation": proposal.implementation_version_name or proposal.implementation_class_uid,
                 "contexts": f"{len(acceptance.contexts)}/{len(acceptance.answers)}",
+                "refused": _refused(proposal, acceptance),
                 "outcome": ended.outcome,
-                "reason": ended.reason,
+                "reason": ended.reason or None,
                 "received_bytes": association.received_bytes,
                 "sent_bytes": association.sent_bytes,
                 "duration_s": round(time.monotonic() - started, 3),
@@ -167,6 +183,15 @@ class Acceptor:
 def _caller(association_id: str, proposal: Proposal, address: str, admission: Admission | Rejection) -> Caller:
     known = admission if isinstance(admission, Admission) else Admission((), None)
     return Caller(association_id, proposal.calling_ae_title, proposal.called_ae_title, address, known.label, known.peer)
+
+
+def _refused(proposal: Proposal, acceptance: Acceptance) -> str | None:
+    """Tell why contexts were refused: for each reason how many, and the first SOP class."""
+    found: dict[int, list[str]] = {}
+    for proposed, answer in zip(proposal.contexts, acceptance.answers, strict=True):
+        if answer.result != ACCEPTANCE:
+            found.setdefault(answer.result, []).append(proposed.abstract_syntax)
+    return "; ".join(f"{len(uids)} {_REFUSALS[result]}: {uids[0]}" for result, uids in found.items()) or None
 
 
 def _identity(caller: Caller) -> dict[str, object]:

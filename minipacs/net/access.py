@@ -66,6 +66,7 @@ _NOT_OUR_PROTOCOL = Rejection(PERMANENT, _ACSE, 2, "protocol version not support
 _NOT_OUR_CONTEXT = Rejection(PERMANENT, _USER, 2, "application context name not supported")
 _CALLED_UNKNOWN = Rejection(PERMANENT, _USER, 7, "called AE title not recognized")
 _CALLING_UNKNOWN = Rejection(PERMANENT, _USER, 3, "calling AE title not recognized")
+_CALLING_ELSEWHERE = Rejection(PERMANENT, _USER, 3, "calling AE title is that of a peer at another address")
 _NO_ROOM = Rejection(PERMANENT, _USER, 1, "maximum PDU length too small")
 _LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "limit of associations reached")
 _PEER_LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "the peer's limit of associations reached")
@@ -125,7 +126,7 @@ class Access:
         known = self._peers.get(proposal.calling_ae_title)
         peer = known if known is not None and known.covers(address) else None
         if peer is None and self._policy == "peers":
-            return _CALLING_UNKNOWN
+            return _CALLING_UNKNOWN if known is None else _CALLING_ELSEWHERE
         admission = Admission(RIGHTS if peer is None else peer.allow, peer)
         with self._lock:
             if self._total >= self._max_associations:

@@ -75,6 +75,7 @@ class Listener:
                 self._accept(by_fd[fd])
         for sock in self._sockets:
             sock.close()
+        logger.info("stopping", extra={"fields": {"connections": len(self._connections)}})
         self._finish()
 
     def stop(self) -> None:
