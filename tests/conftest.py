@@ -24,6 +24,15 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.no_traceback()
 
 
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start one archive with the defaults for all tests of a module that do not mind each other's objects."""
+    server = Server(tmp_path_factory.mktemp("archive"))
+    yield server
+    server.stop()
+    server.no_traceback()
+
+
 @pytest.fixture
 def server(start_server: Callable[..., Server]) -> Server:
     """Start an archive with the defaults, on free ports and in a folder of its own."""
