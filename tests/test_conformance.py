@@ -1,0 +1,98 @@
+"""The conformance statement says what the code does."""
+
+import importlib
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from minipacs.archive.frames import can_decode
+from minipacs.config.schema import SECTIONS, settings_of
+from minipacs.dicom import charset, statuses
+from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.net import access
+from minipacs.services.offered import offered_classes
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs/conformance.md").read_text()
+SOURCES = [path.read_text() for path in (ROOT / "minipacs").rglob("*.py") if path.name != "statuses.py"]
+LIMIT = r"`[a-z_.]+\.[A-Z_]+`"
+UNITS = {"": 1, "s": 1, "characters": 1, "bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def rows(first: str) -> list[list[str]]:
+    """Return the cells of every table row whose first cell matches."""
+    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line[:1] == "|")
+    return [row for row in cells if re.fullmatch(first, row[0])]
+
+
+def section(title: str) -> str:
+    """Return the text from a heading to the next."""
+    found = re.search(rf"^#+ {title}\n(.*?)(?=^#)", TEXT, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def test_generated_tables_are_those_of_the_code():
+    tool = runpy.run_path(str(ROOT / "tools/conformance.py"))
+    assert tool["generated"]() == {ROOT / "docs/conformance.md": TEXT}, "run .venv/bin/python tools/conformance.py"
+    marked = re.findall(r"<!-- (\w+): generated -->\n.+?<!-- end of \1 -->\n", TEXT, re.DOTALL)
+    assert sorted(marked) == sorted(tool["SECTIONS"])
+
+
+@pytest.mark.parametrize(("constant", "value"), [(row[0].strip("`"), row[1]) for row in rows(LIMIT)])
+def test_limits_are_those_of_the_code(constant: str, value: str):
+    module, _, name = constant.rpartition(".")
+    number, _, unit = value.partition(" ")
+    assert getattr(importlib.import_module(f"minipacs.{module}"), name) == int(number) * UNITS[unit]
+
+
+def test_there_are_limits():
+    assert len(rows(LIMIT)) > 20
+
+
+def test_status_codes_are_those_that_are_sent():
+    codes = {name: value for name, value in vars(statuses).items() if name.isupper() and isinstance(value, int)}
+    sent = {f"{value:04X}" for name, value in codes.items() if any(re.search(rf"\b{name}\b", s) for s in SOURCES)}
+    listed = {row[0] for row in rows("[0-9A-F]{4}")}
+    assert listed == sent
+
+
+def test_rejections_are_those_of_the_code():
+    sent = {f"{r.result}/{r.source}/{r.reason}" for r in vars(access).values() if isinstance(r, access.Rejection)}
+    assert set(re.findall(r"\| (\d/\d/\d) \|", section("3.1 Association policies"))) == sent
+
+
+def test_extended_negotiation_is_answered_as_told():
+    listed = {row[0]: row[1].strip("`") for row in rows("C-STORE|C-FIND|C-MOVE, C-GET")}
+    names = {"store": "C-STORE", "find": "C-FIND", "retrieve": "C-MOVE, C-GET"}
+    answers = {
+        names[c.right]: c.answer_extended(b"\xff" * len(c.extended)) for c in offered_classes().values() if c.extended
+    }
+    assert listed == {name: answer.hex(" ") for name, answer in answers.items()}
+
+
+def test_character_sets_are_supported():
+    listed = re.findall(
+        r"ISO_IR \d+|ISO 2022 IR \d+|GB18030|GBK",
+        section("5 Character sets").partition("\n\n| ")[2].partition("\n\n")[0],
+    )
+    assert len(listed) == 32
+    assert charset.unknown(listed) == ()
+
+
+def test_what_is_said_to_be_decoded_can_be():
+    told = section("4.5 Retrieve as SCP")
+    assert "RLE Lossless, JPEG 2000 (.4.90, .4.91) and HTJ2K (.4.201 to .4.203)" in told
+    for end in ("5", "4.90", "4.91", "4.201", "4.202", "4.203"):
+        uid = f"1.2.840.10008.1.2.{end}"
+        assert uid in TRANSFER_SYNTAXES
+        assert can_decode(uid)
+
+
+def test_settings_that_are_named_exist():
+    keys = {f"{name}.{key}" for name, section_ in SECTIONS.items() for key in settings_of(section_)}
+    named = set(re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z_]+)(?:`| = )", TEXT))
+    assert named
+    assert named <= keys
