@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
-from minipacs.archive.scan import values
 from minipacs.dicom import statuses
 from minipacs.dicom.charset import terms
 from minipacs.dicom.header import HeaderScanner
@@ -107,7 +106,7 @@ class Incoming:
         check_identity(header, self._sop_class_uid, self._sop_instance_uid)
         digest = self._staged.digest
         record = InstanceRecord(
-            values=values(header),
+            values=header.values(),
             sop_class_uid=self._sop_class_uid,
             sop_instance_uid=self._sop_instance_uid,
             transfer_syntax_uid=self._transfer_syntax_uid,

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 
 from minipacs.archive.identity import check_identity
-from minipacs.archive.scan import scan, values
+from minipacs.archive.scan import scan
 from minipacs.dicom.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError
 from minipacs.index import Index, InstanceRecord, Outcome
@@ -81,7 +81,7 @@ def _add(tree: FileTree, index: Index, digest: str) -> bool:
         return False
     file = os.stat(tree.layout.published(digest))
     record = InstanceRecord(
-        values=values(header),
+        values=header.values(),
         sop_class_uid=meta.sop_class_uid,
         sop_instance_uid=meta.sop_instance_uid,
         transfer_syntax_uid=meta.transfer_syntax_uid,

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 
-from minipacs.dicom.attributes import ATTRIBUTES
 from minipacs.dicom.header import Header, HeaderScanner
 from minipacs.dicom.part10 import FileMeta, parse_file_meta
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -12,18 +11,10 @@ from minipacs.tree.files import FileTree
 
 READ_BYTES = 1 << 20
 
-_KEYWORDS = tuple(a.keyword for a in ATTRIBUTES if not a.computed)
-
-
-def values(header: Header) -> dict[str, str]:
-    """Return the indexed attributes that have a value, as text."""
-    found = ((keyword, header.get(keyword)) for keyword in _KEYWORDS)
-    return {keyword: text for keyword, text in found if text}
-
 
 def values_of(tree: FileTree, digest: str) -> Mapping[str, str]:
     """Return the indexed attributes of a published file. Raises OSError, DataSetError."""
-    return values(scan(tree, digest)[1])
+    return scan(tree, digest)[1].values()
 
 
 def scan(tree: FileTree, digest: str) -> tuple[FileMeta, Header]:

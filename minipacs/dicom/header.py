@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from minipacs.dicom import charset
-from minipacs.dicom.attributes import BY_KEYWORD, INDEXED_TAGS, SPECIFIC_CHARACTER_SET
+from minipacs.dicom.attributes import BY_KEYWORD, BY_TAG, INDEXED_TAGS, SPECIFIC_CHARACTER_SET, Attribute
 from minipacs.dicom.statuses import CANNOT_UNDERSTAND, STORE_WRONG_ENCODING
 from minipacs.dicom.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.value_representations import NUMBER_FORMATS, SHORT_VRS, read_numbers
@@ -342,7 +342,14 @@ class Header:
         Several values are joined by backslashes, without their padding; numbers are decimal. The VR is the data set's
         own, if it names one that holds text or numbers. Never raises for what the data set holds.
         """
-        attribute = BY_KEYWORD[keyword]
+        return self._text(BY_KEYWORD[keyword])
+
+    def values(self) -> dict[str, str]:
+        """Read all attributes of the key table that have a value, as `get` does, by keyword."""
+        present = (BY_TAG[tag] for tag in self._values if tag in BY_TAG)
+        return {attribute.keyword: text for attribute in present if (text := self._text(attribute))}
+
+    def _text(self, attribute: Attribute) -> str:
         stored = self._values.get(attribute.tag)
         if stored is None:
             return ""

@@ -1,12 +1,15 @@
-"""The one thread that writes: callers hand over a change and wait; what queues together is committed together."""
+"""The one way to write: callers queue a change, and whoever has the turn commits all that is queued.
+
+While one caller commits, others queue up behind it; the next to have the turn commits theirs together with its own. So
+a lone caller waits for nobody, and many share the cost of making a commit durable.
+"""
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import Any, TypeVar, cast
 
 from minipacs.dicom.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
@@ -24,22 +27,18 @@ MAX_GROUP = 256
 MAX_WAIT_S = 30.0
 """How long a change waits for its turn; once begun, it is waited for to its end."""
 
-SYNC_INTERVAL_S = 1.0
-"""With sync "batch": the oldest commit that a power loss may undo."""
-
 _T = TypeVar("_T")
 
 
 class _Change:
-    """A change that its caller waits for. Whoever acquires `claim` first, caller or writer, decides its fate."""
+    """A change that its caller waits for. Who acquires `claim` decides its fate: whoever commits it, or its caller."""
 
-    __slots__ = ("claim", "done", "error", "result", "work")
+    __slots__ = ("claim", "error", "is_done", "result", "work")
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.work = work
         self.claim = threading.Lock()
-        self.done = threading.Lock()
-        self.done.acquire()
+        self.is_done = False
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -50,7 +49,7 @@ class Writer:
     Every call blocks until its change is committed (durable with sync "always") or has failed, alone: DimseError A700
     if the index is full, busy or closing, 0110 for other faults of the database. `on_commit` gets the number of
     instances that a commit wrote, `reread` the digest of a file whose values are needed again (see Refresh); both are
-    called on the writer's thread.
+    called by one thread at a time.
     """
 
     def __init__(self, database: Database, *, reread: Reread, on_commit: Callable[[int], None]) -> None:
@@ -58,13 +57,9 @@ class Writer:
         self._on_commit = on_commit
         self._connection = database.writer()
         self._rows = Rows(database, self._connection, reread)
-        self._queue: SimpleQueue[_Change | None] = SimpleQueue()
-        self._closing = threading.Lock()
+        self._queue: deque[_Change] = deque()
+        self._turn = threading.Lock()
         self._closed = False
-        self._last = False
-        self._sync_due: float | None = None
-        self._thread = threading.Thread(target=self._run, name="index-writer", daemon=True)
-        self._thread.start()
 
     def add(self, record: InstanceRecord, duplicates: Duplicates) -> Placed:
         """Give a stored file its row; `duplicates` tells what happens if its SOP Instance UID has another file.
@@ -82,67 +77,56 @@ class Writer:
         self._submit(partial(self._rows.set_availability, digests, availability))
 
     def close(self) -> None:
-        """Finish what is queued, refuse what comes after, and empty the log into the file."""
-        with self._closing:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
-        self._thread.join()
+        """Finish what is queued, refuse what comes after, and move the log into the file; may be called again."""
+        with self._turn:
+            if self._closed:
+                return
+            self._commit_queued()
+            self._closed = True
+            with suppress(DimseError), self._database.errors(PROCESSING_FAILURE):
+                self._database.finish_log(self._connection)
+            self._connection.close()
 
     def _submit(self, work: Callable[[], _T]) -> _T:
         change = _Change(work)
-        with self._closing:
-            if self._closed:
-                raise DimseError(OUT_OF_RESOURCES, "index closing")
-            self._queue.put(change)
-        if not change.done.acquire(timeout=MAX_WAIT_S):
+        self._queue.append(change)
+        if not self._turn.acquire(timeout=MAX_WAIT_S):
             if change.claim.acquire(blocking=False):
                 raise DimseError(OUT_OF_RESOURCES, "index busy")
-            change.done.acquire()
+            self._turn.acquire()
+        try:
+            if not change.is_done:
+                self._commit_queued()
+        finally:
+            self._turn.release()
+        if not change.is_done:  # it was begun by somebody who then ran into a bug
+            raise DimseError(PROCESSING_FAILURE, "index error")
         if change.error is not None:
             raise change.error
         return cast(_T, change.result)
 
-    def _run(self) -> None:
-        while not self._last and (change := self._next()) is not None:
+    def _commit_queued(self) -> None:
+        """Commit everything that is queued, in groups; for whoever has the turn."""
+        while changes := self._gather():
+            if self._closed:
+                self._settle(changes, DimseError(OUT_OF_RESOURCES, "index closing"))
+                continue
             try:
                 with self._database.exclusive():
-                    self._commit(self._gather(change))
+                    self._commit(changes + self._gather(MAX_GROUP - len(changes)))
             except OSError as error:
                 logger.error("index lock", extra={"fields": {"error": error.strerror}})
-                self._settle(self._claim([change]), DimseError(OUT_OF_RESOURCES, "index lock failed"))
-        with suppress(DimseError), self._database.errors(PROCESSING_FAILURE):
-            self._database.finish_log(self._connection)
-        self._connection.close()
+                self._settle(changes, DimseError(OUT_OF_RESOURCES, "index lock failed"))
 
-    def _next(self) -> _Change | None:
-        """Wait for a change, or for the time to make durable what was committed."""
-        while self._sync_due is not None:
-            wait_s = self._sync_due - monotonic()
-            if wait_s > 0:
-                with suppress(Empty):
-                    return self._queue.get(timeout=wait_s)
-            self._sync_due = None
-            try:
-                self._database.sync_log()
-            except OSError as error:
-                logger.error("index log not synced", extra={"fields": {"error": error.strerror}})
-        return self._queue.get()
-
-    def _gather(self, first: _Change) -> list[_Change]:
-        """Take what else has queued up, while the last commit ran or the lock was waited for."""
-        changes = [first]
-        with suppress(Empty):
-            while len(changes) < MAX_GROUP:
-                change = self._queue.get_nowait()
-                if change is None:
-                    self._last = True
-                    break
-                changes.append(change)
-        return self._claim(changes)
-
-    def _claim(self, changes: Sequence[_Change]) -> list[_Change]:
-        return [change for change in changes if change.claim.acquire(blocking=False)]
+    def _gather(self, most: int = MAX_GROUP) -> list[_Change]:
+        """Take changes off the queue, save those whose callers gave up."""
+        found: list[_Change] = []
+        with suppress(IndexError):
+            while len(found) < most:
+                change = self._queue.popleft()
+                if change.claim.acquire(blocking=False):
+                    found.append(change)
+        return found
 
     def _commit(self, changes: Sequence[_Change]) -> None:
         """Commit changes together; if that fails each by itself, so that only those at fault fail."""
@@ -164,12 +148,10 @@ class Writer:
             return error
         written, rows.written = rows.written, 0
         if written:
-            if self._database.sync == "batch" and self._sync_due is None:
-                self._sync_due = monotonic() + SYNC_INTERVAL_S
             self._on_commit(written)
         return None
 
     def _settle(self, changes: Sequence[_Change], error: Exception | None) -> None:
         for change in changes:
             change.error = error
-            change.done.release()
+            change.is_done = True
