@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from minipacs.dicom import statuses
 from minipacs.dicom.command_set import CommandField, CommandSet
+from minipacs.dicom.sop_classes import QUERY_RETRIEVE, VERIFICATION
 from minipacs.errors import DimseError
 from minipacs.net.acceptor import Caller
 from minipacs.net.association import Association, AssociationEnded, Message
@@ -23,19 +24,21 @@ _MIN_CATEGORY_LEVEL = {"success": logging.INFO, "cancel": logging.INFO, "warning
 class Service:
     """How a kind of request is served: `serve` sends every response and returns the final command set.
 
-    It raises DimseError instead to fail before its first response is final.
+    It raises DimseError instead to fail before its first response is final. `operation` is that of the SOP classes it
+    is for.
     """
 
     name: str
+    operation: str
     serve: Callable[[Request], CommandSet]
 
 
 SERVICES: Mapping[int, Service] = {
-    CommandField.C_ECHO_RQ: Service("C-ECHO", verification.echo),
-    CommandField.C_STORE_RQ: Service("C-STORE", storage.store),
-    CommandField.C_FIND_RQ: Service("C-FIND", find.find),
-    CommandField.C_MOVE_RQ: Service("C-MOVE", retrieve.move),
-    CommandField.C_GET_RQ: Service("C-GET", retrieve.get),
+    CommandField.C_ECHO_RQ: Service("C-ECHO", "echo", verification.echo),
+    CommandField.C_STORE_RQ: Service("C-STORE", "store", storage.store),
+    CommandField.C_FIND_RQ: Service("C-FIND", "find", find.find),
+    CommandField.C_MOVE_RQ: Service("C-MOVE", "move", retrieve.move),
+    CommandField.C_GET_RQ: Service("C-GET", "get", retrieve.get),
 }
 
 
@@ -109,10 +112,25 @@ def _check(service: Service | None, message: Message) -> None:
     """Refuse what no service is for (PS3.7 C.5)."""
     command, context = message.command, message.context
     if service is None:
-        raise DimseError(statuses.UNRECOGNIZED_OPERATION, f"unrecognized operation {command.command_field:04X}H")
+        raise _unrecognized(command)
     if message.is_duplicate:
         raise DimseError(statuses.DUPLICATE_INVOCATION, f"Message ID {command.message_id} is in use")
     if not context.as_scp or command.affected_sop_class_uid != context.abstract_syntax:
         raise DimseError(statuses.SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the presentation context")
+    if service.operation != _operation(context.abstract_syntax):
+        raise _unrecognized(command)
     if command.message_id is None:
         raise DimseError(statuses.MISTYPED_ARGUMENT, "Message ID is missing")
+
+
+def _unrecognized(command: CommandSet) -> DimseError:
+    what = f"operation {command.command_field:04X}H is not one of this SOP class"
+    return DimseError(statuses.UNRECOGNIZED_OPERATION, what)
+
+
+def _operation(abstract_syntax: str) -> str:
+    """Return the operation that an accepted SOP class is for."""
+    if abstract_syntax == VERIFICATION:
+        return "echo"
+    query = QUERY_RETRIEVE.get(abstract_syntax)
+    return "store" if query is None else query.operation

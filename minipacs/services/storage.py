@@ -32,6 +32,5 @@ def store(request: Request) -> CommandSet:
     request.environment.observer.received(request.caller.label, size_bytes)
     request.log.update(outcome=outcome.name.lower(), size_bytes=size_bytes)
     final = request.response(statuses.SUCCESS)
-    final.affected_sop_instance_uid = command.affected_sop_instance_uid
     request.respond(final)
     return final
