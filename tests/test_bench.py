@@ -1,0 +1,65 @@
+"""The benchmark runs, and measures what it says; how fast is no matter here."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pydicom
+
+from tools.bench import data
+from tools.bench.report import Results
+from tools.bench.systems import Dcmqrscp, Minipacs
+from tools.bench.works import WORKS
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tools.bench", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+
+
+def test_measures_and_leaves_nothing_behind(tmp_path):
+    out, folder = tmp_path / "out.json", tmp_path / "folder"
+    folder.mkdir()
+    done = run("--work", "start,store_stock,associate", "--reps", 1, "--json", out, "--folder", folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert found["notes"] == {}
+    assert found["machine"]["cores"] == len(os.sched_getaffinity(0))
+    assert list(found["figures"]) == ["start", "store_stock", "associate"]
+    for name, figure in found["figures"].items():
+        assert figure["systems"]["minipacs"]["median"] > 0
+        assert f"| {name}" in done.stdout
+    assert list(folder.iterdir()) == []
+
+
+def test_unknown_work_is_a_usage_error():
+    done = run("--work", "store_large,nonsense")
+    assert done.returncode == 2
+    assert "unknown: nonsense" in done.stderr
+
+
+def test_data_is_the_same_each_time_and_valid(tmp_path):
+    load = data.LOADS["stock"]
+    data.write(load, tmp_path / "a")
+    data.write(load, tmp_path / "b")
+    files = sorted((tmp_path / "a").rglob("*.dcm"))
+    assert len(files) == load.objects
+    assert [f.read_bytes() for f in files] == [f.read_bytes() for f in sorted((tmp_path / "b").rglob("*.dcm"))]
+    ds = pydicom.dcmread(files[0])
+    assert ds.pixel_array.shape == (load.rows, load.rows)
+    assert ds.StudyInstanceUID == load.study_uid(0)
+    assert len({pydicom.dcmread(f, specific_tags=["SOPInstanceUID"]).SOPInstanceUID for f in files}) == load.objects
+
+
+def test_table_shows_medians_and_ratios():
+    work = next(work for work in WORKS if work.name == "store_large")
+    results = Results([work], [Minipacs, Dcmqrscp])
+    for value in (1.0, 9.0, 2.0):
+        results.add(work, Minipacs.__new__(Minipacs), (value,))
+    results.add(work, Dcmqrscp.__new__(Dcmqrscp), (5.0,))
+    cells = [cell.strip() for cell in results.table().splitlines()[-1].split("|")]
+    assert cells == ["", "store_large", "s", "2.00", "5.00", "2.5", ""]
