@@ -103,7 +103,7 @@ class Refresh:
     def clear(self) -> None:
         """Forget a change that failed."""
         self._firsts: dict[Level, dict[int, int | None]] = {level: {} for level in UPPER_LEVELS}
-        self._known: dict[int, ObjectRows] = {}
+        self._known: dict[int, ObjectRows | None] = {}
 
     def touch(self, series_id: int, study_id: int, patient_id: int) -> None:
         """Note the rows above an instance, as they are now."""
@@ -150,7 +150,9 @@ class Refresh:
         self._execute(self._statements[level].delete, (row_id,))
 
     def _take(self, level: Level, row_id: int, first: int) -> None:
-        objects = self._known.get(first) or self._read(first)
+        if first not in self._known:
+            self._known[first] = self._read(first)
+        objects = self._known[first]
         if objects is None:
             return
         if level == "SERIES":
@@ -204,5 +206,4 @@ class Refresh:
         except (MinipacsError, OSError) as error:
             logger.warning("attributes not taken anew", extra={"fields": {"digest": digest, "reason": str(error)}})
             return None
-        self._known[instance_id] = objects
         return objects

@@ -171,17 +171,18 @@ class Rows:
         rows = (self._execute(statement, (key,)).fetchone() for key in dict.fromkeys(keys))
         return [_Found(*row) for row in rows if row]
 
-    def _insert(self, record: InstanceRecord, objects: ObjectRows) -> None:
+    def _insert(self, record: InstanceRecord, objects: ObjectRows) -> int:
         parents = self._parents.place(objects, record.size_bytes)
         self._tell_differences(parents, objects)
-        self._execute(self._insert_instance, (parents.series_id, *_stored(record, objects))).fetchall()
+        ((row_id,),) = self._execute(self._insert_instance, (parents.series_id, *_stored(record, objects))).fetchall()
         self.written += 1
+        return int(row_id)
 
     def _replace(self, old: _Found, record: InstanceRecord, objects: ObjectRows) -> None:
         above = old.series_id, old.study_id, old.patient_id
         if old.series_uid != value_of(objects, "SeriesInstanceUID"):
             self._delete([old])
-            self._insert(record, objects)
+            self._refresh.know(self._insert(record, objects), objects)  # its id may be the one just given up
         else:
             if self._refresh.is_first(old.instance_id, old.series_id):
                 self._refresh.touch(*above)

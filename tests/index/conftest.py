@@ -1,0 +1,73 @@
+"""Fixtures of the index's tests: records of made-up instances, and an index whose files are a dictionary."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from minipacs.dicom.attributes import BY_KEYWORD, Level
+from minipacs.index import Index, InstanceRecord, Query
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+MR = "1.2.840.10008.5.1.4.1.1.4"
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+class Files:
+    """What would be on disk: the values of each file by its digest, and how often each was read again."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Mapping[str, str]] = {}
+        self.reread: list[str] = []
+
+    def record(self, uid: str, *, study: str = "1.1", series: str = "1.1.1", content: str = "", **values: str):
+        """Make the record of an instance; `content` stands for bytes that the index does not see."""
+        sop_class_uid = values.pop("SOPClassUID", CT)
+        values = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "PatientID": "P1", "Modality": "CT"} | values
+        digest = hashlib.sha256(repr((uid, content, sop_class_uid, sorted(values.items()))).encode()).hexdigest()
+        self.values[digest] = values
+        return InstanceRecord(values, sop_class_uid, uid, EXPLICIT, digest, 1000, 1.5e9 + len(self.values), "SCU")
+
+    def read(self, digest: str) -> Mapping[str, str]:
+        self.reread.append(digest)
+        return self.values[digest]
+
+
+@pytest.fixture
+def files() -> Files:
+    return Files()
+
+
+@pytest.fixture
+def open_index(tmp_path: Path, files: Files) -> Iterator[Callable[..., Index]]:
+    """Open the index of this test, as often as wanted; all are closed at its end."""
+    opened: list[Index] = []
+
+    def open_(**options: object) -> Index:
+        index = Index.open(tmp_path / "index.db", **{"reread": files.read, **options})  # type: ignore[arg-type]
+        opened.append(index)
+        return index
+
+    yield open_
+    for index in opened:
+        index.close()
+
+
+@pytest.fixture
+def index(open_index: Callable[..., Index]) -> Index:
+    return open_index(sync="batch")
+
+
+@pytest.fixture
+def ask(index: Index) -> Callable[..., list[str]]:
+    """Ask for one attribute of what matches, sorted: ask("STUDY", "StudyInstanceUID", PatientID="P1")."""
+
+    def ask_(level: Level, returned: str, *, match_unknown: bool = False, **keys: str) -> list[str]:
+        asked = [(BY_KEYWORD[keyword], text) for keyword, text in keys.items()]
+        query = Query(level, asked, [BY_KEYWORD[returned]], match_unknown)
+        found = sorted(text for (text,) in index.find(query))
+        assert index.count(query, len(found) + 10) == len(found)
+        return found
+
+    return ask_
