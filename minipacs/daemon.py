@@ -83,7 +83,8 @@ def _serve(config: Config, archive: Archive, metrics: Metrics, listener: Listene
         stopping.set()
         listener.stop()
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)  # and stays so: a second signal must not cut the ordered end short
     http = serve_metrics(
         config.metrics.bind,
         config.metrics.port,
@@ -107,8 +108,6 @@ def _serve(config: Config, archive: Archive, metrics: Metrics, listener: Listene
     finally:
         if http is not None:
             http.close()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _listener(config: Config, archive: Archive, metrics: Metrics, sockets: list) -> Listener:  # type: ignore[type-arg]
