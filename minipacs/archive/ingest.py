@@ -7,7 +7,6 @@ Rules:
 
 import errno
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,10 +165,7 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        logger.error(
-            "storage",
-            extra={
-                "fields": {"error": errno.errorcode.get(error.errno or 0, "?"), "text": os.strerror(error.errno or 0)}
-            },
-        )
+        name = errno.errorcode.get(error.errno or 0, "?")
+        fields = {"error": name, "reason": error.strerror, "path": error.filename}
+        logger.error("storage cannot be written", extra={"fields": fields})
         raise DimseError(statuses.OUT_OF_RESOURCES, f"storage: {error.strerror or error}") from error

@@ -22,7 +22,7 @@ port = 0
 {ae}
 [storage]
 path = "data"
-min_free_bytes = 0
+min_free_bytes = {reserve}
 {storage}
 [metrics]
 port = 0
@@ -36,12 +36,20 @@ level = "debug"
 class Server:
     """A running archive with its own folder; `more`, `ae` and `storage` are lines of its configuration."""
 
-    def __init__(self, folder: Path, more: str = "", ae: str = "", storage: str = "", wrapper: list[str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        more: str = "",
+        ae: str = "",
+        storage: str = "",
+        reserve: int = 0,
+        wrapper: list[str] | None = None,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data = folder / "data"
         self.config = folder / "minipacs.toml"
-        self.config.write_text(CONFIG.format(more=more, ae=ae, storage=storage))
+        self.config.write_text(CONFIG.format(more=more, ae=ae, storage=storage, reserve=reserve))
         self.wrapper = wrapper or []
         self.start()
 
@@ -52,7 +60,8 @@ class Server:
         self._ended = False
         command = [*self.wrapper, *MINIPACS, "serve", "--config", str(self.config)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        threading.Thread(target=self._collect, daemon=True).start()
+        self._collector = threading.Thread(target=self._collect, daemon=True)
+        self._collector.start()
         ready = self.wait_for(lambda line: line.get("event") == "ready", START_TIMEOUT_S)
         self.port = int(str(ready["dicom"]).rsplit(":", 1)[1])
         self.metrics_port = int(str(ready["metrics"]).rsplit(":", 1)[1])
@@ -88,11 +97,13 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(STOP_TIMEOUT_S)
+        self._collector.join()
         return self.process.returncode
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(STOP_TIMEOUT_S)
+        self._collector.join()
 
     def http(self, path: str) -> tuple[int, str]:
         try:

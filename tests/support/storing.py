@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -56,3 +58,9 @@ def quarantined(folder: Path) -> dict[str, str]:
 def incoming(folder: Path) -> list[Path]:
     """List what is staged."""
     return sorted(folder.glob("incoming/*"))
+
+
+def rows(folder: Path) -> dict[str, str]:
+    """Read the availability of each row from the index, by digest."""
+    with closing(sqlite3.connect(f"file:{folder}/index.db?mode=ro", uri=True)) as index:
+        return dict(index.execute("SELECT digest, availability FROM instance"))

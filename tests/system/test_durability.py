@@ -1,0 +1,225 @@
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from minipacs.dicom.part10 import file_meta
+from tests.support.objects import ct, encode, study
+from tests.support.sender import Sender
+from tests.support.storing import incoming, published, quarantined, rows
+from tests.support.wire import CT, EXPLICIT, p_data, pdv, store_rq
+
+UID = "1.2.826.0.1.3680043.2"
+
+
+def stored(server):
+    """Give the content of all published files; each has a row, and each row its file."""
+    files = published(server.data)
+    assert rows(server.data) == {path.stem: "ONLINE" for path in files}
+    assert not incoming(server.data)
+    return {path.read_bytes() for path in files}
+
+
+def has(files, ds):
+    data = encode(ds)
+    return any(raw.endswith(data) for raw in files)
+
+
+@pytest.mark.parametrize("sync", ["always", "batch"])
+def test_s1_what_was_acknowledged_survives_kill_9(start_server, sync):
+    server = start_server(storage=f'sync = "{sync}"')
+    acknowledged = []
+    for _ in range(3):
+        with Sender(server.port) as sender:
+            for ds in study(instances=3):
+                assert sender.store(ds).status == 0
+                acknowledged.append(ds)
+                if len(acknowledged) % 3 == 0:
+                    half = encode(ct(SOPInstanceUID=UID))[:600]
+                    sender.send(p_data(pdv(1, 3, store_rq(CT, UID, 9))) + p_data(pdv(1, 0, half)))
+            server.kill()
+        server.start()
+        files = stored(server)
+        assert all(has(files, ds) for ds in acknowledged)
+    assert len(files) == len(acknowledged)
+    assert not quarantined(server.data)
+    (line,) = server.events("recovered after an unclean end")
+    assert line["files_missing"] == 0
+
+
+def test_s1_kill_9_in_the_middle_of_many(start_server):
+    server = start_server()
+    acknowledged = []
+    enough = threading.Semaphore(0)
+
+    def send():
+        try:
+            with Sender(server.port) as sender:
+                for ds in study(instances=400):
+                    assert sender.store(ds).status == 0
+                    acknowledged.append(ds)
+                    enough.release()
+        except (OSError, EOFError):
+            pass  # killed
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(60):
+        assert enough.acquire(timeout=30)
+    server.kill()
+    for thread in threads:
+        thread.join(30)
+    server.start()
+    files = stored(server)
+    assert 60 <= len(acknowledged) < 1600
+    assert all(has(files, ds) for ds in acknowledged)
+    assert not quarantined(server.data)
+
+
+def publish(server, raw):
+    digest = hashlib.sha256(raw).hexdigest()
+    (server.data / "objects" / digest[:2] / f"{digest}.dcm").write_bytes(raw)
+
+
+def test_an_orphan_is_indexed_and_a_missing_file_marked_after_kill_9(start_server):
+    server = start_server()
+    ds, lost = ct(), ct(SOPInstanceUID=UID)
+    with Sender(server.port) as sender:
+        assert sender.store(lost).status == 0
+    raw = file_meta(ds.SOPClassUID, ds.SOPInstanceUID, EXPLICIT) + encode(ds)
+    server.kill()
+    published(server.data)[0].unlink()
+    publish(server, raw)
+    publish(server, b"no object")
+    server.start()
+    line = server.wait_for(lambda e: e["event"] == "recovered after an unclean end")
+    assert (line["files_indexed"], line["files_quarantined"], line["files_missing"]) == (1, 1, 1)
+    assert sorted(rows(server.data).values()) == ["ONLINE", "UNAVAILABLE"]
+    with Sender(server.port) as sender:
+        assert sender.store(ds).status == 0
+        assert sender.store(lost).status == 0, "sent again it heals"
+    assert len(stored(server)) == 2
+    server.stop()
+    server.start()
+    assert not server.events("recovered after an unclean end")
+
+
+def test_a_running_store_is_finished_before_the_end(start_server):
+    server = start_server()
+    ds = ct(rows=64)
+    data = encode(ds)
+    with Sender(server.port) as sender:
+        assert sender.store(ct()).status == 0
+        sender.send(p_data(pdv(1, 3, store_rq(CT, ds.SOPInstanceUID, 2))) + p_data(pdv(1, 0, data[:4000])))
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for(lambda e: e["event"] == "stopping")
+        sender.send(p_data(pdv(1, 2, data[4000:])))
+        assert sender.response().status == 0
+        assert sender.pdu()[0] == 7, "then the association is aborted"
+    assert server.stop() == 0
+    assert len(published(server.data)) == 2
+
+
+class Disk:
+    """The file system of a server: a small one of its own, or where that cannot be, a limit on the size of files."""
+
+    def __init__(self, folder):
+        self.data = folder / "server0" / "data"
+        self.data.mkdir(parents=True)
+        options = ["-t", "tmpfs", "-o", "size=32m", "tmpfs", str(self.data)]
+        self.mounted = subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
+        self.filler = self.data / "filler"
+
+    def fill(self, server, left):
+        """Leave `left` bytes, or let no file grow beyond them."""
+        if not self.mounted:
+            limit_files(server, left)
+            return
+        found = os.statvfs(self.data)
+        with self.filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - left)
+
+    def free(self, server):
+        if self.mounted:
+            self.filler.unlink()
+        else:
+            limit_files(server)
+
+    def close(self):
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self.data)], check=True)
+
+
+def limit_files(server, size_bytes=resource.RLIM_INFINITY):
+    """Let no file of the daemon be written beyond a size."""
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+
+
+@pytest.fixture
+def disk(tmp_path):
+    disk = Disk(tmp_path)
+    yield disk
+    disk.close()
+
+
+def test_s9_a_full_disk_is_a700_and_recovers_by_itself(disk, start_server):
+    server = start_server()
+    big = ct(rows=512)
+    with Sender(server.port) as sender:
+        assert sender.store(ct()).status == 0
+        before = stored(server)
+        disk.fill(server, 64 << 10)
+        for _ in range(3):
+            response = sender.store(big)
+            assert (response.status, response.comment[:9]) == (0xA700, "storage: ")
+            assert not incoming(server.data)
+        assert stored(server) == before
+        disk.free(server)
+        assert sender.store(big).status == 0
+    line = server.wait_for(lambda e: e["event"] == "storage cannot be written")
+    assert line["error"] in ("ENOSPC", "EFBIG")
+
+
+def test_s9_what_the_index_cannot_take_is_a700_and_taken_back(start_server):
+    server = start_server()
+    objects = study(instances=4)
+    with Sender(server.port) as sender:
+        assert sender.store(objects[0]).status == 0
+        before = stored(server)
+        limit_files(server, 4096)
+        for ds in objects[1:]:
+            response = sender.store(ds)
+            assert (response.status, response.comment[:6]) == (0xA700, "index ")
+        assert stored(server) == before
+        limit_files(server)
+        assert [sender.store(ds).status for ds in objects] == [0] * 4
+    assert len(stored(server)) == 4
+
+
+def test_s9_below_the_reserve_is_a700_before_anything_is_written(start_server):
+    server = start_server(reserve=1 << 60)
+    with Sender(server.port) as sender:
+        for _ in range(2):
+            response = sender.store(ct())
+            assert (response.status, response.comment) == (0xA700, "free disk space is below the reserve")
+    assert stored(server) == set()
+    status, text = server.http("/readyz")
+    assert status == 503
+    assert "storage.min_free_bytes" in text
+
+
+def test_an_unusable_folder_is_a700_until_it_is_back(start_server):
+    server = start_server()
+    with Sender(server.port) as sender:
+        (server.data / "incoming").rename(server.data / "elsewhere")
+        response = sender.store(ct())
+        assert (response.status, response.comment) == (0xA700, "storage: No such file or directory")
+        (server.data / "elsewhere").rename(server.data / "incoming")
+        assert sender.store(ct()).status == 0
+    line = server.wait_for(lambda e: e["event"] == "storage cannot be written")
+    assert str(line["path"]).startswith(str(server.data / "incoming"))
