@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from peewee import Field, Node, SchemaManager, SqliteDatabase
+from peewee import Field, Node, PeeweeException, SchemaManager, SqliteDatabase
 
 from minipacs.dicom.person_name import FOLD_VERSION
 from minipacs.dicom.statuses import OUT_OF_RESOURCES
@@ -88,7 +88,7 @@ class Database:
                 with self.exclusive():
                     self._prepare()
             self._check()
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, PeeweeException, OSError) as error:
             self.close()
             raise MinipacsError(f"index {path} cannot be used: {error}") from error
         except MinipacsError:

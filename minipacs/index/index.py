@@ -53,6 +53,10 @@ class Index(Reader):
         """Set Instance Availability of the rows with these digests."""
         self._writer.set_availability(digests, availability)
 
+    def sync(self) -> None:
+        """Make durable what was committed so far, as sync "batch" does not. Raises OSError."""
+        self._database.sync_log()
+
     def close(self) -> None:
         """Finish the commits under way and close the file."""
         if self._writer_or_none is not None:

@@ -107,22 +107,22 @@ class Writer:
 
     def _commit_queued(self) -> None:
         """Commit everything that is queued, in groups; for whoever has the turn."""
-        while changes := self._gather():
+        while self._queue:
             if self._closed:
-                self._settle(changes, DimseError(OUT_OF_RESOURCES, "index closing"))
+                self._settle(self._gather(), DimseError(OUT_OF_RESOURCES, "index closing"))
                 continue
             try:
                 with self._database.exclusive():
-                    self._commit(changes + self._gather(MAX_GROUP - len(changes)))
+                    self._commit(self._gather())
             except OSError as error:
                 logger.error("index lock", extra={"fields": {"error": error.strerror}})
-                self._settle(changes, DimseError(OUT_OF_RESOURCES, "index lock failed"))
+                self._settle(self._gather(), DimseError(OUT_OF_RESOURCES, "index lock failed"))
 
-    def _gather(self, most: int = MAX_GROUP) -> list[_Change]:
-        """Take changes off the queue, save those whose callers gave up."""
+    def _gather(self) -> list[_Change]:
+        """Take changes off the queue, save those whose callers gave up: only now that the lock is held must they wait."""
         found: list[_Change] = []
         with suppress(IndexError):
-            while len(found) < most:
+            while len(found) < MAX_GROUP:
                 change = self._queue.popleft()
                 if change.claim.acquire(blocking=False):
                     found.append(change)

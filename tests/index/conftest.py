@@ -15,11 +15,12 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 class Files:
-    """What would be on disk: the values of each file by its digest, and how often each was read again."""
+    """What would be on disk: the values of each file by its digest; which were read again, and the commits seen."""
 
     def __init__(self) -> None:
         self.values: dict[str, Mapping[str, str]] = {}
         self.reread: list[str] = []
+        self.commits: list[int] = []
 
     def record(self, uid: str, *, study: str = "1.1", series: str = "1.1.1", content: str = "", **values: str):
         """Make the record of an instance; `content` stands for bytes that the index does not see."""
@@ -45,7 +46,9 @@ def open_index(tmp_path: Path, files: Files) -> Iterator[Callable[..., Index]]:
     opened: list[Index] = []
 
     def open_(**options: object) -> Index:
-        index = Index.open(tmp_path / "index.db", **{"reread": files.read, **options})  # type: ignore[arg-type]
+        index = Index.open(
+            tmp_path / "index.db", **{"reread": files.read, "on_commit": files.commits.append, **options}
+        )  # type: ignore[arg-type]
         opened.append(index)
         return index
 

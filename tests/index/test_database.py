@@ -1,0 +1,183 @@
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minipacs.errors import DimseError, MinipacsError
+from minipacs.index import Index, Query, QueryCancelled
+from minipacs.index import database as database_module
+from minipacs.index import models as models_module
+from minipacs.index.database import SCHEMA_VERSION, Database
+from tests.index.conftest import Files
+
+Ask = Callable[..., list[str]]
+
+
+def set_version(path: Path, version: int) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_newer_schema_is_refused(open_index: Callable[..., Index], tmp_path: Path, read_only: bool):
+    open_index().close()
+    set_version(tmp_path / "index.db", SCHEMA_VERSION + 1)
+    with pytest.raises(MinipacsError, match=f"schema {SCHEMA_VERSION + 1} of a newer release"):
+        open_index(read_only=read_only)
+
+
+def test_an_older_schema_is_brought_up_to_date(
+    open_index: Callable[..., Index], files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    index = open_index()
+    index.add(files.record("1"), "replace")
+    index.close()
+    monkeypatch.setattr(database_module, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
+    monkeypatch.setattr(
+        database_module,
+        "MIGRATIONS",
+        {
+            SCHEMA_VERSION: ["CREATE TABLE later (a TEXT)", "INSERT INTO later VALUES ('one')"],
+            SCHEMA_VERSION + 1: ["UPDATE later SET a = a || ' two'"],
+        },
+    )
+    with pytest.raises(MinipacsError, match="older schema"):
+        open_index(read_only=True)
+    index = open_index()
+    assert index.instance("1") is not None
+    connection = index._writer._connection
+    assert connection.execute("SELECT a FROM later").fetchall() == [("one two",)]
+    assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 2,)
+    index.close()
+    assert open_index()._writer._connection.execute("SELECT a FROM later").fetchall() == [("one two",)]
+
+
+def test_a_failed_migration_leaves_the_file_as_it_was(
+    open_index: Callable[..., Index], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    open_index().close()
+    with monkeypatch.context() as patch:
+        patch.setattr(database_module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        patch.setattr(database_module, "MIGRATIONS", {SCHEMA_VERSION: ["CREATE TABLE later (a TEXT)", "nonsense"]})
+        with pytest.raises(MinipacsError, match="cannot be used"):
+            open_index()
+    connection = open_index()._writer._connection
+    assert connection.execute("SELECT name FROM sqlite_schema WHERE name = 'later'").fetchall() == []
+
+
+def test_folded_names_follow_the_rule_of_folding(
+    open_index: Callable[..., Index], files: Files, monkeypatch: pytest.MonkeyPatch
+):
+    index = open_index()
+    index.add(files.record("1", PatientName="Doe^John", StudyTime="10"), "replace")
+    index.close()
+    monkeypatch.setattr(models_module, "fold", lambda text: "other" if text else "")
+    select = "SELECT patient_name, patient_name_folded, study_time_normal FROM patient, study"
+    index = open_index()
+    assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "doe^john", "100000000000")]
+    index.close()
+    monkeypatch.setattr(database_module, "FOLD_VERSION", database_module.FOLD_VERSION + 1)
+    for _ in range(2):
+        index = open_index()
+        assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "other", "100000000000")]
+        index.close()
+        monkeypatch.setattr(models_module, "fold", lambda text: "not asked again")
+
+
+@pytest.mark.parametrize("content", [b"no database, but a text file\n" * 100, None])
+def test_a_file_that_is_no_index_is_refused_with_its_name(tmp_path: Path, content: bytes | None):
+    path = tmp_path / "index.db"
+    path.write_bytes(content) if content else path.mkdir()
+    for read_only in (False, True):
+        with pytest.raises(MinipacsError, match=r"index\.db cannot be used"):
+            Database(path, read_only=read_only)
+
+
+def test_reading_only_needs_an_index_and_makes_nothing(open_index: Callable[..., Index], files: Files, tmp_path: Path):
+    with pytest.raises(MinipacsError, match="cannot be used"):
+        open_index(read_only=True)
+    assert list(tmp_path.iterdir()) == []
+    writing, reading = open_index(), open_index(read_only=True)
+    writing.add(files.record("1"), "replace")
+    assert reading.instance("1") is not None
+    assert reading.statistics().instances == 1
+    with pytest.raises(MinipacsError, match="reading only"):
+        reading.remove(["1"])
+    with reading._database.reader() as connection, pytest.raises(sqlite3.OperationalError):
+        connection.execute("DELETE FROM instance")
+
+
+def test_a_path_may_have_any_letters(tmp_path: Path, files: Files):
+    path = tmp_path / "a b?c#d%41é.db"
+    index = Index.open(path, reread=files.read)
+    index.add(files.record("1"), "replace")
+    assert index.instance("1") is not None
+    index.close()
+    assert path.exists()
+
+
+def test_readers_are_lent_and_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(database_module, "MAX_READERS", 2)
+    monkeypatch.setattr(database_module, "READER_WAIT_S", 0.01)
+    database = Database(tmp_path / "index.db")
+    with database.reader() as first:
+        with database.reader() as second:
+            assert first is not second
+            with pytest.raises(DimseError, match="no free reader") as refused, database.reader():
+                pass
+            assert refused.value.status == 0xA700
+        with database.reader() as again:
+            assert again is second
+        database.close()
+        first.execute("SELECT 1")
+    with pytest.raises(sqlite3.ProgrammingError):
+        first.execute("SELECT 1")
+
+
+def test_no_descriptor_stays_open(open_index: Callable[..., Index], files: Files):
+    open_index().close()
+    before = len(os.listdir("/proc/self/fd"))
+    index = open_index()
+    index.add(files.record("1"), "replace")
+    assert index.has_digest("x") is False
+    index.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_readers_see_the_last_commit_while_a_transaction_runs(index: Index, files: Files):
+    index.add(files.record("1"), "replace")
+    with index._database.transaction(index._writer._connection):
+        index._writer._connection.execute("DELETE FROM instance")
+        assert index.instance("1") is not None
+    assert index.instance("1") is None
+
+
+LONG = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000000) SELECT COUNT(*) FROM n"
+
+
+def test_f20_a_long_scan_ends_when_it_is_cancelled(tmp_path: Path):
+    database = Database(tmp_path / "index.db")
+    asked = threading.Event()
+    with pytest.raises(QueryCancelled), database.reader(lambda: asked.is_set() or asked.set() or False) as connection:
+        connection.execute(LONG).fetchone()
+    with pytest.raises(ConnectionResetError), database.reader(lambda: (_ for _ in ()).throw(ConnectionResetError)) as c:
+        c.execute(LONG).fetchone()
+    with database.reader() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    database.close()
+
+
+def test_errors_of_a_query_become_statuses(index: Index):
+    with index._database.reader() as connection:
+        connection.execute("PRAGMA query_only = OFF")
+        connection.execute("ALTER TABLE study RENAME TO lost")
+    with pytest.raises(DimseError) as refused:
+        next(index.find(Query("STUDY", [], [])))
+    assert refused.value.status == 0xC002
+    with pytest.raises(DimseError) as refused:
+        index.statistics()
+    assert refused.value.status == 0x0110

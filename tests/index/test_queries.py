@@ -1,0 +1,232 @@
+import pytest
+
+from minipacs.dicom.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
+from minipacs.errors import DimseError
+from minipacs.index import AVAILABILITY, Index, Query, QueryCancelled, StoredInstance
+from minipacs.index.selection import selections
+from tests.index.conftest import CT, EXPLICIT, MR, Files
+
+
+def key(keyword: str, text: str = "") -> tuple:  # type: ignore[type-arg]
+    return BY_KEYWORD[keyword], text
+
+
+def fill(index: Index, files: Files, studies: int = 6, instances: int = 5) -> None:
+    for s in range(studies):
+        for i in range(instances):
+            record = files.record(
+                f"9.{s}.{i}",
+                study=f"1.{s}",
+                series=f"1.{s}.{i % 2}",
+                PatientID=f"P{s % 3}",
+                PatientName=f"Doe{s % 3}^John=山田{s}",
+                StudyDate=f"2024010{s % 4 + 1}",
+                AccessionNumber=f"A{s}",
+                InstanceNumber=str(i),
+                Modality="CT" if i % 2 else "MR",
+            )
+            index.add(record, "replace")
+
+
+def test_every_attribute_is_returned_as_it_was_stored(index: Index, files: Files):
+    values = {a.keyword: f"value of {a.keyword}" for a in ATTRIBUTES if not a.computed}
+    values |= {"StudyInstanceUID": "1", "SeriesInstanceUID": "2", "Modality": "OT", "SOPClassUID": CT}
+    record = files.record("3", **values)
+    index.add(record, "replace")
+    asked = [*ATTRIBUTES, AVAILABILITY]
+    (row,) = index.find(Query("IMAGE", [], asked))
+    found = {a.keyword: text for a, text in zip(asked, row, strict=True)}
+    counts = {a.keyword: "1" for a in ATTRIBUTES if a.computed}
+    expected = values | counts | {"SOPInstanceUID": "3", "InstanceAvailability": "ONLINE"}
+    assert found == expected | {"ModalitiesInStudy": "OT", "SOPClassesInStudy": CT}
+
+
+def test_f19_counts_and_lists_of_lower_levels(index: Index, files: Files):
+    index.add(files.record("1", study="1", series="1"), "replace")
+    index.add(files.record("2", study="1", series="2", Modality="SR", SOPClassUID=MR), "replace")
+    index.add(files.record("3", study="1", series="2", Modality="SR", SOPClassUID=MR), "replace")
+    index.add(files.record("4", study="2", series="3"), "replace")
+    computed = [a for a in ATTRIBUTES if a.computed and a.level in ("PATIENT", "STUDY")]
+    assert set(index.find(Query("STUDY", [], computed))) == {
+        ("2", "3", "4", "CT\\SR", f"{CT}\\{MR}", "2", "3"),
+        ("2", "3", "4", "CT", CT, "1", "1"),
+    }
+
+
+@pytest.mark.parametrize("page_rows", [1, 2, 3, 100])
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        [key("PatientID", "P1")],
+        [key("PatientName", "doe*")],
+        [key("PatientName", "?oe*")],
+        [key("PatientName", "山*")],
+        [key("PatientName", "doe1^john\\doe2*")],
+        [key("PatientBirthDate", "")],
+    ],
+)
+def test_pages_join_to_the_answer(index: Index, files: Files, level: Level, page_rows: int, keys: list):  # type: ignore[type-arg]
+    fill(index, files)
+    unique = [a for a in ATTRIBUTES if a.key == "U" and LEVELS.index(a.level) <= LEVELS.index(level)]
+    rows = list(index.find(Query(level, keys, unique), page_rows=page_rows))
+    patients = {"PatientID": {"P1"}, "PatientName": {"P0", "P1", "P2"}}.get(keys[0][0].keyword if keys else "")
+    if keys and "doe1" in keys[0][1]:
+        patients = {"P1", "P2"}
+    everything = list(index.find(Query(level, [], unique)))
+    assert len(set(rows)) == len(rows)
+    assert sorted(rows) == sorted(row for row in everything if patients is None or row[0] in patients)
+    assert len(everything) == {"PATIENT": 3, "STUDY": 6, "SERIES": 12, "IMAGE": 30}[level]
+
+
+@pytest.mark.parametrize("page_rows", [1, 7])
+def test_pages_of_a_range_join_to_the_answer(index: Index, files: Files, page_rows: int):
+    fill(index, files)
+    query = Query("IMAGE", [key("StudyDate", "20240102-20240103")], [BY_KEYWORD["SOPInstanceUID"]])
+    expected = [f"9.{s}.{i}" for s in range(6) for i in range(5) if s % 4 in (1, 2)]
+    assert sorted(uid for (uid,) in index.find(query, page_rows=page_rows)) == expected
+    assert index.count(query, 1000) == len(expected)
+    assert index.count(query, 4) == 4
+
+
+def test_nothing_is_held_between_pages(index: Index, files: Files):
+    fill(index, files, studies=3)
+    rows = index.find(Query("IMAGE", [], [BY_KEYWORD["SOPInstanceUID"]]), page_rows=2)
+    first = next(rows)
+    assert len(index._database._idle) == 1
+    busy, _, _ = index._writer._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert busy == 0
+    index.remove([f"9.{s}.{i}" for s in range(1, 3) for i in range(5)])
+    assert sorted([first, *rows]) == [(f"9.0.{i}",) for i in range(5)]
+
+
+def test_f20_a_query_can_be_cancelled_between_pages(index: Index, files: Files):
+    fill(index, files)
+    cancelled: list[bool] = []
+    rows = index.find(
+        Query("IMAGE", [], [BY_KEYWORD["SOPInstanceUID"]]), cancelled=lambda: bool(cancelled), page_rows=3
+    )
+    assert len([next(rows) for _ in range(3)]) == 3
+    cancelled.append(True)
+    with pytest.raises(QueryCancelled):
+        next(rows)
+
+
+def test_keys_are_checked_before_the_first_answer(index: Index):
+    with pytest.raises(DimseError) as refused:
+        index.find(Query("STUDY", [key("StudyDate", "yesterday")], []))
+    assert (refused.value.status, refused.value.offending_elements) == (0xA900, (0x00080020,))
+
+
+def test_attributes_below_the_level_are_a_mistake_of_the_caller():
+    with pytest.raises(ValueError, match="below level STUDY"):
+        Query("STUDY", [key("Modality", "CT")], [])
+    with pytest.raises(ValueError, match="below level PATIENT"):
+        Query("PATIENT", [], [BY_KEYWORD["StudyDate"]])
+    with pytest.raises(ValueError, match="no matching key"):
+        Query("STUDY", [(AVAILABILITY, "ONLINE")], [])
+
+
+PLANS: list[tuple[Level, dict[str, str], str]] = [
+    ("STUDY", {"PatientID": "P1"}, "INDEX identity"),
+    ("STUDY", {"PatientName": "doe^john"}, "INDEX patient_patient_name_folded"),
+    ("STUDY", {"PatientName": "doe*"}, "INDEX patient_patient_name_folded"),
+    ("STUDY", {"PatientName": "do?^*"}, "INDEX patient_patient_name_folded"),
+    ("PATIENT", {"PatientName": "山*"}, "INDEX patient_patient_name_folded"),
+    ("STUDY", {"ReferringPhysicianName": "doe*"}, "INDEX study_referring_physician_name_folded"),
+    ("STUDY", {"StudyDate": "20240101"}, "INDEX study_study_date"),
+    ("STUDY", {"StudyDate": "20240101-20240131"}, "INDEX study_study_date"),
+    ("STUDY", {"StudyDate": "20240101-"}, "INDEX study_study_date"),
+    ("STUDY", {"AccessionNumber": "A1"}, "INDEX study_accession_number"),
+    ("STUDY", {"AccessionNumber": "A1*"}, "INDEX study_accession_number"),
+    ("STUDY", {"ModalitiesInStudy": "CT", "StudyDate": "20240101-20240131"}, "INDEX study_study_date"),
+    ("STUDY", {"StudyInstanceUID": "1\\2\\3"}, "INDEX study_study_instance_uid"),
+    ("SERIES", {"StudyInstanceUID": "1"}, "INDEX study_study_instance_uid"),
+    ("SERIES", {"StudyInstanceUID": "1", "Modality": "CT"}, "INDEX study_study_instance_uid"),
+    ("SERIES", {"StudyDate": "20240101-20240131", "Modality": "CT"}, "INDEX study_study_date"),
+    ("IMAGE", {"SeriesInstanceUID": "1"}, "INDEX series_series_instance_uid"),
+    ("IMAGE", {"StudyInstanceUID": "1", "SeriesInstanceUID": "2"}, "INDEX"),
+    ("IMAGE", {"StudyInstanceUID": "1", "SeriesInstanceUID": "2", "SOPInstanceUID": "3"}, "INDEX"),
+    ("IMAGE", {"SOPInstanceUID": "1"}, "INDEX instance_sop_instance_uid"),
+]
+
+
+@pytest.mark.parametrize(("level", "keys", "expected"), PLANS)
+def test_selective_keys_are_read_from_an_index(index: Index, level: Level, keys: dict[str, str], expected: str):
+    returned = [a for a in ATTRIBUTES if LEVELS.index(a.level) <= LEVELS.index(level)]
+    for selection in selections(Query(level, [key(*pair) for pair in keys.items()], returned)):
+        positions = [(), tuple(5 if field.name == "id" else "2" for field in selection._order)]
+        for after in positions:
+            steps = explain(index, selection.page(after, 100))
+            assert expected in "\n".join(steps)
+            assert not [step for step in steps if step.startswith("SCAN")]
+
+
+@pytest.mark.parametrize("keys", [{}, {"StudyDate": "20240101-"}, {"PatientName": "d*"}, {"StudyDate": "20240101"}])
+@pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])
+def test_long_answers_are_read_in_an_order_that_needs_no_sorting(index: Index, level: Level, keys: dict[str, str]):
+    for selection in selections(Query(level, [key(*pair) for pair in keys.items()], [BY_KEYWORD["PatientID"]])):
+        for after in ((), tuple(5 if field.name == "id" else "2" for field in selection._order)):
+            assert not [step for step in explain(index, selection.page(after, 100)) if "TEMP B-TREE" in step]
+
+
+def explain(index: Index, select: object) -> list[str]:
+    sql, parameters = index._database.compile(select)  # type: ignore[arg-type]
+    with index._database.reader() as connection:
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+
+
+def test_instances_of_unique_keys_in_order(index: Index, files: Files):
+    for uid, series, number in (("1", "1", "10"), ("2", "1", "9"), ("3", "2", "x"), ("4", "1", ""), ("5", "2", "1")):
+        index.add(files.record(uid, series=series, InstanceNumber=number), "replace")
+    index.add(files.record("6", study="7", series="3", PatientID="P2"), "replace")
+
+    def uids(level: Level, **keys: list[str]) -> list[str]:
+        return [found.sop_instance_uid for found in index.instances(level, keys)]
+
+    assert uids("STUDY", StudyInstanceUID=["1.1"]) == ["4", "2", "1", "3", "5"]
+    assert uids("STUDY", PatientID=["P1"], StudyInstanceUID=["1.1", "7"]) == ["4", "2", "1", "3", "5"]
+    assert uids("STUDY", StudyInstanceUID=["7", "1.1", "7"]) == ["4", "2", "1", "3", "5", "6"]
+    assert uids("SERIES", StudyInstanceUID=["1.1"], SeriesInstanceUID=["2", "3"]) == ["3", "5"]
+    assert uids("PATIENT", PatientID=["P2"]) == ["6"]
+    assert uids("IMAGE", SOPInstanceUID=["5", "6", "none"]) == ["5", "6"]
+    assert uids("IMAGE", SOPInstanceUID=[*map(str, range(3000))]) == ["4", "2", "1", "3", "5", "6"]
+    assert uids("IMAGE", SOPInstanceUID=["%", "*", ""]) == []
+
+
+def test_looking_up_an_instance(index: Index, files: Files):
+    record = files.record("1")
+    index.add(record, "replace")
+    assert index.instance("1") == StoredInstance(CT, "1", EXPLICIT, record.digest, 1000, "ONLINE")
+    assert index.instance("2") is None
+    assert index.has_digest(record.digest)
+    assert not index.has_digest("")
+
+
+def test_all_digests_in_order(index: Index, files: Files, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("minipacs.index.queries.DIGESTS_PAGE_ROWS", 4)
+    records = [files.record(str(i)) for i in range(12)]
+    for record in records:
+        index.add(record, "replace")
+    assert list(index.digests()) == sorted((record.digest, 1000) for record in records)
+
+
+def test_what_was_received_last(index: Index, files: Files):
+    records = [files.record(str(i)) for i in range(5)]  # a second apart
+    for record in records:
+        index.add(record, "replace")
+    assert sorted(index.received_last(1.5)) == sorted(record.digest for record in records[3:])
+
+
+def test_received_last_of_nothing(index: Index):
+    assert index.received_last(60) == []
+    assert list(index.digests()) == []
+
+
+def test_statistics(index: Index, files: Files):
+    fill(index, files)
+    found = index.statistics()
+    assert (found.patients, found.studies, found.series, found.instances) == (3, 6, 12, 30)
+    assert found.stored_bytes == 30_000
+    assert found.by_modality == {"CT": 12, "MR": 18}
