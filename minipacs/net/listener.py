@@ -94,8 +94,8 @@ class Listener:
         with self._lock:
             crowded = len(self._connections) >= self._max_connections
         if crowded:
-            connection.close()
             logger.warning("too many connections: one closed", extra={"fields": {"address": name[0]}})
+            connection.close()
             return
         try:
             transport = Transport(connection, self._stop_fd)

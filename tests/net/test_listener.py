@@ -1,0 +1,113 @@
+"""Sockets that listen, and what happens to connections there is no room for."""
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from minipacs.errors import MinipacsError
+from minipacs.net import listener
+from minipacs.net.acceptor import Acceptor
+from minipacs.net.listener import MAX_PENDING_CONNECTIONS, Listener, bind
+from minipacs.net.transport import Transport, Woken
+
+WAIT_S = 30
+
+
+class Greeter(Acceptor):
+    """Greets each caller and holds on to it until it closes or the listener stops."""
+
+    def __init__(self) -> None:
+        self.served = 0
+
+    def run(self, transport: Transport, address: str) -> None:
+        self.served += 1
+        try:
+            transport.send([b"hello"], WAIT_S)
+            transport.receive(memoryview(bytearray(1)), WAIT_S, wakeable=True)
+        except Woken:
+            transport.send([b"bye"], WAIT_S)
+        except Exception:
+            logging.getLogger(__name__).debug("gone")
+        finally:
+            transport.close()
+
+
+class Running:
+    """A listener in a thread, with room for so many connections."""
+
+    def __init__(self, room: int) -> None:
+        self.listener = Listener(bind(["127.0.0.1"], 0), Greeter(), room - MAX_PENDING_CONNECTIONS)
+        self.port = int(self.listener.addresses[0].rsplit(":")[1])
+        self.thread = threading.Thread(target=self.listener.run)
+        self.thread.start()
+
+    def call(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), WAIT_S)
+
+    def stop(self) -> None:
+        self.listener.stop()
+        self.thread.join(WAIT_S)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture(params=[10])
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    found = Running(request.param)
+    yield found
+    found.stop()
+
+
+def test_all_addresses_share_a_free_port():
+    sockets = bind(["127.0.0.1", "127.0.0.2"], 0)
+    assert sockets[0].getsockname()[1] == sockets[1].getsockname()[1] > 0
+    found = Listener(sockets, Greeter(), 1)
+    assert [a.split(":")[0] for a in found.addresses] == ["127.0.0.1", "127.0.0.2"]
+    for sock in sockets:
+        sock.close()
+
+
+def test_a_port_in_use_is_named():
+    (first,) = bind(["127.0.0.1"], 0)
+    port = first.getsockname()[1]
+    with (
+        first,
+        pytest.raises(MinipacsError, match=rf"^cannot listen on 127.0.0.1 port {port}: Address already in use$"),
+    ):
+        bind(["127.0.0.2", "127.0.0.1"], port)
+    bind(["127.0.0.2"], port)[0].close()
+
+
+def test_an_address_of_another_machine_is_named():
+    with pytest.raises(MinipacsError, match=r"^cannot listen on 192\.0\.2\.1 port 0: "):
+        bind(["192.0.2.1"], 0)
+
+
+def test_connections_are_served_side_by_side_and_told_of_the_stop(running):
+    callers = [running.call() for _ in range(5)]
+    assert [c.recv(10) for c in callers] == [b"hello"] * 5
+    running.stop()
+    assert [c.recv(10) for c in callers] == [b"bye"] * 5
+    with pytest.raises(OSError, match="refused"):
+        running.call()
+
+
+@pytest.mark.parametrize("running", [2], indirect=True)
+def test_a2_connections_beyond_what_is_bearable_are_closed_and_logged(running, caplog):
+    first, second, third = running.call(), running.call(), running.call()
+    assert third.recv(10) == b""
+    assert first.recv(10) == second.recv(10) == b"hello"
+    assert [r.message for r in caplog.records] == ["too many connections: one closed"]
+
+
+def test_without_a_thread_a_connection_is_closed_and_the_next_one_served(running, monkeypatch, caplog):
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(listener.threading.Thread, "start", fail)
+        assert running.call().recv(10) == b""
+    assert [r.message for r in caplog.records] == ["out of threads: connection closed"]
+    assert running.call().recv(10) == b"hello"
