@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEG2000Lossless
 from pynetdicom import AE, build_context, build_role
 from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation, SOPClassExtendedNegotiation
 
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from minipacs.dicom.part10 import parse_file_meta
+from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from tests.support import dcmtk, server, wire
 from tests.support.objects import ct, encode, save, save_all, study
+from tests.support.sender import Sender
 from tests.support.server import Server
 from tests.support.wire import CT, EXPLICIT, IMPLICIT, STUDY_FIND, VERIFICATION, Wire
 
@@ -165,16 +166,22 @@ def syntaxes_of(server: Server, datasets: list[Dataset]) -> list[str]:
     return [found[ds.SOPInstanceUID] for ds in datasets]
 
 
-def test_a5_an_object_is_kept_in_the_syntax_of_its_context(shared_server, tmp_path):
+def test_a5_an_object_is_kept_in_the_syntax_of_its_context(shared_server):
     objects = [ct(), ct()]
-    paths = [save(ds, tmp_path / f"{i}.dcm", (IMPLICIT, EXPLICIT)[i]) for i, ds in enumerate(objects)]
-    ae = AE("A5")
-    ae.requested_contexts = [build_context(CT, s) for s in (IMPLICIT, EXPLICIT, JPEG2000Lossless) for _ in range(42)]
-    association = ae.associate("127.0.0.1", shared_server.port)
-    assert len(association.accepted_contexts) == 126
-    assert [association.send_c_store(path).Status for path in paths] == [0, 0]
-    association.release()
+    pairs = [(CT, uid) for uid in TRANSFER_SYNTAXES]
+    with Sender(shared_server.port, *pairs) as sender:
+        assert [sender.results[2 * i + 1] for i in range(len(pairs))] == [(0, uid) for _, uid in pairs]
+        assert [sender.store(ds, uid).status for ds, uid in zip(objects, (IMPLICIT, EXPLICIT), strict=True)] == [0, 0]
+        sender.release()
     assert syntaxes_of(shared_server, objects) == [IMPLICIT, EXPLICIT]
+
+
+def test_a5_128_contexts_are_all_answered(shared_server):
+    contexts = [wire.context(2 * i + 1, CT, EXPLICIT) for i in range(128)]
+    with Wire(shared_server.port) as caller:
+        found = wire.context_results(caller.accepted(*contexts))
+        assert found == {2 * i + 1: (0, EXPLICIT) for i in range(128)}
+        caller.release()
 
 
 @pytest.mark.parametrize(
@@ -341,3 +348,15 @@ def test_a_port_in_use_is_said_in_one_line(shared_server, tmp_path):
         f"minipacs: cannot listen on 127.0.0.1 port {shared_server.port}: Address already in use"
     ]
     assert not list(tmp_path.iterdir())
+
+
+def test_out_of_descriptors_connections_are_closed_and_the_process_lives(start_server):
+    server = start_server(wrapper=["prlimit", "--nofile=64:64"])
+    with ExitStack() as stack:
+        callers = [stack.enter_context(Wire(server.port)) for _ in range(64)]
+        server.wait_for(lambda line: line["event"] == "out of file descriptors: connection closed")
+        callers[0].accepted()
+        assert echo(callers[0]) == 0
+    until(server, lambda: server.open_files() < 40)
+    with accepted(server.port) as caller:
+        assert echo(caller) == 0

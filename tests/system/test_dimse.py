@@ -2,10 +2,9 @@
 
 import pytest
 from pydicom.uid import generate_uid
-from pynetdicom import AE
 
 from tests.support import dcmtk, wire
-from tests.support.objects import ct, encode, save
+from tests.support.objects import ct, encode
 from tests.support.server import Server
 from tests.support.wire import CT, EXPLICIT, STUDY_FIND, VERIFICATION, Response, Wire
 
@@ -241,24 +240,14 @@ def test_b4_dcmtk_shows_the_comment(shared_server):
     assert "Query/Retrieve Level" in shown
 
 
-def test_b5_many_operations_in_turn_on_one_association(shared_server, tmp_path):
-    ae = AE("B5")
-    for uid in (VERIFICATION, CT, STUDY_FIND):
-        ae.add_requested_context(uid, EXPLICIT)
-    association = ae.associate("127.0.0.1", shared_server.port)
-    for n in range(5):
-        assert association.send_c_echo().Status == 0
+def test_b5_many_operations_in_turn_on_one_association(caller):
+    keys = STUDY_LEVEL + wire.element(0x00100020, b"B5")
+    for n in range(1, 6):
+        assert echo(caller, n).status == 0
         ds = ct(4, PatientID="B5")
-        assert association.send_c_store(save(ds, tmp_path / "b5.dcm")).Status == 0
-        identifier = ct(4, PatientID="B5")
-        for element in list(identifier):
-            if element.keyword not in ("PatientID", "SpecificCharacterSet"):
-                del identifier[element.tag]
-        identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", ""
-        found = [status.Status for status, _ in association.send_c_find(identifier, STUDY_FIND)]
-        assert found == [0xFF00] * (n + 1) + [0]
-    association.release()
-    assert association.is_released
+        assert store(caller, encode(ds), ds.SOPInstanceUID).status == 0
+        assert echo(caller, n).status == 0
+        assert [r.status for r in find(caller, keys, n)] == [0xFF00] * n + [0]
 
 
 def test_b6_group_lengths_and_retired_elements_in_identifiers_are_ignored(caller, studies):
