@@ -67,6 +67,9 @@ class Archive:
         `on_commit` hears the size of each group commit. Raises MinipacsError with a word for the administrator.
         """
         tree = FileTree(path, durable=sync == "always")
+        index_path = index_path or tree.layout.index
+        if read_only and not index_path.exists():
+            raise MinipacsError(f"there is no archive in {path} yet")
         try:
             if not read_only:
                 tree.create()
@@ -80,7 +83,7 @@ class Archive:
                 background.wake()
 
         index = Index.open(
-            index_path or tree.layout.index,
+            index_path,
             sync=sync,
             on_commit=committed,
             reread=lambda digest: values_of(tree, digest),

@@ -7,8 +7,9 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from minipacs.archive.archive import Archive
 from minipacs.dicom.part10 import MAX_FILE_META_BYTES, FileMeta, NeedMoreData, parse_file_meta
@@ -44,16 +45,24 @@ def sources(paths: Sequence[Path]) -> Iterator[Source]:
     """
     for path in paths:
         if path.is_dir():
-            for folder, folders, names in os.walk(path):
+            faults: list[OSError] = []
+            for folder, folders, names in os.walk(path, onerror=faults.append):
                 folders.sort()
                 for name in sorted(names):
                     yield from _file(Path(folder) / name)
+            for fault in faults:
+                yield Source(fault.filename, Path(fault.filename), partial(_fail, fault))
         else:
             yield from _file(path)
 
 
 def import_source(archive: Archive, source: Source, sop_classes: Set[str]) -> Imported:
-    """Store one source; classes outside `sop_classes` are refused, as the network side does."""
+    """Store one source; classes outside `sop_classes` are refused, as the network side does.
+
+    So is what lies in the storage folder: it is the archive's own.
+    """
+    if archive.tree.contains(source.path):
+        return Imported(source, None, "lies in the storage folder")
     try:
         with source.open() as stream:
             return Imported(source, _store(archive, stream, sop_classes))
@@ -72,7 +81,7 @@ def _file(path: Path) -> Iterator[Source]:
             return
     except (OSError, zipfile.BadZipFile):
         pass  # opening it again says what is wrong, for the summary
-    yield Source(str(path), path, lambda: _open(path))
+    yield Source(str(path), path, partial(_open, path))
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -82,11 +91,15 @@ def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
+def _fail(fault: OSError) -> NoReturn:
+    raise fault
+
+
 def _members(path: Path) -> Iterator[Source]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.is_dir():
-                yield Source(f"{path}:{info.filename}", path, lambda info=info: archive.open(info))  # type: ignore[misc]
+                yield Source(f"{path}:{info.filename}", path, partial(archive.open, info))
 
 
 def _is_dicom(path: Path) -> bool:

@@ -6,7 +6,8 @@ import os
 import pwd
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,9 +18,10 @@ from minipacs.config import Config, load, resolve
 from minipacs.errors import ConfigError, MinipacsError
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Control characters, and those that reorder text on a terminal."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that reorder text on a terminal, and bytes of file names that are no text."""
 MAX_CELL_LENGTH = 60
 
 
@@ -94,19 +96,37 @@ def parse_keys(words: Sequence[str]) -> dict[str, str]:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False))
+    """Print one JSON document; bytes of file names that are no text become escapes of it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
     """Print rows under a line of column names; what comes from objects cannot act on the terminal."""
-    cells = [list(columns), *([printable(str(row.get(c, ""))) for c in columns] for row in rows)]
+    cells = [list(columns), *([_cell(row.get(c, "")) for c in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     for line in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def _cell(value: object) -> str:
+    text = printable(str(value))
+    return text if len(text) <= MAX_CELL_LENGTH else text[: MAX_CELL_LENGTH - 1] + "…"
+
+
 def printable(text: str) -> str:
-    """Replace what would move a terminal's cursor, and cut what is too long for a cell."""
-    clean = _UNPRINTABLE.sub("?", text)
-    return clean if len(clean) <= MAX_CELL_LENGTH else clean[: MAX_CELL_LENGTH - 1] + "…"
+    """Replace what would act on a terminal, and what cannot be encoded."""
+    return _UNPRINTABLE.sub("?", text)
+
+
+def progress(items: Iterable[T], label: str, name: Callable[[T], str]) -> AbstractContextManager[Iterable[T]]:
+    """Show a progress bar while `items` are gone through, on a terminal; in a pipe nothing."""
+    if not sys.stderr.isatty():
+        return nullcontext(items)
+    return click.progressbar(
+        items,
+        label=label,
+        file=sys.stderr,
+        show_pos=True,
+        item_show_func=lambda item: None if item is None else printable(name(item)),
+    )

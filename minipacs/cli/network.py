@@ -13,15 +13,20 @@ from minipacs.services.verification import verify
 
 @click.command()
 @config_option
-@click.argument("peer")
-def echo(load: Callable[..., Config], peer: str) -> None:
+@click.argument("title", metavar="PEER")
+def echo(load: Callable[..., Config], title: str) -> None:
     """Send a C-ECHO to a configured peer."""
     config = load()
     log.setup("error", config.log.format)
     known = {p.title: p for p in daemon.peers(config)}
-    if peer not in known:
-        raise MinipacsError(f"no [[peer]] is called {peer!r}; configured: {', '.join(known) or 'none'}")
-    if not known[peer].is_destination:
-        raise MinipacsError(f"[[peer]] {peer} has no host to call")
-    duration_s = verify(daemon.requestor(config), known[peer])
-    click.echo(f"{peer} at {known[peer].host} port {known[peer].port} answered in {duration_s * 1000:.0f} ms")
+    if title not in known:
+        raise MinipacsError(f"no [[peer]] is called {title!r}; configured: {', '.join(known) or 'none'}")
+    peer = known[title]
+    if not peer.is_destination:
+        raise MinipacsError(f"[[peer]] {title} has no host to call")
+    where = f"{title} at {peer.host} port {peer.port}"
+    try:
+        duration_s = verify(daemon.requestor(config), peer)
+    except MinipacsError as error:
+        raise MinipacsError(f"{where}: {error}") from error
+    click.echo(f"{where} answered in {duration_s * 1000:.0f} ms")

@@ -27,16 +27,16 @@ def verify(requestor: Requestor, peer: Peer) -> float:
     association = requestor.open(peer, [ProposedContext(1, VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))])
     try:
         if not association.contexts:
-            raise MinipacsError(f"{peer.title} does not accept the Verification SOP class")
+            raise MinipacsError("the Verification SOP class is not accepted")
         command = CommandSet(command_field=CommandField.C_ECHO_RQ, message_id=1, affected_sop_class_uid=VERIFICATION)
         association.send(1, command)
         response = association.response(1, requestor.timeouts.dimse)
     except AssociationEnded as ended:
         association.end(ended)
-        raise MinipacsError(f"{peer.title}: association {ended.outcome} {ended.reason}".rstrip()) from ended
+        raise MinipacsError(f"association {ended.outcome} {ended.reason}".rstrip()) from ended
     association.release()
     status = None if response is None else response.command.status
     if status != statuses.SUCCESS:
         answer = "nothing" if status is None else f"status {status:04X}"
-        raise MinipacsError(f"{peer.title} answered with {answer}")
+        raise MinipacsError(f"answered with {answer}")
     return time.monotonic() - started

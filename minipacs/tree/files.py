@@ -88,6 +88,10 @@ class FileTree:
             _sync_folder(layout.objects)
         _sync_folder(layout.root)
 
+    def contains(self, path: Path) -> bool:
+        """Tell whether `path` lies below the root, links followed."""
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.layout.root))
+
     def free_bytes(self) -> int:
         """Return what the file system has left for this user."""
         found = os.statvfs(self.layout.root)

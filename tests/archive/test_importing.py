@@ -1,3 +1,4 @@
+import errno
 import os
 import zipfile
 from pathlib import Path
@@ -162,6 +163,32 @@ def test_a_very_large_zip_member_is_read_in_pieces(store, folder, tmp_path, monk
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda self, n=-1: (sizes.append(n), read(self, n))[1])
     assert list(store(path).values()) == [Outcome.ADDED]
     assert 0 < min(sizes) <= max(sizes) <= 1 << 20
+
+
+def test_what_lies_in_the_storage_folder_is_refused(store, folder, tmp_path):
+    store(save(ct(), tmp_path / "a.dcm"))
+    (kept,) = published(folder)
+    (tmp_path / "link").symlink_to(kept)
+    assert store(folder / "objects", tmp_path / "link") == {
+        str(kept): "lies in the storage folder",
+        str(tmp_path / "link"): "lies in the storage folder",
+    }
+
+
+def test_a_folder_that_cannot_be_read_is_refused(store, tmp_path, monkeypatch):
+    good = save(ct(), tmp_path / "in" / "a.dcm")
+    closed = tmp_path / "in" / "closed"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def denied(path):
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    found = store(tmp_path / "in")
+    assert found == {str(good): Outcome.ADDED, str(closed): "Permission denied"}
 
 
 def test_a_path_that_does_not_exist_is_refused(store, tmp_path):
