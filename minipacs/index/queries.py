@@ -78,8 +78,8 @@ class Reader:
     ) -> Iterator[tuple[str, ...]]:
         """Give the rows that match, each with the texts of `query.returns`, in no promised order.
 
-        Rows that change meanwhile are seen or not; none comes twice. `cancelled` is asked between pages and during
-        long scans: if it answers True the iterator raises QueryCancelled. Keys are checked before this returns.
+        What changes meanwhile is seen as before or as after. `cancelled` is asked between pages and during long scans:
+        if it answers True the iterator raises QueryCancelled. Keys are checked before this returns.
         """
         parts = selections(query)
         first = next(parts)

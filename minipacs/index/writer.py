@@ -119,7 +119,7 @@ class Writer:
                 self._settle(self._gather(), DimseError(OUT_OF_RESOURCES, "index lock failed"))
 
     def _gather(self) -> list[_Change]:
-        """Take changes off the queue, save those whose callers gave up: only now that the lock is held must they wait."""
+        """Take changes off the queue, save those whose callers gave up: until the lock is held they may."""
         found: list[_Change] = []
         with suppress(IndexError):
             while len(found) < MAX_GROUP:

@@ -22,13 +22,22 @@ class Files:
         self.reread: list[str] = []
         self.commits: list[int] = []
 
-    def record(self, uid: str, *, study: str = "1.1", series: str = "1.1.1", content: str = "", **values: str):
+    def record(
+        self,
+        uid: str,
+        *,
+        study: str = "1.1",
+        series: str = "1.1.1",
+        content: str = "",
+        size_bytes: int = 1000,
+        **values: str,
+    ):
         """Make the record of an instance; `content` stands for bytes that the index does not see."""
         sop_class_uid = values.pop("SOPClassUID", CT)
         values = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "PatientID": "P1", "Modality": "CT"} | values
         digest = hashlib.sha256(repr((uid, content, sop_class_uid, sorted(values.items()))).encode()).hexdigest()
         self.values[digest] = values
-        return InstanceRecord(values, sop_class_uid, uid, EXPLICIT, digest, 1000, 1.5e9 + len(self.values), "SCU")
+        return InstanceRecord(values, sop_class_uid, uid, EXPLICIT, digest, size_bytes, 1.5e9 + len(self.values), "SCU")
 
     def read(self, digest: str) -> Mapping[str, str]:
         self.reread.append(digest)

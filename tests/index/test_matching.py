@@ -38,6 +38,15 @@ def test_universal(index: Index, files: Files, ask: Ask, value: str):
     assert ask("STUDY", "StudyInstanceUID", AccessionNumber=value) == ["1.1", "1.2"]
 
 
+def test_f8_all_but_names_match_by_case(index: Index, files: Files, ask: Ask):
+    add(index, files, "1", AccessionNumber="Ab1", ImageType="Ab\\C")
+    for key in ("ab1", "a*", "*B1", "?B?", "aB*"):
+        assert ask("STUDY", "StudyInstanceUID", AccessionNumber=key) == [], key
+    for key in ("AB", "c", "*c", "a?", "a*b"):
+        assert ask("IMAGE", "SOPInstanceUID", ImageType=key) == [], key
+    assert ask("STUDY", "StudyInstanceUID", AccessionNumber="*b?") == ["1.1"]
+
+
 def test_f8_names_match_without_case_and_accents(index: Index, files: Files, ask: Ask):
     add(index, files, "1", PatientName="Müller^Jörg", ReferringPhysicianName="ÆRØ^Łukasz")
     for key in ("MULLER^JORG", "müller^jörg", "muller*", "M?LLER^*", "*jorg", "müller^jörg^^", " Müller ^Jörg"):
@@ -60,6 +69,12 @@ def test_f9_names_match_in_any_component_group(index: Index, files: Files, ask: 
     assert ask("STUDY", "StudyInstanceUID", PatientName="yam*=*=や*") == first
     assert ask("STUDY", "StudyInstanceUID", PatientName="Suzuki*=山*") == []
     assert ask("STUDY", "StudyInstanceUID", PatientName="^=") == both
+
+
+def test_a_name_that_matches_in_several_groups_is_given_once(index: Index, files: Files, ask: Ask):
+    add(index, files, "1", PatientName="Doe^J=Doe^K=Doe^L")
+    for key in ("doe*", "doe^?", "*doe*", "doe^j\\doe*", "doe*\\d*"):
+        assert ask("STUDY", "StudyInstanceUID", PatientName=key) == ["1.1"], key
 
 
 @pytest.mark.parametrize("letter", ["%", "_", "[", "]", "^", "!", "'", '"', "-", "#"])

@@ -171,6 +171,15 @@ def test_long_answers_are_read_in_an_order_that_needs_no_sorting(index: Index, l
             assert not [step for step in explain(index, selection.page(after, 100)) if "TEMP B-TREE" in step]
 
 
+def test_the_most_selective_index_is_read():
+    keys = [key("PatientName", "d*"), key("StudyDate", "20240101")]
+    (selection,) = selections(Query("STUDY", keys, []))
+    assert [field.name for field in selection._order] == ["id"]
+    keys = [key("PatientName", "doe^john"), key("StudyDate", "20240101-")]
+    (selection,) = selections(Query("STUDY", keys, []))
+    assert [field.model.__name__ for field in selection._order] == ["Patient", "Study"]
+
+
 def explain(index: Index, select: object) -> list[str]:
     sql, parameters = index._database.compile(select)  # type: ignore[arg-type]
     with index._database.reader() as connection:

@@ -261,6 +261,7 @@ ADDED = st.fixed_dictionaries(
         "SeriesNumber": st.sampled_from(["1", "2"]),
         "StudyDescription": st.sampled_from(["a", "b"]),
         "SOPClassUID": st.sampled_from([CT, MR]),
+        "size_bytes": st.sampled_from([1, 10]),
     }
 )
 CHANGES = st.lists(
