@@ -180,15 +180,23 @@ class DaemonLock:
 def start_daemon(archive: Archive) -> DaemonLock:
     """Become the daemon of the archive's folder: sweep what a dead one left, recover unless it ended cleanly.
 
-    Raises MinipacsError if another daemon has the folder.
+    Raises MinipacsError if another daemon has the folder, or if it cannot be used.
     """
-    lock = DaemonLock(archive.tree)
-    swept = archive.tree.sweep_incoming()
-    if swept:
-        logger.warning("unfinished files removed from incoming", extra={"fields": {"files": swept}})
-    if not lock.ended_cleanly:
-        found = recover(archive.tree, archive.index)
-        if not lock.is_first or found != Recovery():
-            fields = {f"files_{what}": count for what, count in asdict(found).items()}
-            logger.warning("recovered after an unclean end", extra={"fields": fields})
+    try:
+        lock = DaemonLock(archive.tree)
+        swept = archive.tree.sweep_incoming()
+        if swept:
+            logger.warning("unfinished files removed from incoming", extra={"fields": {"files": swept}})
+        if not lock.ended_cleanly:
+            _recover(archive, lock)
+    except OSError as error:
+        where = error.filename or archive.tree.layout.root
+        raise MinipacsError(f"cannot start: {where}: {error.strerror}") from error
     return lock
+
+
+def _recover(archive: Archive, lock: DaemonLock) -> None:
+    found = recover(archive.tree, archive.index)
+    if not lock.is_first or found != Recovery():
+        fields = {f"files_{what}": count for what, count in asdict(found).items()}
+        logger.warning("recovered after an unclean end", extra={"fields": fields})

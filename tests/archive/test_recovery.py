@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 
@@ -208,6 +209,22 @@ def test_a_folder_has_one_daemon(archive):
         start_daemon(archive)
     lock.release()
     start_daemon(archive).release()
+
+
+def test_what_keeps_the_daemon_from_starting_is_said_in_a_line(archive, folder, monkeypatch):
+    publish(archive, b"no object")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "writev", full)
+        with pytest.raises(MinipacsError, match=f"cannot start: {folder}: No space left on device"):
+            start_daemon(archive)
+    (folder / "daemon.lock").unlink()
+    (folder / "daemon.lock").mkdir()
+    with pytest.raises(MinipacsError, match=r"cannot start: .*/daemon.lock: Is a directory"):
+        start_daemon(archive)
 
 
 def test_a_start_that_is_cut_short_does_not_make_the_last_end_a_clean_one(archive, monkeypatch):

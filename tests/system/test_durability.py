@@ -34,21 +34,19 @@ def test_s1_what_was_acknowledged_survives_kill_9(start_server, sync):
     server = start_server(storage=f'sync = "{sync}"')
     acknowledged = []
     for _ in range(3):
-        with Sender(server.port) as sender:
-            for ds in study(instances=3):
-                assert sender.store(ds).status == 0
-                acknowledged.append(ds)
-                if len(acknowledged) % 3 == 0:
-                    half = encode(ct(SOPInstanceUID=UID))[:600]
-                    sender.send(p_data(pdv(1, 3, store_rq(CT, UID, 9))) + p_data(pdv(1, 0, half)))
+        with Sender(server.port) as sender, Sender(server.port) as other:
+            half = encode(ct(SOPInstanceUID=UID))[:600]
+            other.send(p_data(pdv(1, 3, store_rq(CT, UID))) + p_data(pdv(1, 0, half)))
+            acknowledged.append(ct())
+            assert sender.store(acknowledged[-1]).status == 0
             server.kill()
         server.start()
         files = stored(server)
         assert all(has(files, ds) for ds in acknowledged)
-    assert len(files) == len(acknowledged)
+        assert len(files) == len(acknowledged)
+        (line,) = server.events("recovered after an unclean end")
+        assert line["files_missing"] == 0
     assert not quarantined(server.data)
-    (line,) = server.events("recovered after an unclean end")
-    assert line["files_missing"] == 0
 
 
 def test_s1_kill_9_in_the_middle_of_many(start_server):
