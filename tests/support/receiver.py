@@ -6,9 +6,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.support.wire import RELEASE_RP, Response, Wire, item, items_of, p_data, parse_implicit, pdv, user_information
+from tests.support.wire import (
+    RELEASE_RP,
+    Response,
+    Wire,
+    item,
+    items_of,
+    p_data,
+    parse_implicit,
+    pdv,
+    us,
+    user_information,
+)
 from tests.support.wire import element as implicit
-from tests.support.wire import us
 
 ACCEPT, RELEASE_RQ_TYPE = 2, 5
 
