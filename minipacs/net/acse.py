@@ -1,23 +1,24 @@
-"""A-ASSOCIATE PDUs to and from what the negotiation works on, over pynetdicom's codecs (PS3.8 9.3.2 to 9.3.4)."""
+"""A-ASSOCIATE PDUs to and from what the negotiation works on (PS3.8 9.3.2 to 9.3.4).
+
+pynetdicom's codecs read and write all but what comes by the hundred: presentation contexts and roles (`items`).
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from struct import Struct
 from typing import Any
 
 from pynetdicom import pdu as pdus
-from pynetdicom import pdu_items as items
+from pynetdicom import pdu_items
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
     AsynchronousOperationsWindowNegotiation,
     ImplementationClassUIDNotification,
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
-    SCP_SCU_RoleSelectionNegotiation,
     SOPClassExtendedNegotiation,
 )
-from pynetdicom.presentation import PresentationContext as LibraryContext
 
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from minipacs.net import items
 from minipacs.net.negotiation import (
     ACCEPTANCE,
     APPLICATION_CONTEXT_NAME,
@@ -30,16 +31,10 @@ from minipacs.net.negotiation import (
 )
 from minipacs.net.stream import INVALID_PARAMETER, ProtocolError, control_pdu
 
-_ITEM_HEADER = Struct(">BxH")
-_FIXED_BYTES = 68
-_USER_INFORMATION, _CLASS_UID, _VERSION_NAME = 0x50, 0x52, 0x55
-_KNOWN_ITEMS = frozenset({0x10, 0x20, 0x21, _USER_INFORMATION})
-_KNOWN_WITHIN = {
-    0x20: (4, frozenset({0x30, 0x40})),
-    0x21: (4, frozenset({0x40})),
-    _USER_INFORMATION: (0, frozenset({0x51, 0x53, 0x54, 0x56, 0x57})),
-}
-"""For items that hold others: where these begin, and which the library gets to see.
+_HEADER_BYTES, _FIXED_BYTES = 6, 68
+_CLASS_UID, _VERSION_NAME = 0x52, 0x55
+_FOR_LIBRARY = frozenset({0x51, 0x53, 0x56, 0x57})
+"""The user items that the library gets to see; unknown ones it refuses, where the standard says skip.
 
 User identity (58H, 59H) is left out: we have nothing to answer it with, which PS3.7 D.3.3.7 allows. So are the names of
 the peer's implementation, since the library refuses what some peers send: texts over 16 characters, UIDs that are none.
@@ -50,24 +45,25 @@ MAX_IMPLEMENTATION_CHARS = 64
 def decode_request(body: bytes) -> Proposal:
     """Read an A-ASSOCIATE-RQ without its header. Unknown items are skipped (PS3.8 9.3.1); raises ProtocolError."""
     called, calling = _titles(body)
+    found = _Items(body)
     pdu = pdus.A_ASSOCIATE_RQ()
-    _decode(pdu, body)
-    implementation = _implementation(body)
+    _decode(pdu, body, found)
     info = pdu.user_information
     user_data = info.user_data if info is not None else []
+    extended = _all(user_data, pdu_items.SOPClassExtendedNegotiationSubItem)
     return Proposal(
         called_ae_title=called,
         calling_ae_title=calling,
-        contexts=tuple(_proposed_contexts(pdu.presentation_context)),
+        contexts=tuple(items.read_contexts(found.all(items.PROPOSED_CONTEXT))),
         protocol_version=pdu.protocol_version,
         application_context=str(pdu.application_context_name or ""),
         max_pdu_bytes=(info.maximum_length if info is not None else 0) or 0,
-        implementation_class_uid=implementation.get(_CLASS_UID, ""),
-        implementation_version_name=implementation.get(_VERSION_NAME, ""),
-        roles={str(i.uid): (bool(i.scu), bool(i.scp)) for i in _all(user_data, items.SCP_SCU_RoleSelectionSubItem)},
-        extended={str(i.uid): i.app_info for i in _all(user_data, items.SOPClassExtendedNegotiationSubItem)},
+        implementation_class_uid=found.user_text(_CLASS_UID),
+        implementation_version_name=found.user_text(_VERSION_NAME),
+        roles=items.read_roles(found.all_user(items.ROLE)),
+        extended={str(i.uid): i.app_info for i in extended},
         general_classes=dict(_general_classes(user_data)),
-        wants_async_window=any(_all(user_data, items.AsynchronousOperationsWindowSubItem)),
+        wants_async_window=any(_all(user_data, pdu_items.AsynchronousOperationsWindowSubItem)),
     )
 
 
@@ -76,19 +72,14 @@ def encode_accept(proposal: Proposal, acceptance: Acceptance, raw_titles: bytes,
 
     PS3.8 9.3.3.
     """
-    primitive = _primitive("ANY", "ANY")
-    primitive.presentation_context_definition_results_list = [
-        _library_context(a.context_id, None, (a.transfer_syntax,), a.result) for a in acceptance.answers
-    ]
-    primitive.user_information = _user_information(max_pdu_bytes, acceptance.roles, acceptance.extended)
+    user_information = _user_information(max_pdu_bytes, acceptance.extended)
     if proposal.wants_async_window:
         window = AsynchronousOperationsWindowNegotiation()
         window.maximum_number_operations_invoked = window.maximum_number_operations_performed = 1
-        primitive.user_information.append(window)
-    pdu = pdus.A_ASSOCIATE_AC()
-    pdu.from_primitive(primitive)
-    encoded: bytes = pdu.encode()
-    return encoded[:10] + raw_titles + encoded[10 + len(raw_titles) :]
+        user_information.append(window)
+    encoded = _encode(pdus.A_ASSOCIATE_AC(), _primitive("ANY", "ANY", user_information))
+    answers = items.write_answers(acceptance.answers)
+    return _with_items(encoded, raw_titles, answers, items.write_roles(acceptance.roles))
 
 
 def encode_reject(result: int, source: int, reason: int) -> bytes:
@@ -103,15 +94,9 @@ def encode_request(
     max_pdu_bytes: int,
 ) -> bytes:
     """Build an A-ASSOCIATE-RQ with the default roles."""
-    primitive = _primitive(calling_ae_title, called_ae_title)
-    primitive.presentation_context_definition_list = [
-        _library_context(c.context_id, c.abstract_syntax, c.transfer_syntaxes) for c in contexts
-    ]
-    primitive.user_information = _user_information(max_pdu_bytes, {}, {})
-    pdu = pdus.A_ASSOCIATE_RQ()
-    pdu.from_primitive(primitive)
-    encoded: bytes = pdu.encode()
-    return encoded
+    primitive = _primitive(calling_ae_title, called_ae_title, _user_information(max_pdu_bytes, {}))
+    encoded = _encode(pdus.A_ASSOCIATE_RQ(), primitive)
+    return _with_items(encoded, encoded[10:74], items.write_contexts(contexts), b"")
 
 
 def decode_accept(body: bytes, proposed: Sequence[ProposedContext]) -> tuple[dict[int, PresentationContext], int]:
@@ -119,21 +104,22 @@ def decode_accept(body: bytes, proposed: Sequence[ProposedContext]) -> tuple[dic
 
     Raises ProtocolError.
     """
+    found = _Items(body)
     pdu = pdus.A_ASSOCIATE_AC()
-    _decode(pdu, body)
+    _decode(pdu, body, found)
     by_id = {c.context_id: c for c in proposed}
     contexts = {
-        item.context_id: PresentationContext(
-            item.context_id,
-            by_id[item.context_id].abstract_syntax,
-            str(item.transfer_syntax),
+        answer.context_id: PresentationContext(
+            answer.context_id,
+            by_id[answer.context_id].abstract_syntax,
+            answer.transfer_syntax,
             as_scp=False,
             as_scu=True,
         )
-        for item in pdu.presentation_context
-        if item.result == ACCEPTANCE
-        and item.context_id in by_id
-        and item.transfer_syntax in by_id[item.context_id].transfer_syntaxes
+        for answer in items.read_answers(found.all(items.CONTEXT_ANSWER))
+        if answer.result == ACCEPTANCE
+        and answer.context_id in by_id
+        and answer.transfer_syntax in by_id[answer.context_id].transfer_syntaxes
     }
     info = pdu.user_information
     max_pdu_bytes = (info.maximum_length if info is not None else 0) or 0
@@ -149,63 +135,60 @@ def _titles(body: bytes) -> tuple[str, str]:
     return called, calling
 
 
-def _decode(pdu: Any, body: bytes) -> None:
-    """Let the library decode `body`, with neutral AE titles, since it raises on odd ones, and without unknown items."""
+class _Items:
+    """The items of an A-ASSOCIATE PDU, and those of its user information. Raises ProtocolError."""
+
+    def __init__(self, body: bytes) -> None:
+        self._items = list(items.split(body[_FIXED_BYTES:]))
+        self._user = [found for data in self.all(items.USER_INFORMATION) for found in items.split(data)]
+
+    def all(self, item_type: int) -> Iterator[bytes]:
+        return (data for kind, data in self._items if kind == item_type)
+
+    def all_user(self, item_type: int) -> Iterator[bytes]:
+        return (data for kind, data in self._user if kind == item_type)
+
+    def user_text(self, item_type: int) -> str:
+        """Read what a peer says of its software, for the log, whatever it holds."""
+        text = next(self.all_user(item_type), b"").decode("latin-1")
+        return text.strip(" \0")[:MAX_IMPLEMENTATION_CHARS]
+
+    def for_library(self) -> bytes:
+        user = b"".join(items.item(kind, data) for kind, data in self._user if kind in _FOR_LIBRARY)
+        names = (items.item(items.APPLICATION_CONTEXT, data) for data in self.all(items.APPLICATION_CONTEXT))
+        return b"".join(names) + (items.item(items.USER_INFORMATION, user) if user else b"")
+
+
+def _decode(pdu: Any, body: bytes, found: _Items) -> None:
+    """Let the library decode what is left to it, with neutral AE titles, since it raises on odd ones."""
     fixed = body[:4] + b"ANY".ljust(16) * 2 + body[36:_FIXED_BYTES]
-    known = _known_items(body[_FIXED_BYTES:], _KNOWN_ITEMS)
     try:
-        pdu.decode(control_pdu(0, fixed + known))
+        pdu.decode(control_pdu(0, fixed + found.for_library()))
     except Exception as error:  # the library raises whatever its parsing runs into
         raise ProtocolError(f"unreadable A-ASSOCIATE PDU ({type(error).__name__})", INVALID_PARAMETER) from error
 
 
-def _known_items(data: bytes, known: frozenset[int]) -> bytes:
-    found = []
-    for item_type, body in _split(data):
-        if item_type in known:
-            begin, within = _KNOWN_WITHIN.get(item_type, (len(body), frozenset()))
-            body = body[:begin] + _known_items(body[begin:], within)
-            found.append(_ITEM_HEADER.pack(item_type, len(body)) + body)
-    return b"".join(found)
+def _encode(pdu: Any, primitive: Any) -> bytes:
+    pdu.from_primitive(primitive)
+    encoded: bytes = pdu.encode()
+    return encoded
 
 
-def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Take items apart: type and body of each. Raises ProtocolError."""
-    begin = 0
-    while begin < len(data):
-        if begin + _ITEM_HEADER.size > len(data):
-            raise ProtocolError("item header cut short in an A-ASSOCIATE PDU", INVALID_PARAMETER)
-        item_type, length = _ITEM_HEADER.unpack_from(data, begin)
-        begin += _ITEM_HEADER.size
-        if begin + length > len(data):
-            raise ProtocolError(f"item {item_type:02X}H longer than its A-ASSOCIATE PDU", INVALID_PARAMETER)
-        yield item_type, data[begin : begin + length]
-        begin += length
-
-
-def _implementation(body: bytes) -> dict[int, str]:
-    """Read what a peer says of its software, for the log, whatever it holds."""
-    users = (data for item_type, data in _split(body[_FIXED_BYTES:]) if item_type == _USER_INFORMATION)
-    return {
-        item_type: data.decode("latin-1").strip(" \0")[:MAX_IMPLEMENTATION_CHARS]
-        for user in users
-        for item_type, data in _split(user)
-        if item_type in (_CLASS_UID, _VERSION_NAME)
-    }
-
-
-def _proposed_contexts(contexts: Iterable[Any]) -> Iterator[ProposedContext]:
-    seen: set[int] = set()
-    for item in contexts:
-        if item.context_id % 2 == 0 or item.context_id in seen:
-            raise ProtocolError(f"presentation context ID {item.context_id} is even or not unique", INVALID_PARAMETER)
-        seen.add(item.context_id)
-        syntaxes = tuple(str(uid) for uid in item.transfer_syntax if uid)
-        yield ProposedContext(item.context_id, str(item.abstract_syntax or ""), syntaxes)
+def _with_items(encoded: bytes, raw_titles: bytes, contexts: bytes, user_items: bytes) -> bytes:
+    """Put titles, presentation contexts and further user items into an encoded PDU without contexts."""
+    body = encoded[_HEADER_BYTES:]
+    fixed = body[:4] + raw_titles
+    names, user = b"", user_items
+    for kind, data in items.split(body[_FIXED_BYTES:]):
+        if kind == items.USER_INFORMATION:
+            user = data + user
+        else:
+            names += items.item(kind, data)
+    return control_pdu(encoded[0], fixed + names + contexts + items.item(items.USER_INFORMATION, user))
 
 
 def _general_classes(user_data: Iterable[Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for item in _all(user_data, items.SOPClassCommonExtendedNegotiationSubItem):
+    for item in _all(user_data, pdu_items.SOPClassCommonExtendedNegotiationSubItem):
         if item.service_class_uid in (STORAGE_SERVICE_CLASS_UID, None, ""):
             yield str(item.sop_class_uid), tuple(map(str, item.related_general_sop_class_identification))
 
@@ -214,29 +197,20 @@ def _all(user_data: Iterable[Any], kind: type) -> Iterator[Any]:
     return (item for item in user_data if isinstance(item, kind))
 
 
-def _primitive(calling_ae_title: str, called_ae_title: str) -> Any:
+def _primitive(calling_ae_title: str, called_ae_title: str, user_information: list[Any]) -> Any:
     primitive = A_ASSOCIATE()
     primitive.application_context_name = APPLICATION_CONTEXT_NAME
     primitive.calling_ae_title = calling_ae_title
     primitive.called_ae_title = called_ae_title
     primitive.result = 0
     primitive.result_source = 1
+    primitive.presentation_context_definition_list = []
+    primitive.presentation_context_definition_results_list = []
+    primitive.user_information = user_information
     return primitive
 
 
-def _library_context(context_id: int, abstract_syntax: str | None, syntaxes: Iterable[str], result: int = 0) -> Any:
-    context = LibraryContext()
-    context.context_id = context_id
-    if abstract_syntax is not None:
-        context.abstract_syntax = abstract_syntax
-    context.transfer_syntax = list(syntaxes)
-    context.result = result
-    return context
-
-
-def _user_information(
-    max_pdu_bytes: int, roles: Mapping[str, tuple[bool, bool]], extended: Mapping[str, bytes]
-) -> list[Any]:
+def _user_information(max_pdu_bytes: int, extended: Mapping[str, bytes]) -> list[Any]:
     length = MaximumLengthNotification()
     length.maximum_length_received = max_pdu_bytes
     class_uid = ImplementationClassUIDNotification()
@@ -244,12 +218,8 @@ def _user_information(
     version = ImplementationVersionNameNotification()
     version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     found: list[Any] = [length, class_uid, version]
-    for uid, (scu, scp) in roles.items():
-        role = SCP_SCU_RoleSelectionNegotiation()
-        role.sop_class_uid, role.scu_role, role.scp_role = uid, scu, scp
-        found.append(role)
     for uid, answer in extended.items():
-        item = SOPClassExtendedNegotiation()
-        item.sop_class_uid, item.service_class_application_information = uid, answer
-        found.append(item)
+        negotiation = SOPClassExtendedNegotiation()
+        negotiation.sop_class_uid, negotiation.service_class_application_information = uid, answer
+        found.append(negotiation)
     return found

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from pynetdicom import pdu, pdu_items, pdu_primitives
-from pynetdicom.presentation import PresentationContext
 
 import minipacs
 from tests.support import wire
@@ -25,10 +24,8 @@ IMPORTED = {
         "ImplementationClassUIDNotification",
         "ImplementationVersionNameNotification",
         "MaximumLengthNotification",
-        "SCP_SCU_RoleSelectionNegotiation",
         "SOPClassExtendedNegotiation",
     },
-    "pynetdicom.presentation": {"PresentationContext"},
 }
 
 
@@ -62,12 +59,11 @@ def decoded() -> pdu.A_ASSOCIATE_RQ:
     user = wire.user_information(
         4096,
         wire.item(0x53, bytes((0, 2, 0, 3))),
-        wire.role(wire.CT, 0, 1),
         wire.item(0x56, b"\0\x051.2.3\1\2"),
         wire.item(0x57, b"\0\x051.2.3\0\x051.2.4\0\7\0\x051.2.5"),
     )
     found = pdu.A_ASSOCIATE_RQ()
-    found.decode(wire.associate_rq([wire.context(3, wire.CT, wire.EXPLICIT, wire.IMPLICIT)], user=user))
+    found.decode(wire.associate_rq([], user=user))
     return found
 
 
@@ -75,16 +71,11 @@ def test_a_request_is_decoded_into_what_we_read():
     found = decoded()
     assert found.protocol_version == 1
     assert found.application_context_name == "1.2.840.10008.3.1.1.1"
-    (context,) = found.presentation_context
-    assert (context.context_id, context.abstract_syntax) == (3, wire.CT)
-    assert context.transfer_syntax == [wire.EXPLICIT, wire.IMPLICIT]
     assert found.user_information.maximum_length == 4096
 
 
 def test_user_items_are_decoded_into_what_we_read():
     found = {type(i): i for i in decoded().user_information.user_data}
-    role = found[pdu_items.SCP_SCU_RoleSelectionSubItem]
-    assert (role.uid, bool(role.scu), bool(role.scp)) == (wire.CT, False, True)
     extended = found[pdu_items.SOPClassExtendedNegotiationSubItem]
     assert (extended.uid, extended.app_info) == ("1.2.3", b"\1\2")
     common = found[pdu_items.SOPClassCommonExtendedNegotiationSubItem]
@@ -100,8 +91,6 @@ def test_without_user_information_there_is_none():
 
 
 def test_an_answer_is_encoded_and_decoded():
-    context = PresentationContext()
-    context.context_id, context.transfer_syntax, context.result = 5, [wire.EXPLICIT], 0
     window = pdu_primitives.AsynchronousOperationsWindowNegotiation()
     window.maximum_number_operations_invoked = window.maximum_number_operations_performed = 1
     length = pdu_primitives.MaximumLengthNotification()
@@ -110,14 +99,12 @@ def test_an_answer_is_encoded_and_decoded():
     primitive.application_context_name = "1.2.840.10008.3.1.1.1"
     primitive.calling_ae_title = primitive.called_ae_title = "ANY"
     primitive.result, primitive.result_source = 0, 1
-    primitive.presentation_context_definition_results_list = [context]
+    primitive.presentation_context_definition_results_list = []
     primitive.user_information = [length, window]
     sent = pdu.A_ASSOCIATE_AC()
     sent.from_primitive(primitive)
     found = pdu.A_ASSOCIATE_AC()
     found.decode(sent.encode())
-    (answer,) = found.presentation_context
-    assert (answer.context_id, answer.result, answer.transfer_syntax) == (5, 0, wire.EXPLICIT)
     assert found.user_information.maximum_length == 8192
     assert wire.sub_items(sent.encode()[6:], 0x53) == [bytes((0, 1, 0, 1))]
 
@@ -127,7 +114,6 @@ def test_an_answer_is_encoded_and_decoded():
     [
         ("ImplementationClassUIDNotification", {"implementation_class_uid": "2.25.1"}),
         ("ImplementationVersionNameNotification", {"implementation_version_name": "NAME"}),
-        ("SCP_SCU_RoleSelectionNegotiation", {"sop_class_uid": "1.2", "scu_role": False, "scp_role": True}),
         ("SOPClassExtendedNegotiation", {"sop_class_uid": "1.2", "service_class_application_information": b"\1"}),
     ],
 )
