@@ -95,18 +95,18 @@ class Reader:
                 break
         return total
 
-    def instances(self, level: Level, keys: Mapping[str, Sequence[str]]) -> list[StoredInstance]:
-        """List every instance that the values of unique keys, by keyword, lead to: a list at `level`, one value above.
+    def instances(self, keys: Mapping[str, Sequence[str]]) -> list[StoredInstance]:
+        """List every instance that the values of unique keys, by keyword, lead to; the last key may hold many.
 
         Ordered by study and series as first stored, then by Instance Number. A list that is frozen: what is stored
         or removed meanwhile does not change it.
         """
-        values = list(dict.fromkeys(keys[UNIQUE_KEY[level].keyword]))
-        others = {keyword: found for keyword, found in keys.items() if keyword != UNIQUE_KEY[level].keyword}
+        *others, (listed, found_values) = keys.items()
+        values = list(dict.fromkeys(found_values))
         found: list[tuple[tuple[int, int, int, int], StoredInstance]] = []
         same: dict[str, str] = {}
         for i in range(0, len(values), MAX_LIST_VALUES):
-            select = self._retrieval({UNIQUE_KEY[level].keyword: values[i : i + MAX_LIST_VALUES], **others})
+            select = self._retrieval({**dict(others), listed: values[i : i + MAX_LIST_VALUES]})
             with self._reading(QUERY_FAILED) as connection:
                 for study_id, series_id, number, row_id, sop_class, uid, syntax, *rest in connection.execute(
                     *self._database.compile(select)

@@ -62,13 +62,17 @@ class ProposedContext:
 
 @dataclass(frozen=True, slots=True)
 class PresentationContext:
-    """An accepted presentation context; the roles are those of this AE."""
+    """An accepted presentation context; the roles are those of this AE.
+
+    `extended` is what both sides agreed on in SOP Class Extended Negotiation, empty if nothing was offered.
+    """
 
     context_id: int
     abstract_syntax: str
     transfer_syntax: str
     as_scp: bool = True
     as_scu: bool = False
+    extended: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,7 @@ def negotiate(proposal: Proposal, offered: Mapping[str, OfferedClass], rights: I
                 if role is not None:
                     roles[proposed.abstract_syntax] = role
                 if proposed.abstract_syntax in proposal.extended:
-                    offered_bytes = proposal.extended[proposed.abstract_syntax]
-                    extended[proposed.abstract_syntax] = ours.answer_extended(offered_bytes)
+                    extended[proposed.abstract_syntax] = context.extended
             else:
                 result = USER_REJECTION
         answers.append(ContextAnswer(proposed.context_id, result, chosen))
@@ -165,6 +168,11 @@ def _accept(
     asked = proposal.roles.get(proposed.abstract_syntax)
     requestor_scu, requestor_scp = (True, False) if asked is None else (asked[0], asked[1] and ours.scu)
     context = PresentationContext(
-        proposed.context_id, proposed.abstract_syntax, transfer_syntax, as_scp=requestor_scu, as_scu=requestor_scp
+        proposed.context_id,
+        proposed.abstract_syntax,
+        transfer_syntax,
+        as_scp=requestor_scu,
+        as_scu=requestor_scp,
+        extended=ours.answer_extended(proposal.extended.get(proposed.abstract_syntax, b"")),
     )
     return context, None if asked is None else (requestor_scu, requestor_scp)

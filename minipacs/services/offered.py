@@ -18,8 +18,8 @@ _STORAGE_EXTENDED = bytes((2, 0, 3, 0, 0, 0))
 _FIND_EXTENDED = bytes((1, 0, 0, 0, 0))
 """Relational queries; not: combined date-time, fuzzy names, time zone, enhanced multi-frame (PS3.4 C.5.1.1)."""
 
-_RETRIEVE_EXTENDED = bytes((0, 0))
-"""No relational retrieval (PS3.4 C.5.2.1)."""
+_RETRIEVE_EXTENDED = bytes((1, 0))
+"""Relational retrieval; not: conversion of enhanced multi-frame images (PS3.4 C.5.2.1)."""
 
 
 def storage_classes(more: Iterable[str] = ()) -> frozenset[str]:

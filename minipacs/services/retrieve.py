@@ -87,22 +87,30 @@ def _move_all(request: Request, destination: Peer, instances: Sequence[StoredIns
 def _matches(request: Request) -> list[StoredInstance]:
     """Return the frozen list of what the identifier names (PS3.4 C.4.2.1.4)."""
     identifier = read_identifier(request)
-    model = QUERY_RETRIEVE[request.message.context.abstract_syntax].model
+    context = request.message.context
+    model = QUERY_RETRIEVE[context.abstract_syntax].model
     level = read_level(identifier, model)
     request.log["level"] = level
-    return request.environment.archive.index.instances(level, _unique_keys(identifier, level, levels_of(model)))
+    relational = context.extended[:1] == b"\1"
+    keys = _unique_keys(identifier, level, levels_of(model), relational=relational)
+    return request.environment.archive.index.instances(keys)
 
 
-def _unique_keys(identifier: Identifier, level: Level, levels: Sequence[Level]) -> Mapping[str, Sequence[str]]:
-    """Read the unique keys down to `level`: a UID list there, one value above, one Patient ID (PS3.4 C.4.2.1.4.1)."""
+def _unique_keys(
+    identifier: Identifier, level: Level, levels: Sequence[Level], *, relational: bool
+) -> Mapping[str, Sequence[str]]:
+    """Read the unique keys down to `level`: a list of UIDs in the last, one value above (PS3.4 C.4.2.1.4.1).
+
+    None may be missing, unless `relational`: then one is enough (PS3.4 C.4.2.2.2).
+    """
+    attributes = [UNIQUE_KEY[at] for at in levels[: levels.index(level) + 1]]
+    given = [attribute for attribute in attributes if identifier.text(attribute.tag)]
+    wanted = (given or attributes[-1:]) if relational else attributes
     keys: dict[str, list[str]] = {}
-    for at in levels[: levels.index(level) + 1]:
-        attribute = UNIQUE_KEY[at]
+    for attribute in wanted:
         text = identifier.text(attribute.tag)
         found = [value.strip() for value in text.split("\\") if value.strip()]
-        if at == "PATIENT":
-            found = [text] if text else []
-        single = at != level or at == "PATIENT"
+        single = attribute is not wanted[-1] or attribute is UNIQUE_KEY["PATIENT"]
         if not found or (single and len(found) > 1) or "*" in text or "?" in text:
             what = "exactly one value" if single else "at least one UID"
             comment = f"{attribute.keyword} needs {what} and no wildcard"
