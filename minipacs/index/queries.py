@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from peewee import Select, fn
 
-from minipacs.dicom.attributes import UNIQUE_KEY, Level
 from minipacs.dicom.statuses import PROCESSING_FAILURE, QUERY_FAILED
 from minipacs.index.database import Connection, Database, QueryCancelled
 from minipacs.index.matching import MAX_LIST_VALUES
