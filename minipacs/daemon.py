@@ -6,10 +6,12 @@ import resource
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from minipacs import __version__
 from minipacs.archive.archive import Archive, start_daemon
 from minipacs.archive.ingest import StoragePolicy
+from minipacs.archive.worklist_files import WatchedFolder, forget_folder
 from minipacs.config import Config
 from minipacs.metrics import Figures, Metrics
 from minipacs.metrics import serve as serve_metrics
@@ -18,6 +20,7 @@ from minipacs.net.access import Access, Peer
 from minipacs.net.association import Timeouts
 from minipacs.net.listener import Listener, bind
 from minipacs.net.requestor import Requestor
+from minipacs.services.background import Background, Job
 from minipacs.services.dispatch import Dispatcher
 from minipacs.services.environment import Environment
 from minipacs.services.offered import offered_classes
@@ -66,7 +69,12 @@ def serve(config: Config) -> None:
         archive = open_archive(config, metrics.commit)
         try:
             lock = start_daemon(archive)
-            _serve(config, archive, metrics, _listener(config, archive, metrics, sockets))
+            background = _background(config, archive)
+            background.start()
+            try:
+                _serve(config, archive, metrics, _listener(config, archive, metrics, sockets))
+            finally:
+                background.stop()
         finally:
             archive.close()
         lock.release()
@@ -110,6 +118,18 @@ def _serve(config: Config, archive: Archive, metrics: Metrics, listener: Listene
             http.close()
 
 
+def _background(config: Config, archive: Archive) -> Background:
+    """Gather all work that no association waits for: the one place where jobs are named."""
+    jobs: list[Job] = []
+    if config.worklist.folder:
+        folder = WatchedFolder(Path(config.worklist.folder), archive.index)
+        jobs.append(lambda: folder.scan(lambda: background.stopping))
+    else:
+        forget_folder(archive.index)
+    background = Background(jobs)
+    return background
+
+
 def _listener(config: Config, archive: Archive, metrics: Metrics, sockets: list) -> Listener:  # type: ignore[type-arg]
     access = Access(
         config.ae.title, config.policy, peers(config), config.ae.max_associations, config.ae.check_called_title
@@ -137,6 +157,7 @@ def _figures(archive: Archive) -> Figures:
         stored_bytes=found.stored_bytes,
         storage_free_bytes=found.free_bytes,
         quarantined_files=found.quarantined_files,
+        worklist_broken_files=found.worklist_broken_files,
     )
 
 

@@ -53,6 +53,7 @@ class Figures:
     stored_bytes: int
     storage_free_bytes: int
     quarantined_files: int
+    worklist_broken_files: int
 
 
 class Metrics:

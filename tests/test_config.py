@@ -92,7 +92,7 @@ def test_values_are_read(load, tmp_path):
     assert loaded.storage.sop_classes == ("1.3.12.2.1107.5.9.1",)
     assert loaded.index_path == tmp_path / "fast" / "index.db"
     assert [peer.title for peer in loaded.peers] == ["A", "B"]
-    assert loaded.peers[0].allow == ("echo", "store", "find", "retrieve")
+    assert loaded.peers[0].allow == ("echo", "store", "find", "retrieve", "worklist", "mpps", "commit")
     assert loaded.peers[1].allow == ()
     assert loaded.metrics.bind == ""
 

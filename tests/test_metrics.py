@@ -9,7 +9,7 @@ from minipacs import __version__, metrics
 from minipacs.errors import MinipacsError
 from minipacs.metrics import Figures, Metrics, MetricsServer
 
-FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, 6, 7)
+FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, 6, 7, 8)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_the_archive_is_asked_once_for_several_readings():
 
 
 def test_the_archive_is_asked_again_after_a_while(monkeypatch):
-    answers = iter([FIGURES, Figures(9, 9, 9, 9, 9, 9, 9)])
+    answers = iter([FIGURES, Figures(9, 9, 9, 9, 9, 9, 9, 9)])
     counted = Metrics([], lambda: next(answers))
     assert samples(counted)["minipacs_patients",] == 1
     now = metrics.time.monotonic()

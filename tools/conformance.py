@@ -9,12 +9,22 @@ from pydicom.uid import UID, UID_dictionary
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from minipacs.config.schema import TimeoutsConfig, settings_of
 from minipacs.config.text import toml
-from minipacs.dicom.attributes import ATTRIBUTES, LEVELS, QUERY_RETRIEVE_LEVEL, Attribute
+from minipacs.dicom.attributes import ATTRIBUTES, LEVELS, QUERY_RETRIEVE_LEVEL, Attribute, Key
 from minipacs.dicom.identifier import Element, Identifier
-from minipacs.dicom.sop_classes import QUERY_RETRIEVE, STORAGE, VERIFICATION
+from minipacs.dicom.sop_classes import (
+    MODALITY_WORKLIST,
+    PROCEDURE_STEP,
+    PROCEDURE_STEP_RETRIEVE,
+    QUERY_RETRIEVE,
+    STORAGE,
+    STORAGE_COMMITMENT,
+    VERIFICATION,
+)
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.worklist import WORKLIST_KEYS
 from minipacs.index.matching import WILDCARD_VRS
 from minipacs.index.temporal import VRS as DATE_AND_TIME_VRS
+from minipacs.services.dispatch import SERVICES
 from minipacs.services.find import read_keys
 
 STATEMENT = Path(__file__).parent.parent / "docs/conformance.md"
@@ -23,6 +33,14 @@ SECTION = re.compile(r"(<!-- (\w+): generated -->\n)(.*?)(<!-- end of \2 -->\n)"
 _OPERATION_NAMES = {"find": "FIND", "move": "MOVE", "get": "GET"}
 _MODEL_NAMES = {"PATIENT": "Patient Root", "STUDY": "Study Root", "PATIENT_STUDY_ONLY": "Patient/Study Only (Retired)"}
 _KEY_TYPES = {"U": "unique", "R": "required", "O": "optional"}
+
+
+_WORKFLOW = {
+    MODALITY_WORKLIST: "Modality Worklist Information Model - FIND",
+    PROCEDURE_STEP: "Modality Performed Procedure Step",
+    PROCEDURE_STEP_RETRIEVE: "Modality Performed Procedure Step Retrieve",
+    STORAGE_COMMITMENT: "Storage Commitment Push Model",
+}
 
 
 def generated() -> dict[Path, str]:
@@ -61,6 +79,7 @@ def _services() -> Iterator[str]:
         )
         for uid, entry in QUERY_RETRIEVE.items()
     ]
+    rows += [(name, f"`{uid}`", "no", "yes") for uid, name in _WORKFLOW.items() if uid in SERVICES]
     return table(("SOP class", "UID", "SCU", "SCP"), rows)
 
 
@@ -91,7 +110,21 @@ def _is_key(attribute: Attribute) -> bool:
     return any(key is attribute for key, _ in read_keys(identifier, "PATIENT").keys)
 
 
-def _matching(attribute: Attribute) -> str:
+def _worklist_keys() -> Iterator[str]:
+    rows = [
+        (
+            ("> " if key.in_step else "") + key.keyword,
+            tag_name(key.tag),
+            key.vr,
+            key.return_type,
+            _matching(key) if key.matched else "universal only",
+        )
+        for key in WORKLIST_KEYS
+    ]
+    return table(("attribute", "tag", "VR", "return key type", "matching, beside universal"), rows)
+
+
+def _matching(attribute: Key) -> str:
     kinds = ["single value"]
     if attribute.vr in WILDCARD_VRS:
         kinds.append("wildcard")
@@ -135,6 +168,7 @@ SECTIONS = {
     "services": _services,
     "timeouts": _timeouts,
     "keys": _keys,
+    "worklist_keys": _worklist_keys,
     "storage_classes": _storage_classes,
     "transfer_syntaxes": _transfer_syntaxes,
 }

@@ -34,6 +34,7 @@ class Figures:
     by_modality: Mapping[str, int]
     free_bytes: int
     quarantined_files: int
+    worklist_broken_files: int
 
 
 class Archive:
@@ -136,6 +137,7 @@ class Archive:
             found.by_modality,
             self.tree.free_bytes(),
             self.tree.quarantined_files(),
+            self.index.worklist.folder_state().broken_files,
         )
 
     def shortage(self) -> str | None:

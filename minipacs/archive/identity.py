@@ -1,22 +1,17 @@
 """Who an object is: the UIDs it must have, and that it is the one it was announced as."""
 
-import re
-
 from minipacs.dicom import statuses
 from minipacs.dicom.header import Header
+from minipacs.dicom.uids import is_uid
 from minipacs.errors import DimseError
-
-MAX_UID_LENGTH = 64
 
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-
 
 def check_uid(uid: str, tag: int) -> None:
     """Refuse with C002 what cannot be a UID; components with leading zeros are kept as sent: senders make them."""
-    if len(uid) > MAX_UID_LENGTH or not _UID.fullmatch(uid):
+    if not is_uid(uid):
         raise DimseError(statuses.STORE_UID_MALFORMED, "malformed UID", (tag,))
 
 

@@ -3,7 +3,7 @@
 import click
 
 from minipacs import __version__
-from minipacs.cli import network, objects, query, service
+from minipacs.cli import network, objects, query, service, worklist
 from minipacs.cli.common import Group
 
 
@@ -20,5 +20,6 @@ for command in (
     query.find,
     query.stats,
     network.echo,
+    worklist.worklist,
 ):
     main.add_command(command)

@@ -11,6 +11,7 @@ from minipacs.config.schema import (
     PeerConfig,
     StorageConfig,
     TimeoutsConfig,
+    WorklistConfig,
 )
 from minipacs.config.text import sample, show, table
 
@@ -24,6 +25,7 @@ __all__ = [
     "PeerConfig",
     "StorageConfig",
     "TimeoutsConfig",
+    "WorklistConfig",
     "load",
     "resolve",
     "sample",

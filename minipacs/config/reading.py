@@ -130,4 +130,10 @@ def _anchored(config: Config, folder: Path) -> Config:
     url = config.index.url
     if url:
         url = SQLITE_PREFIX + os.path.abspath(folder / url.removeprefix(SQLITE_PREFIX))
-    return replace(config, storage=storage, index=replace(config.index, url=url))
+    worklist = config.worklist.folder and os.path.abspath(folder / config.worklist.folder)
+    return replace(
+        config,
+        storage=storage,
+        index=replace(config.index, url=url),
+        worklist=replace(config.worklist, folder=worklist),
+    )

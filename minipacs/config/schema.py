@@ -15,7 +15,7 @@ from minipacs.config.kinds import SQLITE_PREFIX, Kind
 
 T = TypeVar("T")
 
-Operation = Literal["echo", "store", "find", "retrieve"]
+Operation = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 INDEX_FILE_NAME = "index.db"
 MAX_ADDRESSES = 16
@@ -173,6 +173,18 @@ class PeerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WorklistConfig:
+    """Where the worklist comes from, beside `minipacs worklist`."""
+
+    folder: str = setting(
+        "",
+        kinds.either("", kinds.text("the path of a folder, in printable characters", lambda path: path.isprintable())),
+        "Also serve the .wl files of this folder, and of the folders in it, as dcmtk's wlmscpfs does. Relative to the "
+        "configuration file. Empty: none.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsConfig:
     """The HTTP server for Prometheus and health checks: /metrics, /healthz, /readyz."""
 
@@ -200,6 +212,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "index": IndexConfig,
     "access": AccessConfig,
     "peer": PeerConfig,
+    "worklist": WorklistConfig,
     "metrics": MetricsConfig,
     "log": LogConfig,
 }
@@ -215,6 +228,7 @@ class Config:
     index: IndexConfig
     access: AccessConfig
     peers: tuple[PeerConfig, ...]
+    worklist: WorklistConfig
     metrics: MetricsConfig
     log: LogConfig
     source: Path | None

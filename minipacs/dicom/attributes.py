@@ -5,13 +5,37 @@ One row an attribute. The index takes its columns from here, C-FIND its keys, th
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Protocol
 
 Level = Literal["PATIENT", "STUDY", "SERIES", "IMAGE"]
 KeyType = Literal["U", "R", "O"]
 """Unique, required or optional key at its level."""
 
 LEVELS: tuple[Level, ...] = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+
+
+class Key(Protocol):
+    """What matching has to know of an attribute, of whatever information model."""
+
+    @property
+    def keyword(self) -> str:
+        """The keyword of PS3.6."""
+
+    @property
+    def tag(self) -> int:
+        """The tag."""
+
+    @property
+    def vr(self) -> str:
+        """The value representation."""
+
+    @property
+    def multi(self) -> bool:
+        """Whether it may have several values, any of which matches."""
+
+    @property
+    def column(self) -> str:
+        """The name of its column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +56,7 @@ class Attribute:
     column: str = ""
 
 
-def _column(keyword: str) -> str:
+def column_name(keyword: str) -> str:
     """Spell a keyword in snake case, with runs of capitals as one word (`SOPInstanceUID`: `sop_instance_uid`)."""
     out = ""
     for i, c in enumerate(keyword):
@@ -152,7 +176,7 @@ _KEY_TYPES: dict[str, KeyType] = {"U": "U", "R": "R", "O": "O"}
 
 def _attributes() -> tuple[Attribute, ...]:
     return tuple(
-        Attribute(keyword, tag, vr, level, _KEY_TYPES[flags[0]], "m" in flags, "c" in flags, _column(keyword))
+        Attribute(keyword, tag, vr, level, _KEY_TYPES[flags[0]], "m" in flags, "c" in flags, column_name(keyword))
         for level, rows in _ROWS
         for keyword, tag, vr, flags in rows
     )

@@ -14,13 +14,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from peewee import Field, Node, PeeweeException, SchemaManager, SqliteDatabase
+from peewee import Field, Model, Node, PeeweeException, SchemaManager, SqliteDatabase
 
 from minipacs.dicom.person_name import FOLD_VERSION
 from minipacs.dicom.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError, MinipacsError
 from minipacs.index.matching import any_value_matches
-from minipacs.index.models import LEVEL_COLUMNS, LEVEL_MODELS, MODELS, Setting
+from minipacs.index.models import LEVEL_COLUMNS, LEVEL_MODELS, MODELS, Setting, TableColumns
+from minipacs.index.workflow_models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
 Connection = sqlite3.Connection
 Sync = Literal["always", "batch"]
@@ -251,7 +252,7 @@ class Database:
             connection: Connection = dialect.connection()  # type: ignore[no-untyped-call]
             version = self._known_version(connection)
             if version == 0:
-                for model in MODELS:
+                for model in (*MODELS, *WORKFLOW_MODELS):
                     SchemaManager(model, dialect).create_all()
             for step in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
                 for statement in MIGRATIONS[step]:
@@ -280,8 +281,11 @@ class Database:
         row = connection.execute(*self.compile(Setting.select(Setting.value).where(Setting.name == _FOLD))).fetchone()
         if row and row[0] == str(FOLD_VERSION):
             return
-        for level, model in LEVEL_MODELS.items():
-            columns = LEVEL_COLUMNS[level]
+        tables: list[tuple[type[Model], TableColumns]] = [
+            (model, LEVEL_COLUMNS[level]) for level, model in LEVEL_MODELS.items()
+        ]
+        tables.append((WorklistStep, WORKLIST_TABLE))
+        for model, columns in tables:
             update = self.update(columns.derived_fields)
             rows, _ = self.compile(model.select(model._meta.primary_key, *columns.attribute_fields))
             for row_id, *attributes in connection.execute(rows):

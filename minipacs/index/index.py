@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from minipacs.errors import MinipacsError
-from minipacs.index.database import Database, Sync
+from minipacs.index.database import Connection, Database, Sync
 from minipacs.index.models import Availability
 from minipacs.index.queries import Reader
 from minipacs.index.refresh import Reread
 from minipacs.index.rows import Duplicates, InstanceRecord, Placed
+from minipacs.index.worklist import Worklist
 from minipacs.index.writer import Writer
+
+_T = TypeVar("_T")
 
 
 def _no_values(digest: str) -> Mapping[str, str]:
@@ -17,11 +21,15 @@ def _no_values(digest: str) -> Mapping[str, str]:
 
 
 class Index(Reader):
-    """One index file; safe to use from any thread. Changes block until they are committed, see `Writer`."""
+    """One index file; safe to use from any thread. Changes block until they are committed, see `Writer`.
+
+    `worklist` holds the scheduled procedure steps.
+    """
 
     def __init__(self, database: Database, writer: Writer | None) -> None:
         super().__init__(database)
         self._writer_or_none = writer
+        self.worklist = Worklist(database, self._change)
 
     @classmethod
     def open(
@@ -62,6 +70,9 @@ class Index(Reader):
         if self._writer_or_none is not None:
             self._writer_or_none.close()
         self._database.close()
+
+    def _change(self, work: Callable[[Connection], _T]) -> _T:
+        return self._writer.change(work)
 
     @property
     def _writer(self) -> Writer:

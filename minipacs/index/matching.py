@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from peewee import OP, SQL, ColumnBase, Expression, Field, IntegerField, NodeList, Value, fn
 
-from minipacs.dicom.attributes import Attribute
+from minipacs.dicom.attributes import Key
 from minipacs.dicom.person_name import fold, groups
 from minipacs.dicom.statuses import DATA_SET_MISMATCH
 from minipacs.dicom.value_representations import SINGLE_VALUED_VRS
@@ -56,7 +56,7 @@ class Match(NamedTuple):
     ways: "tuple[Match, ...]" = ()
 
 
-def match(attribute: Attribute, text: str, columns: Columns, *, match_unknown: bool = False) -> Match | None:
+def match(attribute: Key, text: str, columns: Columns, *, match_unknown: bool = False) -> Match | None:
     """Build the expression for one key, or None if the key is universal and every row matches.
 
     Several values, joined by backslashes, match as a list: any of them. `match_unknown` lets rows without a value
@@ -74,13 +74,13 @@ def match(attribute: Attribute, text: str, columns: Columns, *, match_unknown: b
     return found
 
 
-def split_values(attribute: Attribute, text: str) -> list[str]:
+def split_values(attribute: Key, text: str) -> list[str]:
     """Split a key into its values, without padding and empty ones; in text VRs a backslash is a plain character."""
     values = [text] if attribute.vr in SINGLE_VALUED_VRS else text.split("\\")
     return [value for value in (storable(value.strip(" \0")) for value in values) if value]
 
 
-def split_list(attribute: Attribute, text: str) -> list[str]:
+def split_list(attribute: Key, text: str) -> list[str]:
     """Cut a list of UIDs into keys of at most MAX_LIST_VALUES, which together match each row once; else give it whole.
 
     PS3.4 C.2.2.2.2.
@@ -128,7 +128,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
     return re.compile(first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last, re.DOTALL)
 
 
-def _malformed(attribute: Attribute, what: str) -> DimseError:
+def _malformed(attribute: Key, what: str) -> DimseError:
     return DimseError(DATA_SET_MISMATCH, f"{attribute.keyword} {what}", (attribute.tag,))
 
 
@@ -136,11 +136,11 @@ def _universal(value: str) -> bool:
     return not value.strip("*")
 
 
-def _has_wildcards(attribute: Attribute, value: str) -> bool:
+def _has_wildcards(attribute: Key, value: str) -> bool:
     return attribute.vr in WILDCARD_VRS and ("*" in value or "?" in value)
 
 
-def _match_values(attribute: Attribute, values: Sequence[str], columns: Columns) -> Match | None:
+def _match_values(attribute: Key, values: Sequence[str], columns: Columns) -> Match | None:
     if attribute.vr in temporal.VRS:
         return _match_moments(attribute, values, columns.normal or columns.value)
     if columns.folded:
@@ -151,7 +151,7 @@ def _match_values(attribute: Attribute, values: Sequence[str], columns: Columns)
     return _match_text(attribute, values, columns.value)
 
 
-def _match_moments(attribute: Attribute, values: Sequence[str], column: Field) -> Match:
+def _match_moments(attribute: Key, values: Sequence[str], column: Field) -> Match:
     found = []
     for value in values:
         span = temporal.span(value, attribute.vr)
@@ -164,7 +164,7 @@ def _match_moments(attribute: Attribute, values: Sequence[str], column: Field) -
 
 
 def _match_names(
-    attribute: Attribute,
+    attribute: Key,
     values: Sequence[str],
     columns: Sequence[Field],
 ) -> Match | None:
@@ -181,7 +181,7 @@ def _match_names(
     return _any_match(found)
 
 
-def _match_text(attribute: Attribute, values: Sequence[str], column: Field) -> Match:
+def _match_text(attribute: Key, values: Sequence[str], column: Field) -> Match:
     patterns = [value for value in values if _has_wildcards(attribute, value)]
     if any(len(pattern) > MAX_PATTERN_LENGTH for pattern in patterns):
         raise _malformed(attribute, f"has a pattern of more than {MAX_PATTERN_LENGTH} characters")

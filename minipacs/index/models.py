@@ -12,7 +12,7 @@ from typing import Literal
 
 from peewee import SQL, AutoField, BigIntegerField, DoubleField, Field, ForeignKeyField, IntegerField, Model, TextField
 
-from minipacs.dicom.attributes import ATTRIBUTES, Attribute, Level
+from minipacs.dicom.attributes import ATTRIBUTES, Attribute, Key, Level
 from minipacs.dicom.person_name import fold, groups
 from minipacs.index import temporal
 from minipacs.index.matching import Columns, storable
@@ -127,8 +127,8 @@ def _folded_groups(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class LevelColumns:
-    """The columns that one level takes from its objects: attributes as they are, then what is derived from them."""
+class TableColumns:
+    """The columns that one table takes from its objects: attributes as they are, then what is derived from them."""
 
     keywords: tuple[str, ...]
     attribute_fields: tuple[Field, ...]
@@ -137,7 +137,7 @@ class LevelColumns:
     _derivations: tuple[tuple[int, Callable[[str], tuple[str, ...]]], ...]
 
     def attributes(self, values: Mapping[str, str]) -> tuple[str, ...]:
-        """Pick the attributes of this level from an object's values, in the order of `keywords`, fit to be stored."""
+        """Pick the attributes of this table from an object's values, in the order of `keywords`, fit to be stored."""
         get = values.get
         row = [get(keyword, "") for keyword in self.keywords]
         for i in self._dates:
@@ -168,24 +168,29 @@ def _add(model: type[Model], name: str, field: Field, *, index: bool = False) ->
     return field
 
 
-def _add_columns(attribute: Attribute) -> Columns:
-    """Add the columns of one attribute to the model of its level."""
-    model, name = LEVEL_MODELS[attribute.level], attribute.column
-    if attribute.computed:
-        return Columns(_add(model, name, _text() if attribute.multi else _count()))
-    indexed = attribute.keyword in INDEXED
-    plain = indexed and attribute.vr not in ("PN", "TM", "DT") and attribute.keyword != "PatientID"
-    unique = attribute.key == "U" and attribute.level != "PATIENT"
+def add_columns(model: type[Model], key: Key, *, indexed: bool = False, unique: bool = False) -> Columns:
+    """Add the columns of one attribute to a model: its value, and the forms of it that are compared."""
+    name = key.column
+    plain = indexed and key.vr not in ("PN", "TM", "DT") and key.keyword != "PatientID"
     value = _add(model, name, _text(unique=unique), index=plain and not unique)
-    if attribute.vr == "PN":
+    if key.vr == "PN":
         folded = tuple(_add(model, f"{name}_{suffix}", _text(), index=indexed) for suffix in _GROUP_SUFFIXES)
         return Columns(value, folded=folded)
-    if attribute.vr in ("TM", "DT"):
+    if key.vr in ("TM", "DT"):
         return Columns(value, normal=_add(model, f"{name}_normal", _text(), index=indexed))
     return Columns(value)
 
 
-COLUMNS: Mapping[str, Columns] = MappingProxyType({a.keyword: _add_columns(a) for a in ATTRIBUTES})
+def _level_attribute(attribute: Attribute) -> Columns:
+    """Add the columns of one attribute to the model of its level."""
+    model = LEVEL_MODELS[attribute.level]
+    if attribute.computed:
+        return Columns(_add(model, attribute.column, _text() if attribute.multi else _count()))
+    unique = attribute.key == "U" and attribute.level != "PATIENT"
+    return add_columns(model, attribute, indexed=attribute.keyword in INDEXED, unique=unique)
+
+
+COLUMNS: Mapping[str, Columns] = MappingProxyType({a.keyword: _level_attribute(a) for a in ATTRIBUTES})
 """The columns of every attribute, by keyword."""
 
 Patient.add_index(
@@ -193,10 +198,10 @@ Patient.add_index(
 )
 
 
-def _level_columns(level: Level) -> LevelColumns:
-    stored = [a for a in ATTRIBUTES if a.level == level and not a.computed]
-    columns = [COLUMNS[a.keyword] for a in stored]
-    return LevelColumns(
+def table_columns(stored: Sequence[Key], known: Mapping[str, Columns]) -> TableColumns:
+    """Gather the columns, known by keyword, of the attributes that a table stores."""
+    columns = [known[a.keyword] for a in stored]
+    return TableColumns(
         keywords=tuple(a.keyword for a in stored),
         attribute_fields=tuple(c.value for c in columns),
         derived_fields=tuple(f for c in columns for f in (*c.folded, *((c.normal,) if c.normal else ()))),
@@ -205,4 +210,9 @@ def _level_columns(level: Level) -> LevelColumns:
     )
 
 
-LEVEL_COLUMNS: Mapping[Level, LevelColumns] = MappingProxyType({level: _level_columns(level) for level in LEVEL_MODELS})
+LEVEL_COLUMNS: Mapping[Level, TableColumns] = MappingProxyType(
+    {
+        level: table_columns([a for a in ATTRIBUTES if a.level == level and not a.computed], COLUMNS)
+        for level in LEVEL_MODELS
+    }
+)

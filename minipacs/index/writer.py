@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from minipacs.dicom.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from minipacs.errors import DimseError
-from minipacs.index.database import Database
+from minipacs.index.database import Connection, Database
 from minipacs.index.models import Availability
 from minipacs.index.refresh import Reread
 from minipacs.index.rows import Duplicates, InstanceRecord, Placed, Rows
@@ -75,6 +75,10 @@ class Writer:
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
         """Set Instance Availability of the rows with these digests, all in one commit."""
         self._submit(partial(self._rows.set_availability, digests, availability))
+
+    def change(self, work: Callable[[Connection], _T]) -> _T:
+        """Do some other work within a transaction; it may run twice, since what fails is undone and tried alone."""
+        return self._submit(partial(work, self._connection))
 
     def close(self) -> None:
         """Finish what is queued, refuse what comes after, and move the log into the file; may be called again."""

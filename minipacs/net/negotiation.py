@@ -6,7 +6,7 @@ from typing import Literal
 
 from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 
-Right = Literal["echo", "store", "find", "retrieve"]
+Right = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
 """The service group that a peer may be allowed or denied."""
 
 ACCEPTANCE, USER_REJECTION, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 1, 3, 4

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from minipacs.dicom import statuses
 from minipacs.dicom.command_set import CommandField, CommandSet
-from minipacs.dicom.sop_classes import QUERY_RETRIEVE, VERIFICATION
+from minipacs.dicom.sop_classes import MODALITY_WORKLIST, QUERY_RETRIEVE, VERIFICATION
 from minipacs.errors import DimseError
 from minipacs.net.acceptor import Caller
 from minipacs.net.association import Association, AssociationEnded, Message
-from minipacs.services import find, retrieve, storage, verification
+from minipacs.services import find, retrieve, storage, verification, worklist
 from minipacs.services.environment import RESPONSE, Environment, Request
 
 logger = logging.getLogger(__name__)
@@ -24,22 +24,30 @@ _MIN_CATEGORY_LEVEL = {"success": logging.INFO, "cancel": logging.INFO, "warning
 class Service:
     """How a kind of request is served: `serve` sends every response and returns the final command set.
 
-    It raises DimseError instead to fail before its first response is final. `operation` is that of the SOP classes it
-    is for.
+    It raises DimseError instead to fail before its first response is final.
     """
 
     name: str
-    operation: str
     serve: Callable[[Request], CommandSet]
 
 
-SERVICES: Mapping[int, Service] = {
-    CommandField.C_ECHO_RQ: Service("C-ECHO", "echo", verification.echo),
-    CommandField.C_STORE_RQ: Service("C-STORE", "store", storage.store),
-    CommandField.C_FIND_RQ: Service("C-FIND", "find", find.find),
-    CommandField.C_MOVE_RQ: Service("C-MOVE", "move", retrieve.move),
-    CommandField.C_GET_RQ: Service("C-GET", "get", retrieve.get),
+_RETRIEVAL: Mapping[str, tuple[int, Service]] = {
+    "find": (CommandField.C_FIND_RQ, Service("C-FIND", find.find)),
+    "move": (CommandField.C_MOVE_RQ, Service("C-MOVE", retrieve.move)),
+    "get": (CommandField.C_GET_RQ, Service("C-GET", retrieve.get)),
 }
+
+SERVICES: Mapping[str, Mapping[int, Service]] = {
+    VERIFICATION: {CommandField.C_ECHO_RQ: Service("C-ECHO", verification.echo)},
+    **{uid: dict([_RETRIEVAL[known.operation]]) for uid, known in QUERY_RETRIEVE.items()},
+    MODALITY_WORKLIST: {CommandField.C_FIND_RQ: Service("C-FIND-MWL", worklist.find)},
+}
+"""The operations of each SOP class by command field; every other class that is accepted is one of storage."""
+
+_STORAGE: Mapping[int, Service] = {CommandField.C_STORE_RQ: Service("C-STORE", storage.store)}
+_COMMAND_FIELDS = frozenset(_STORAGE).union(*SERVICES.values())
+_NORMALIZED = frozenset(field for field in CommandField if field & 0x0100 and field != CommandField.C_CANCEL_RQ)
+"""Requests of DIMSE-N, where a wrong class is answered in other words (PS3.7 10)."""
 
 
 class Dispatcher:
@@ -62,7 +70,7 @@ class Dispatcher:
             request.message.drain()  # of an operation that is over already
             return
         started = time.monotonic()
-        service = SERVICES.get(command.command_field)
+        service = SERVICES.get(request.message.context.abstract_syntax, _STORAGE).get(command.command_field)
         name = service.name if service is not None else "unknown"
         try:
             final = self._serve(service, request)
@@ -111,13 +119,16 @@ class Dispatcher:
 def _check(service: Service | None, message: Message) -> None:
     """Refuse what no service is for (PS3.7 C.5)."""
     command, context = message.command, message.context
-    if service is None:
+    field = command.command_field
+    if field not in _COMMAND_FIELDS:
         raise _unrecognized(command)
     if message.is_duplicate:
         raise DimseError(statuses.DUPLICATE_INVOCATION, f"Message ID {command.message_id} is in use")
-    if not context.as_scp or command.affected_sop_class_uid != context.abstract_syntax:
-        raise DimseError(statuses.SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the presentation context")
-    if service.operation != _operation(context.abstract_syntax):
+    sop_class_uid = command.affected_sop_class_uid or command.requested_sop_class_uid
+    if not context.as_scp or sop_class_uid != context.abstract_syntax:
+        status = statuses.NO_SUCH_SOP_CLASS if field in _NORMALIZED else statuses.SOP_CLASS_NOT_SUPPORTED
+        raise DimseError(status, "SOP class is not that of the presentation context")
+    if service is None:
         raise _unrecognized(command)
     if command.message_id is None:
         raise DimseError(statuses.MISTYPED_ARGUMENT, "Message ID is missing")
@@ -126,11 +137,3 @@ def _check(service: Service | None, message: Message) -> None:
 def _unrecognized(command: CommandSet) -> DimseError:
     what = f"operation {command.command_field:04X}H is not one of this SOP class"
     return DimseError(statuses.UNRECOGNIZED_OPERATION, what)
-
-
-def _operation(abstract_syntax: str) -> str:
-    """Return the operation that an accepted SOP class is for."""
-    if abstract_syntax == VERIFICATION:
-        return "echo"
-    query = QUERY_RETRIEVE.get(abstract_syntax)
-    return "store" if query is None else query.operation

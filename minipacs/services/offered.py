@@ -1,16 +1,27 @@
 """The table of SOP classes that this archive accepts, prepared once (PS3.4 A, B, C)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from minipacs.dicom.sop_classes import QUERY_RETRIEVE, STORAGE, VERIFICATION
+from minipacs.dicom.sop_classes import (
+    MODALITY_WORKLIST,
+    QUERY_RETRIEVE,
+    STORAGE,
+    VERIFICATION,
+)
 from minipacs.dicom.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
 )
-from minipacs.net.negotiation import OfferedClass
+from minipacs.net.negotiation import OfferedClass, Right
 
 _MESSAGE_SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+
+_MESSAGE_CLASSES: Mapping[str, Right] = {
+    VERIFICATION: "echo",
+    MODALITY_WORKLIST: "worklist",
+}
+"""Classes whose messages are all that there is to negotiate, with the right that they need."""
 
 _STORAGE_EXTENDED = bytes((2, 0, 3, 0, 0, 0))
 """Level 2 (full), signature level 3 (bit preserving), no element coercion (PS3.4 B.3.1)."""
@@ -29,7 +40,7 @@ def storage_classes(more: Iterable[str] = ()) -> frozenset[str]:
 
 def offered_classes(more_storage_classes: Iterable[str] = ()) -> dict[str, OfferedClass]:
     """Return what is offered, by abstract syntax; `more_storage_classes` are those of the configuration."""
-    found = {VERIFICATION: OfferedClass(VERIFICATION, "echo", _MESSAGE_SYNTAXES)}
+    found = {uid: OfferedClass(uid, right, _MESSAGE_SYNTAXES) for uid, right in _MESSAGE_CLASSES.items()}
     for uid in storage_classes(more_storage_classes):
         found[uid] = OfferedClass(
             uid,

@@ -1,0 +1,231 @@
+"""The worklist: scheduled procedure steps, each a row, matched by the rules of C-FIND (PS3.4 K.2.2.1, K.6.1.2).
+
+Dates and times asked for as ranges form one interval. A step without a value never matches a key that asks for one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from peewee import OP, ColumnBase, Expression, Tuple
+
+from minipacs.dicom.json_values import dumps, loads
+from minipacs.dicom.statuses import PROCESSING_FAILURE, QUERY_FAILED
+from minipacs.dicom.values import Values, items, text
+from minipacs.dicom.worklist import BY_KEYWORD, MATCHED_KEYS, STEP_SEQUENCE, WorklistKey
+from minipacs.index import temporal
+from minipacs.index.database import Connection, Database, QueryCancelled
+from minipacs.index.matching import all_of, match
+from minipacs.index.queries import FIRST_PAGE_ROWS, MAX_PAGE_ROWS, PAGE_GROWTH, Cancelled
+from minipacs.index.workflow_models import WORKLIST_COLUMNS, WORKLIST_TABLE, WorklistFolder, WorklistStep
+
+_T = TypeVar("_T")
+
+SCHEDULED, STARTED, COMPLETED, DISCONTINUED = "SCHEDULED", "STARTED", "COMPLETED", "DISCONTINUED"
+"""States of a step: values of Scheduled Procedure Step Status, and the two that end it."""
+
+HIDDEN = (STARTED, COMPLETED, DISCONTINUED)
+"""Steps in these states are only answered if their status is asked for."""
+
+_DATE = BY_KEYWORD["ScheduledProcedureStepStartDate"]
+_TIME = BY_KEYWORD["ScheduledProcedureStepStartTime"]
+_STATUS = BY_KEYWORD["ScheduledProcedureStepStatus"]
+_STUDY = BY_KEYWORD["StudyInstanceUID"]
+_STEP_ID = BY_KEYWORD["ScheduledProcedureStepID"]
+_status_column = WORKLIST_COLUMNS[_STATUS.keyword].value
+
+Keys = Sequence[tuple[WorklistKey, str]]
+
+
+class Change(Protocol):
+    """Runs work in a transaction of the writer."""
+
+    def __call__(self, work: Callable[[Connection], _T], /) -> _T:
+        """Return what the work returns, once it is committed."""
+
+
+class Step(NamedTuple):
+    """A scheduled procedure step; `values` hold exactly one item in their Scheduled Procedure Step Sequence."""
+
+    id: int
+    source: str
+    values: Values
+
+    @property
+    def step(self) -> Values:
+        """Return that item."""
+        return items(self.values, STEP_SEQUENCE)[0]
+
+    def value(self, key: WorklistKey) -> str:
+        """Return a value from the level where its key stands."""
+        return text(self.step if key.in_step else self.values, key.tag)
+
+
+class FolderState(NamedTuple):
+    """How the watched folder was found: why it cannot be read, or how many of its files are broken."""
+
+    fault: str
+    broken_files: int
+
+
+class Worklist:
+    """The scheduled procedure steps of an index; safe to use from any thread.
+
+    Calls raise DimseError as those of `Reader` and `Writer` do.
+    """
+
+    def __init__(self, database: Database, change: Change) -> None:
+        self._database = database
+        self._change = change
+
+    def find(self, keys: Keys, *, hidden_too: bool = False, cancelled: Cancelled | None = None) -> Iterator[Step]:
+        """Give the steps that match, by start; those begun or over only if their status is a key, or `hidden_too`.
+
+        Keys are checked before this returns: DimseError A900 for one that is malformed. Raises QueryCancelled once
+        `cancelled` says so.
+        """
+        return self._pages(_conditions(keys, hidden_too), cancelled)
+
+    def step(self, step_id: int) -> Step | None:
+        """Look a step up, whatever its state."""
+        return next(self._pages([WorklistStep.id == step_id], None), None)
+
+    def put(self, steps: Sequence[Values]) -> list[int]:
+        """Add steps, or replace those with the same Study Instance UID and step ID; returns their ids.
+
+        What was begun stays begun.
+        """
+        return self._change(lambda connection: [self._put(connection, values, "") for values in steps])
+
+    def put_files(self, files: Mapping[str, Sequence[Values]]) -> None:
+        """Let each source have exactly these steps; one without any is forgotten."""
+
+        def work(connection: Connection) -> None:
+            for source, steps in files.items():
+                kept = {self._put(connection, values, source) for values in steps}
+                stale = WorklistStep.select(WorklistStep.id).where(WorklistStep.source == source)
+                found = connection.execute(*self._database.compile(stale)).fetchall()
+                self._delete(connection, [row_id for (row_id,) in found if row_id not in kept])
+
+        self._change(work)
+
+    def remove(self, step_ids: Sequence[int]) -> None:
+        """Delete steps."""
+        self._change(lambda connection: self._delete(connection, step_ids))
+
+    def sources(self) -> list[str]:
+        """List the files that steps come from."""
+        select = WorklistStep.select(WorklistStep.source).where(WorklistStep.source != "").distinct()
+        return [source for (source,) in self._rows(select, PROCESSING_FAILURE)]
+
+    def folder_state(self) -> FolderState:
+        """Tell how the watched folder was found last; without one there is no fault."""
+        select = WorklistFolder.select(WorklistFolder.fault, WorklistFolder.broken_files)
+        rows = self._rows(select, QUERY_FAILED)
+        return FolderState(*rows[0]) if rows else FolderState("", 0)
+
+    def set_folder_state(self, path: str, state: FolderState) -> None:
+        """Keep how the watched folder was found; an empty path tells that none is watched."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(*self._database.compile(WorklistFolder.delete()))
+            if path:
+                row = WorklistFolder.insert(path=path, fault=state.fault, broken_files=state.broken_files)
+                connection.execute(*self._database.compile(row))
+
+        self._change(work)
+
+    def _put(self, connection: Connection, values: Values, source: str) -> int:
+        """Insert or update one step; returns its id."""
+        new = Step(0, source, values)
+        row = _columns(new)
+        identity = [
+            WORKLIST_COLUMNS[key.keyword].value == row[WORKLIST_COLUMNS[key.keyword].value.name]
+            for key in (_STUDY, _STEP_ID)
+        ]
+        select = WorklistStep.select(WorklistStep.id, _status_column).where(*identity)
+        known = connection.execute(*self._database.compile(select)).fetchone()
+        if known is None:
+            insert = WorklistStep.insert(**row).returning(WorklistStep.id)
+            return int(connection.execute(*self._database.compile(insert)).fetchone()[0])
+        if known[1] in HIDDEN:
+            row[_status_column.name] = known[1]
+        update = WorklistStep.update(**row).where(WorklistStep.id == known[0])
+        connection.execute(*self._database.compile(update))
+        return int(known[0])
+
+    def _delete(self, connection: Connection, step_ids: Sequence[int]) -> None:
+        for step_id in step_ids:
+            connection.execute(*self._database.compile(WorklistStep.delete().where(WorklistStep.id == step_id)))
+
+    def _pages(self, conditions: Sequence[ColumnBase], cancelled: Cancelled | None) -> Iterator[Step]:
+        order = (WorklistStep.start, WorklistStep.id)
+        after: tuple[object, ...] = ()
+        size = FIRST_PAGE_ROWS
+        while True:
+            place = [Expression(Tuple(*order), OP.GT, Tuple(*after))] if after else []
+            select = WorklistStep.select(
+                WorklistStep.start, WorklistStep.id, WorklistStep.source, _status_column, WorklistStep.document
+            )
+            where = [*conditions, *place]
+            select = select.where(all_of(where)) if where else select
+            rows = self._rows(select.order_by(*order).limit(size), QUERY_FAILED, cancelled)
+            for _, row_id, source, status, document in rows:
+                yield _step(row_id, source, status, document)
+            if len(rows) < size:
+                return
+            after, size = rows[-1][:2], min(size * PAGE_GROWTH, MAX_PAGE_ROWS)
+            if cancelled is not None and cancelled():
+                raise QueryCancelled("query cancelled")
+
+    def _rows(self, select: Any, otherwise: int, cancelled: Cancelled | None = None) -> list[tuple[Any, ...]]:
+        with self._database.errors(otherwise), self._database.reader(cancelled) as connection:
+            return connection.execute(*self._database.compile(select)).fetchall()
+
+
+def set_state(database: Database, connection: Connection, study_uid: str, step_id: str, state: str) -> bool:
+    """Change the state of a step, within a transaction; tells whether there is such a step."""
+    columns = WORKLIST_COLUMNS[_STUDY.keyword].value, WORKLIST_COLUMNS[_STEP_ID.keyword].value
+    update = WorklistStep.update({_status_column: state}).where(columns[0] == study_uid, columns[1] == step_id)
+    return bool(connection.execute(*database.compile(update)).rowcount)
+
+
+def _step(row_id: int, source: str, status: str, document: str) -> Step:
+    values = loads(document)
+    step = {**items(values, STEP_SEQUENCE)[0], _STATUS.tag: status}
+    return Step(row_id, source, {**values, STEP_SEQUENCE: (step,)})
+
+
+def _columns(new: Step) -> dict[str, object]:
+    """Give the columns of a step by name."""
+    attributes = WORKLIST_TABLE.attributes({key.keyword: new.value(key) for key in MATCHED_KEYS})
+    fields = (*WORKLIST_TABLE.attribute_fields, *WORKLIST_TABLE.derived_fields)
+    row: dict[str, object] = {
+        field.name: value
+        for field, value in zip(fields, (*attributes, *WORKLIST_TABLE.derived(attributes)), strict=True)
+    }
+    row[_status_column.name] = row[_status_column.name] or SCHEDULED
+    start = temporal.date(new.value(_DATE)) + temporal.normal(new.value(_TIME), "TM")
+    return {**row, "source": new.source, "start": start, "document": dumps(new.values)}
+
+
+def _conditions(keys: Keys, hidden_too: bool) -> list[ColumnBase]:
+    given = dict(keys)
+    found: list[ColumnBase] = []
+    interval = _interval(given.get(_DATE, ""), given.get(_TIME, ""))
+    if interval is not None:
+        found.append(WorklistStep.start.between(*interval))
+    for key, value in keys:
+        matched = match(key, value, WORKLIST_COLUMNS[key.keyword])
+        if matched is not None and not (interval is not None and key in (_DATE, _TIME)):
+            found.append(matched.expression)
+    if not hidden_too and not given.get(_STATUS, "").strip(" *"):
+        found.append(_status_column.not_in(HIDDEN))
+    return found
+
+
+def _interval(date: str, time: str) -> tuple[str, str] | None:
+    """Join a range of dates and one of times to an interval of moments (PS3.4 Table K.6-1); None if one is no range."""
+    days, times = temporal.span(date.strip(" "), "DA"), temporal.span(time.strip(" "), "TM")
+    if days is None or times is None or days.low == days.high or times.low == times.high:
+        return None
+    return days.low + times.low, days.high + times.high
