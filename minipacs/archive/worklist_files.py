@@ -87,8 +87,8 @@ def _wl_request(data: bytes) -> Values:
 class WatchedFolder:
     """A folder whose `.wl` files, and those of the folders in it, are the worklist's: one thread calls `scan`.
 
-    A file is read when it is new or has changed, also if it was broken before. While it is broken the steps it had
-    stay. `broken` counts such files.
+    Until the first scan is done, queries are refused. A file is read when it is new or has changed; while it is
+    broken the steps it had before stay.
     """
 
     def __init__(self, path: Path, index: Index) -> None:
@@ -97,6 +97,7 @@ class WatchedFolder:
         self._seen: dict[str, _Stamp] = {}
         self._broken: set[str] = set()
         self._state: FolderState | None = None
+        index.worklist.set_folder_state(str(path), FolderState("folder not read yet", 0))
 
     def scan(self, stopping: Callable[[], bool] = lambda: False) -> float:
         """Bring the worklist up to date with the folder; if it cannot be read, queries are refused meanwhile.
@@ -140,11 +141,13 @@ class WatchedFolder:
     def _report(self, state: FolderState) -> None:
         if state == self._state:
             return
-        if state.fault:
-            fields = {"folder": str(self._path), "reason": state.fault}
-            logger.error("worklist folder cannot be read", extra={"fields": fields})
         self._index.worklist.set_folder_state(str(self._path), state)
         self._state = state
+        fields = {"folder": str(self._path), "files": len(self._seen), "broken": state.broken_files or None}
+        if state.fault:
+            logger.error("worklist folder cannot be read", extra={"fields": {**fields, "reason": state.fault}})
+        else:
+            logger.info("worklist folder read", extra={"fields": fields})
 
 
 def forget_folder(index: Index) -> None:

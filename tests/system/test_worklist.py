@@ -261,5 +261,6 @@ def test_the_watched_folder_is_served_and_broken_files_counted(start_server: Cal
     server = start_server(more=f'[worklist]\nfolder = "{lists}"')
     skipped = server.wait_for(lambda line: line.get("event") == "worklist file skipped")
     assert str(skipped["file"]).endswith("broken.wl")
+    server.wait_for(lambda line: line.get("event") == "worklist folder read")
     assert ask(server.port).ids() == ["S1"]
     assert server.metric("minipacs_worklist_broken_files") == 1
