@@ -76,7 +76,7 @@ class Archive:
                 tree.create()
         except OSError as error:
             raise MinipacsError(f"cannot use the storage folder {path}: {error.strerror}") from error
-        background = BackgroundSync(tree.sync) if sync == "batch" and not read_only else None
+        background = BackgroundSync(lambda: _sync(tree, index)) if sync == "batch" and not read_only else None
 
         def committed(instances: int) -> None:
             on_commit(instances)
@@ -149,6 +149,12 @@ class Archive:
         if free < self._policy.min_free_bytes:
             return f"{free} bytes free, storage.min_free_bytes is {self._policy.min_free_bytes}"
         return None
+
+
+def _sync(tree: FileTree, index: Index) -> None:
+    """Bring files, then the rows that tell of them, to the disk."""
+    tree.sync()
+    index.sync()
 
 
 class DaemonLock:

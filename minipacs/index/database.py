@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -147,10 +147,16 @@ class Database:
         what is there. SQLite reads a log up to the first frame that is not whole, and under the lock nobody appends.
         """
         connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()  # makes the log if there is none
-        with open(f"{self.path}-wal", "ab") as log:
-            log.write(bytes(max(LOG_BYTES - log.tell(), 0)))
-            log.flush()
-            os.fsync(log.fileno())
+        fd = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            length = os.fstat(fd).st_size
+            try:
+                os.pwrite(fd, bytes(max(LOG_BYTES - length, 0)), length)
+                os.fsync(fd)
+            except OSError:  # no room: commits then say so, or find some
+                os.ftruncate(fd, length)
+        finally:
+            os.close(fd)
 
     @contextmanager
     def reader(self, cancelled: Callable[[], bool] | None = None) -> Iterator[Connection]:
@@ -197,13 +203,14 @@ class Database:
             raise
 
     def sync_log(self) -> None:
-        """Make durable what was committed so far: the log and its entry in the folder."""
+        """Make durable what was committed so far: the log, if it is still there, and its entry in the folder."""
         for path in (f"{self.path}-wal", self.path.absolute().parent):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            with suppress(FileNotFoundError):
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
 
     def finish_log(self, connection: Connection) -> None:
         """Move the log into the file, as far as readers allow; for the writer before it closes.

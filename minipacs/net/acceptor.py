@@ -97,6 +97,7 @@ class Acceptor:
             Association(transport, PduReader(), {}, 0, self._timeouts).end(ended)
         except Exception:
             logger.exception("association failed", extra={"fields": {"association": association_id}})
+            Association(transport, PduReader(), {}, 0, self._timeouts).abort()
         finally:
             transport.close()
 

@@ -14,7 +14,15 @@ from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
 from minipacs.net.transport import Companion, ConnectionLost, TimedOut, Transport
 
 MAX_CONTEXTS = 128
-_REJECTION = "rejected (result {1}, source {2}, reason {3})"
+_REASONS = {
+    (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognized",
+    (1, 7): "called AE title not recognized",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
+"""By source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
 
 
 class AssociationRefused(MinipacsError):
@@ -65,7 +73,9 @@ class Requestor:
         if not isinstance(found, ControlPdu) or found.pdu_type == stream.A_ABORT:
             raise AssociationRefused("aborted")
         if found.pdu_type == stream.A_ASSOCIATE_RJ:
-            raise AssociationRefused(_REJECTION.format(*found.body))
+            _, result, source, reason = found.body
+            words = _REASONS.get((source, reason), "no reason given")
+            raise AssociationRefused(f"rejected: {words} ({result}/{source}/{reason})")
         if found.pdu_type != stream.A_ASSOCIATE_AC:
             raise AssociationRefused(f"answered with a PDU of type {found.pdu_type:02X}H")
         return found.body

@@ -17,7 +17,8 @@ from minipacs.services.environment import RESPONSE, Environment, Request
 
 logger = logging.getLogger(__name__)
 
-_MIN_CATEGORY_LEVEL = {"success": logging.INFO, "cancel": logging.INFO, "warning": logging.WARNING}
+_OUR_FAULTS = frozenset({statuses.PROCESSING_FAILURE, statuses.OUT_OF_RESOURCES})
+"""Failures that are logged as errors: an administrator can do something about them here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,13 @@ class Dispatcher:
         try:
             final = self._serve(service, request)
         except AssociationEnded as ended:
-            self._record(request, name, "failure", f"association {ended.outcome}", started)
+            request.log["ended"] = ended.outcome
+            self._record(request, name, "failure", None, started)
             raise
         category = statuses.category(final.status or 0)
         if final.error_comment:
             request.log["comment"] = final.error_comment
-        self._record(request, name, category, f"{final.status or 0:04X}", started)
+        self._record(request, name, category, final.status or 0, started)
 
     def _serve(self, service: Service | None, request: Request) -> CommandSet:
         try:
@@ -103,17 +105,23 @@ class Dispatcher:
         request.respond(final)
         return final
 
-    def _record(self, request: Request, name: str, category: str, status: str, started: float) -> None:
+    def _record(self, request: Request, name: str, category: str, status: int | None, started: float) -> None:
         duration_s = time.monotonic() - started
         self._environment.observer.operation(name, request.caller.label, category, duration_s)
         fields: dict[str, object] = {
             "association": request.caller.association_id,
             "calling": request.caller.ae_title,
-            "status": status,
+            "status": None if status is None else f"{status:04X}",
             **request.log,
             "duration_s": round(duration_s, 4),
         }
-        logger.log(_MIN_CATEGORY_LEVEL.get(category, logging.ERROR), name, extra={"fields": fields})
+        logger.log(_level(category, status), name, extra={"fields": fields})
+
+
+def _level(category: str, status: int | None) -> int:
+    if category in ("success", "cancel"):
+        return logging.INFO
+    return logging.ERROR if status in _OUR_FAULTS else logging.WARNING
 
 
 def _check(service: Service | None, message: Message) -> None:

@@ -191,17 +191,17 @@ def test_instances_of_unique_keys_in_order(index: Index, files: Files):
         index.add(files.record(uid, series=series, InstanceNumber=number), "replace")
     index.add(files.record("6", study="7", series="3", PatientID="P2"), "replace")
 
-    def uids(level: Level, **keys: list[str]) -> list[str]:
-        return [found.sop_instance_uid for found in index.instances(level, keys)]
+    def uids(**keys: list[str]) -> list[str]:
+        return [found.sop_instance_uid for found in index.instances(keys)]
 
-    assert uids("STUDY", StudyInstanceUID=["1.1"]) == ["4", "2", "1", "3", "5"]
-    assert uids("STUDY", PatientID=["P1"], StudyInstanceUID=["1.1", "7"]) == ["4", "2", "1", "3", "5"]
-    assert uids("STUDY", StudyInstanceUID=["7", "1.1", "7"]) == ["4", "2", "1", "3", "5", "6"]
-    assert uids("SERIES", StudyInstanceUID=["1.1"], SeriesInstanceUID=["2", "3"]) == ["3", "5"]
-    assert uids("PATIENT", PatientID=["P2"]) == ["6"]
-    assert uids("IMAGE", SOPInstanceUID=["5", "6", "none"]) == ["5", "6"]
-    assert uids("IMAGE", SOPInstanceUID=[*map(str, range(3000))]) == ["4", "2", "1", "3", "5", "6"]
-    assert uids("IMAGE", SOPInstanceUID=["%", "*", ""]) == []
+    assert uids(StudyInstanceUID=["1.1"]) == ["4", "2", "1", "3", "5"]
+    assert uids(PatientID=["P1"], StudyInstanceUID=["1.1", "7"]) == ["4", "2", "1", "3", "5"]
+    assert uids(StudyInstanceUID=["7", "1.1", "7"]) == ["4", "2", "1", "3", "5", "6"]
+    assert uids(StudyInstanceUID=["1.1"], SeriesInstanceUID=["2", "3"]) == ["3", "5"]
+    assert uids(PatientID=["P2"]) == ["6"]
+    assert uids(SOPInstanceUID=["5", "6", "none"]) == ["5", "6"]
+    assert uids(SOPInstanceUID=[*map(str, range(3000))]) == ["4", "2", "1", "3", "5", "6"]
+    assert uids(SOPInstanceUID=["%", "*", ""]) == []
 
 
 def test_looking_up_an_instance(index: Index, files: Files):

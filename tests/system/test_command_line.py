@@ -189,7 +189,9 @@ def test_echo_to_a_peer_that_refuses_us(start_server, tmp_path):
     server = start_server(more='[access]\npolicy = "peers"\n')
     config = configure(tmp_path, more=f'[[peer]]\ntitle = "A"\nhost = "127.0.0.1"\nport = {server.port}\n')
     (line,) = failed(run("echo", "A", config=config, check=False), 1)
-    assert line.startswith(f"minipacs: A at 127.0.0.1 port {server.port}: rejected ")
+    assert line.startswith(
+        f"minipacs: A at 127.0.0.1 port {server.port}: rejected: calling AE title not recognized (1/1/3)"
+    )
 
 
 def test_check(config, tmp_path):
