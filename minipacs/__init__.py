@@ -1,5 +1,10 @@
 """minipacs, a DICOM archive: what identifies this implementation on the wire and in files."""
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""Before numpy is imported, which would start threads: processes are forked, and nothing here multiplies matrices."""
+
 __version__ = "0.1.0"
 
 IMPLEMENTATION_CLASS_UID = "2.25.192461097544172057884741607938273756661"

@@ -50,7 +50,7 @@ def test_defaults_need_no_file(tmp_path, monkeypatch):
         "MINIPACS",
         ("127.0.0.1",),
         11112,
-        1,
+        0,
     )
     assert defaults.storage.path == tmp_path / "var"
     assert defaults.index_path == tmp_path / "var" / "index.db"
@@ -128,11 +128,11 @@ def test_every_fault_is_reported_at_once(faults_of):
         ("[ae]\nprot = 1", "ae.prot: is unknown; did you mean ae.port?"),
         ("port = 1", "port: is unknown; did you mean ae.port?"),
         ("[storge]", "storge: is unknown; did you mean storage?"),
-        ("[timeouts]\ndrain = 30", "timeouts.drain: is unknown; known are acse, dimse, idle, connect"),
+        ("[timeouts]\ndrain = 0", "timeouts.drain = 0: must be seconds above 0, at most 604800"),
         ("[ae]\nport = 65536", "ae.port = 65536: must be a whole number from 0 to 65535"),
         ("[ae]\nport = true", "ae.port = true: must be a whole number from 0 to 65535"),
         ("[ae]\nport = 104.0", "ae.port = 104: must be a whole number from 0 to 65535"),
-        ("[ae]\nworkers = 2", "ae.workers = 2: must be 1 (only 1 is supported by this version)"),
+        ("[ae]\nworkers = 65", "ae.workers = 65: must be a whole number from 0 to 64"),
         ("[log]\nidentifiers = 0", "log.identifiers = 0: must be true or false"),
         ("[log]\nlevel = 'loud'", 'log.level = "loud": must be "debug", "info", "warning" or "error"'),
         ("ae = 7", "ae = 7: must be a section, [ae]"),

@@ -3,26 +3,36 @@ import socket
 import threading
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from minipacs import __version__, metrics
-from minipacs.errors import MinipacsError
-from minipacs.metrics import Figures, Metrics, MetricsServer
+from minipacs import __version__
+from minipacs.metrics import Figures, Metrics, MetricsServer, Processes, figures, register_figures
+from minipacs.metrics import server as http_server
+from minipacs.net.listener import bind
 
 FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, 6, 7, 8)
 
 
 @pytest.fixture
 def counted():
-    return Metrics(["CT1", "WS"], lambda: FIGURES)
+    return page(lambda: FIGURES)
+
+
+def page(ask):
+    found = Metrics(["CT1", "WS"])
+    register_figures(found.registry, ask)
+    return found
 
 
 @pytest.fixture
 def serve():
     servers: list[MetricsServer] = []
 
-    def serve(counted, bind="127.0.0.1", ready=lambda: None):
-        servers.append(MetricsServer(bind, 0, counted, ready))
+    def serve(counted, address="127.0.0.1", ready=lambda: None):
+        [sock] = bind([address], 0)
+        servers.append(MetricsServer(sock, counted.registry, ready))
+        sock.close()
         return servers[-1]
 
     yield serve
@@ -31,7 +41,7 @@ def serve():
 
 
 def samples(counted):
-    text = metrics.generate_latest(counted.registry).decode()
+    text = generate_latest(counted.registry).decode()
     families = text_string_to_metric_families(text)
     return {(s.name, *sorted(s.labels.items())): s.value for family in families for s in family.samples}
 
@@ -104,7 +114,7 @@ def test_build_info_is_a_gauge_of_value_one(counted):
 
 def test_the_archive_is_asked_once_for_several_readings():
     asked = []
-    counted = Metrics([], lambda: asked.append(1) or FIGURES)
+    counted = page(lambda: asked.append(1) or FIGURES)
     assert asked == []
     for _ in range(3):
         assert samples(counted)["minipacs_patients",] == 1
@@ -113,10 +123,10 @@ def test_the_archive_is_asked_once_for_several_readings():
 
 def test_the_archive_is_asked_again_after_a_while(monkeypatch):
     answers = iter([FIGURES, Figures(9, 9, 9, 9, 9, 9, 9, 9)])
-    counted = Metrics([], lambda: next(answers))
+    counted = page(lambda: next(answers))
     assert samples(counted)["minipacs_patients",] == 1
-    now = metrics.time.monotonic()
-    monkeypatch.setattr(metrics.time, "monotonic", lambda: now + metrics.FIGURES_AGE_S)
+    now = figures.time.monotonic()
+    monkeypatch.setattr(figures.time, "monotonic", lambda: now + figures.FIGURES_AGE_S)
     assert samples(counted)["minipacs_patients",] == 9
 
 
@@ -124,7 +134,7 @@ def test_an_archive_that_cannot_tell_leaves_its_gauges_out(caplog):
     def fail():
         raise OSError("disk on fire")
 
-    counted = Metrics([], fail)
+    counted = page(fail)
     found = samples(counted)
     assert ("minipacs_patients",) not in found
     assert ("minipacs_associations_active",) in found
@@ -175,7 +185,7 @@ def test_requests_out_of_bounds_are_refused(counted, serve, request_bytes, statu
 
 
 def test_a_silent_client_is_given_up(counted, serve, monkeypatch):
-    monkeypatch.setattr(metrics._Handler, "timeout", 0.05)
+    monkeypatch.setattr(http_server._Handler, "timeout", 0.05)
     with socket.create_connection(serve(counted).address, timeout=30) as connection:
         assert connection.recv(1) == b""
 
@@ -184,7 +194,7 @@ def test_too_many_connections_are_closed_at_once(counted, serve):
     release = threading.Event()
     server = serve(counted, ready=lambda: None if release.wait(30) else "late")
     waiting = []
-    for _ in range(metrics.MAX_CONNECTIONS):
+    for _ in range(http_server.MAX_CONNECTIONS):
         connection = socket.create_connection(server.address, timeout=30)
         connection.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
         waiting.append(connection)
@@ -211,26 +221,31 @@ def test_a_bug_in_a_page_is_logged_and_the_next_page_answered(counted, serve, ca
 
 
 def test_ipv6(counted, serve):
-    server = serve(counted, bind="::1")
+    server = serve(counted, address="::1")
     assert server.address[0] == "::1"
     assert ask(server, "/healthz")[0] == 200
 
 
-def test_a_taken_port_is_one_clear_line(counted, serve):
-    taken = serve(counted).address[1]
-    with pytest.raises(MinipacsError, match=rf"^metrics: cannot listen on 127\.0\.0\.1 port {taken}: Address already"):
-        MetricsServer("127.0.0.1", taken, counted, lambda: None)
-
-
-def test_without_an_address_there_is_no_server(counted):
-    assert metrics.serve("", 0, counted, lambda: None) is None
-
-
-def test_a_closed_server_gives_its_port_back(counted):
-    server = metrics.serve("127.0.0.1", 0, counted, lambda: None)
-    host, port = server.address
-    assert ask(server, "/healthz")[0] == 200
-    server.close()
+def test_a_closed_server_answers_no_more_and_leaves_the_socket_to_others(counted):
+    [sock] = bind(["127.0.0.1"], 0)
+    first = MetricsServer(sock, counted.registry, lambda: "first")
+    assert ask(first, "/readyz")[1] == "first\n"
+    first.close()
+    second = MetricsServer(sock, counted.registry, lambda: "second")
+    assert ask(second, "/readyz")[1] == "second\n"
+    second.close()
+    sock.close()
+    assert not first._thread.is_alive()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, port), timeout=30)
-    assert not server._thread.is_alive()
+        socket.create_connection(second.address, timeout=30)
+
+
+def test_processes_are_gauges():
+    found = Metrics([])
+    register_figures(found.registry, lambda: None, lambda: Processes({"worker": 2, "jobs": 1}, 3, 4096, 50))
+    values = samples(found)
+    assert values["minipacs_processes", ("role", "worker")] == 2
+    assert values["minipacs_process_deaths_total",] == 3
+    assert values["minipacs_resident_memory_bytes",] == 4096
+    assert values["minipacs_open_files",] == 50
+    assert ("minipacs_patients",) not in values

@@ -67,15 +67,10 @@ class Archive:
 
         `on_commit` hears the size of each group commit. Raises MinipacsError with a word for the administrator.
         """
-        tree = FileTree(path, durable=sync == "always")
+        tree = FileTree(path, durable=sync == "always") if read_only else create_tree(path, sync)
         index_path = index_path or tree.layout.index
         if read_only and not index_path.exists():
             raise MinipacsError(f"there is no archive in {path} yet")
-        try:
-            if not read_only:
-                tree.create()
-        except OSError as error:
-            raise MinipacsError(f"cannot use the storage folder {path}: {error.strerror}") from error
         background = BackgroundSync(lambda: _sync(tree, index)) if sync == "batch" and not read_only else None
 
         def committed(instances: int) -> None:
@@ -151,6 +146,16 @@ class Archive:
         return None
 
 
+def create_tree(path: Path, sync: Sync) -> FileTree:
+    """Make the folders that are missing. Raises MinipacsError."""
+    tree = FileTree(path, durable=sync == "always")
+    try:
+        tree.create()
+    except OSError as error:
+        raise MinipacsError(f"cannot use the storage folder {path}: {error.strerror}") from error
+    return tree
+
+
 def _sync(tree: FileTree, index: Index) -> None:
     """Bring files, then the rows that tell of them, to the disk."""
     tree.sync()
@@ -164,8 +169,11 @@ class DaemonLock:
     """
 
     def __init__(self, tree: FileTree) -> None:
-        self.is_first = not tree.layout.daemon_lock.exists()
-        self._fd = os.open(tree.layout.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            self.is_first = not tree.layout.daemon_lock.exists()
+            self._fd = os.open(tree.layout.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise _unusable(tree, error) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -178,29 +186,31 @@ class DaemonLock:
         os.ftruncate(self._fd, len(own))
         os.fsync(self._fd)
 
-    def release(self) -> None:
-        """Mark the end as clean and let the next daemon in. Without this call the end was unclean."""
-        os.ftruncate(self._fd, 0)
-        os.fsync(self._fd)
+    def fileno(self) -> int:
+        """Return the descriptor that holds the lock; a child that is forked closes it."""
+        return self._fd
+
+    def release(self, *, cleanly: bool = True) -> None:
+        """Let the next daemon in, and mark the end as clean if it was. Without this call the end was unclean."""
+        if cleanly:
+            os.ftruncate(self._fd, 0)
+            os.fsync(self._fd)
         os.close(self._fd)
 
 
-def start_daemon(archive: Archive) -> DaemonLock:
-    """Become the daemon of the archive's folder: sweep what a dead one left, recover unless it ended cleanly.
+def prepare(archive: Archive, lock: DaemonLock) -> None:
+    """Get a folder ready for its daemon: sweep what a dead one left, recover unless it ended cleanly.
 
-    Raises MinipacsError if another daemon has the folder, or if it cannot be used.
+    Raises MinipacsError if the folder cannot be used.
     """
     try:
-        lock = DaemonLock(archive.tree)
         swept = archive.tree.sweep_incoming()
         if swept:
             logger.warning("unfinished files removed from incoming", extra={"fields": {"files": swept}})
         if not lock.ended_cleanly:
             _recover(archive, lock)
     except OSError as error:
-        where = error.filename or archive.tree.layout.root
-        raise MinipacsError(f"cannot start: {where}: {error.strerror}") from error
-    return lock
+        raise _unusable(archive.tree, error) from error
 
 
 def _recover(archive: Archive, lock: DaemonLock) -> None:
@@ -208,3 +218,7 @@ def _recover(archive: Archive, lock: DaemonLock) -> None:
     if not lock.is_first or found != Recovery():
         fields = {f"files_{what}": count for what, count in asdict(found).items()}
         logger.warning("recovered after an unclean end", extra={"fields": fields})
+
+
+def _unusable(tree: FileTree, error: OSError) -> MinipacsError:
+    return MinipacsError(f"cannot start: {error.filename or tree.layout.root}: {error.strerror}")

@@ -29,10 +29,11 @@ def serve(
         "ae.port": port,
         "ae.title": ae_title,
     }
-    config = load({key: value for key, value in given.items() if value is not None})
+    overrides = {key: value for key, value in given.items() if value is not None}
+    config = load(overrides)
     log.setup(config.log.level, config.log.format)
     become_owner(config.storage.path)
-    daemon.serve(config)
+    daemon.serve(config, lambda: load(overrides))
 
 
 @click.command()

@@ -20,6 +20,7 @@ OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 INDEX_FILE_NAME = "index.db"
 MAX_ADDRESSES = 16
 MAX_ASSOCIATIONS = 10_000
+MAX_WORKERS = 64
 MAX_SOP_CLASSES = 1000
 MIN_PDU_BYTES = 4096
 MAX_PDU_BYTES = (1 << 32) - 1
@@ -70,9 +71,7 @@ class AeConfig:
         kinds.either(0, kinds.whole(MIN_PDU_BYTES, MAX_PDU_BYTES)),
         "Largest PDU announced to peers; 0 sets no limit.",
     )
-    workers: int = setting(
-        1, kinds.whole(1, 1, "1 (only 1 is supported by this version)"), "Processes that share the port."
-    )
+    workers: int = setting(0, kinds.whole(0, MAX_WORKERS), "Processes that share the port; 0 means one for each core.")
     check_called_title: bool = setting(
         False, kinds.BOOLEAN, "Reject calls to a title other than ours (1/1/7), instead of answering to any."
     )
@@ -88,6 +87,7 @@ class TimeoutsConfig:
     dimse: float = setting(60, kinds.SECONDS, "For the next bytes of a message, or a response to one of ours.")
     idle: float = setting(600, kinds.SECONDS, "For the next request on an open association.")
     connect: float = setting(10, kinds.SECONDS, "For the connection to a peer that is called.")
+    drain: float = setting(30, kinds.SECONDS, "For open associations to end, once the archive has been told to.")
 
 
 @dataclass(frozen=True, slots=True)

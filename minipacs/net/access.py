@@ -2,13 +2,12 @@
 
 import ipaddress
 import socket
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from threading import Lock
 from typing import Literal, get_args
 
 from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, MIN_PDU_BYTES, Proposal, Right
+from minipacs.net.places import Limit, Places
 
 RIGHTS: tuple[Right, ...] = get_args(Right)
 OTHER = "other"
@@ -70,6 +69,8 @@ _CALLING_ELSEWHERE = Rejection(PERMANENT, _USER, 3, "calling AE title is that of
 _NO_ROOM = Rejection(PERMANENT, _USER, 1, "maximum PDU length too small")
 _LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "limit of associations reached")
 _PEER_LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "the peer's limit of associations reached")
+_SHUTTING_DOWN = Rejection(TRANSIENT, _PRESENTATION, 1, "shutting down")
+_LIMITS: Mapping[Limit, Rejection] = {"all": _LIMIT, "peer": _PEER_LIMIT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Admission:
 class Access:
     """Admits callers and counts them. Under policy "open" anybody may call, and configured peers keep their rights.
 
-    Safe to call from any thread.
+    `places` are shared with the other workers, if there are any. Safe to call from any thread.
     """
 
     def __init__(
@@ -98,20 +99,24 @@ class Access:
         peers: Iterable[Peer],
         max_associations: int,
         check_called_title: bool,
+        places: Places | None = None,
     ) -> None:
         self._ae_title = ae_title
-        self._policy = policy
+        self.policy = policy
         self._peers = {peer.title: peer for peer in peers}
         self._max_associations = max_associations
         self._check_called_title = check_called_title
-        self._open: Counter[str] = Counter()
-        self._total = 0
-        self._lock = Lock()
+        self._places = places or Places.alone(self._peers)
+        self._is_closed = False
 
     @property
     def active(self) -> int:
-        """Return how many associations are open."""
-        return self._total
+        """Return how many associations this process has open."""
+        return self._places.taken
+
+    def close(self) -> None:
+        """Reject whoever calls from now on: the archive is shutting down."""
+        self._is_closed = True
 
     def destination(self, ae_title: str) -> Peer | None:
         """Return the peer to open an association to, or None if there is none of that title."""
@@ -120,28 +125,22 @@ class Access:
 
     def admit(self, proposal: Proposal, address: str) -> Admission | Rejection:
         """Let a caller in, or say why not. What is admitted must be given back with `leave`."""
-        rejection = self._unfit(proposal)
+        rejection = _SHUTTING_DOWN if self._is_closed else self._unfit(proposal)
         if rejection is not None:
             return rejection
         known = self._peers.get(proposal.calling_ae_title)
         peer = known if known is not None and known.covers(address) else None
-        if peer is None and self._policy == "peers":
+        if peer is None and self.policy == "peers":
             return _CALLING_UNKNOWN if known is None else _CALLING_ELSEWHERE
-        admission = Admission(RIGHTS if peer is None else peer.allow, peer)
-        with self._lock:
-            if self._total >= self._max_associations:
-                return _LIMIT
-            if peer is not None and 0 < peer.max_associations <= self._open[peer.title]:
-                return _PEER_LIMIT
-            self._total += 1
-            self._open[admission.label] += 1
-        return admission
+        title, limit = ("", 0) if peer is None else (peer.title, peer.max_associations)
+        full = self._places.take(title, self._max_associations, limit)
+        if full is not None:
+            return _LIMITS[full]
+        return Admission(RIGHTS if peer is None else peer.allow, peer)
 
     def leave(self, admission: Admission) -> None:
         """Give an admission back, once."""
-        with self._lock:
-            self._total -= 1
-            self._open[admission.label] -= 1
+        self._places.give_back("" if admission.peer is None else admission.peer.title)
 
     def _unfit(self, proposal: Proposal) -> Rejection | None:
         if not proposal.protocol_version & 1:

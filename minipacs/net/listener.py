@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import select
 import socket
 import threading
 import time
@@ -20,7 +19,7 @@ BACKLOG = 512
 MAX_PENDING_CONNECTIONS = 128
 """Connections beyond the limit of associations that are being read, rejected or closed; more are closed unread."""
 SHUTDOWN_GRACE_S = 5.0
-"""How long a running operation may go on at shutdown before its connection is cut."""
+"""How long a running operation may go on when the time to drain is over, before its connection is cut."""
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -46,43 +45,58 @@ def bind(addresses: Sequence[str], port: int) -> list[socket.socket]:
     return sockets
 
 
+def address_of(sock: socket.socket) -> str:
+    """Return where a socket listens, as `address:port`."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Listener:
-    """Accepts connections on `sockets` until it is stopped; each is served in a thread by `acceptor`."""
+    """Accepts connections from `sockets`, non-blocking ones, when told to; each is served in a thread by `acceptor`.
+
+    `ended_fd` becomes readable when a connection has ended after `close` or `watch`.
+    """
 
     def __init__(self, sockets: Sequence[socket.socket], acceptor: Acceptor, max_associations: int) -> None:
-        self._sockets = sockets
+        self.sockets = {sock.fileno(): sock for sock in sockets}
+        self.ended_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._acceptor = acceptor
         self._max_connections = max_associations + MAX_PENDING_CONNECTIONS
         self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connections: dict[threading.Thread, Transport] = {}
         self._lock = threading.Lock()
+        self._is_watched = False
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     @property
-    def addresses(self) -> list[str]:
-        """Return where it listens, as `address:port`."""
-        found = (sock.getsockname() for sock in self._sockets)
-        return [f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}" for name in found]
+    def connections(self) -> int:
+        """Return how many connections are open."""
+        return len(self._connections)
 
-    def run(self) -> None:
-        """Accept until `stop`; then idle associations are aborted, running operations get `SHUTDOWN_GRACE_S`."""
-        poll = select.poll()
-        by_fd = {sock.fileno(): sock for sock in self._sockets}
-        for fd in (*by_fd, self._stop_fd):
-            poll.register(fd, select.POLLIN)
-        while self._stop_fd not in (ready := [fd for fd, _ in poll.poll()]):
-            for fd in ready:
-                self._accept(by_fd[fd])
-        for sock in self._sockets:
+    def watch(self) -> None:
+        """Tell of connections that end from now on."""
+        self._is_watched = True
+
+    def close(self) -> None:
+        """Leave new connections to other processes; those accepted go on."""
+        self.watch()
+        for sock in self.sockets.values():
             sock.close()
-        logger.info("stopping", extra={"fields": {"connections": len(self._connections)}})
-        self._finish()
+        self.sockets = {}
 
-    def stop(self) -> None:
-        """Make `run` return; safe in a signal handler and from any thread."""
+    def end(self) -> None:
+        """Abort idle associations; running operations get `SHUTDOWN_GRACE_S`, then their connections are cut."""
+        self.close()
         os.eventfd_write(self._stop_fd, 1)
+        self._join(SHUTDOWN_GRACE_S)
+        with self._lock:
+            for transport in self._connections.values():
+                transport.interrupt()
+        self._join(SHUTDOWN_GRACE_S)
 
-    def _accept(self, sock: socket.socket) -> None:
+    def accept(self, fd: int) -> None:
+        """Accept a connection from one of `sockets`, unless another process was quicker."""
+        sock = self.sockets[fd]
         try:
             connection, name = sock.accept()
         except BlockingIOError:
@@ -130,13 +144,8 @@ class Listener:
         finally:
             with self._lock:
                 del self._connections[threading.current_thread()]
-
-    def _finish(self) -> None:
-        self._join(SHUTDOWN_GRACE_S)
-        with self._lock:
-            for transport in self._connections.values():
-                transport.interrupt()
-        self._join(SHUTDOWN_GRACE_S)
+            if self._is_watched:
+                os.eventfd_write(self.ended_fd, 1)
 
     def _join(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

@@ -38,6 +38,10 @@ class StagedFile:
         self._sha256 = hashlib.sha256()
         self.fd = os.open(path, _CREATE, FILE_MODE)
         fcntl.flock(self.fd, fcntl.LOCK_EX)
+        while not os.fstat(self.fd).st_nlink:  # swept by another process before it was locked
+            os.close(self.fd)
+            self.fd = os.open(path, _CREATE, FILE_MODE)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Append `buffers` in order. Raises OSError."""
@@ -114,7 +118,8 @@ class FileTree:
         """Open a nameless file, gone when it is closed, for what is too large for memory."""
         name = self.layout.staged(f"{os.getpid()}-{next(_NAMES)}")
         file = FileIO(name, "x+")
-        os.unlink(name)
+        with suppress(FileNotFoundError):  # swept by another process
+            os.unlink(name)
         return file
 
     @contextmanager

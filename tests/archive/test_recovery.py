@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from minipacs.archive.archive import DaemonLock, start_daemon
+from minipacs.archive.archive import Archive, DaemonLock, prepare
 from minipacs.archive.recovery import Recovery, recover
 from minipacs.dicom import statuses
 from minipacs.dicom.part10 import file_meta
@@ -170,6 +170,13 @@ def test_an_index_that_was_lost_is_rebuilt_from_the_files(open_archive, tmp_path
     archive = open_archive(tmp_path / "b")
     assert run(archive) == Recovery(indexed=5)
     assert archive.figures().patients == 5
+
+
+def start_daemon(archive: Archive) -> DaemonLock:
+    """Take the folder and get it ready, as the daemon's processes do."""
+    lock = DaemonLock(archive.tree)
+    prepare(archive, lock)
+    return lock
 
 
 def test_the_daemon_recovers_unless_the_last_end_was_clean(archive, folder):

@@ -1,6 +1,8 @@
 """Sockets that listen, and what happens to connections there is no room for."""
 
 import logging
+import os
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ import pytest
 from minipacs.errors import MinipacsError
 from minipacs.net import listener
 from minipacs.net.acceptor import Acceptor
-from minipacs.net.listener import MAX_PENDING_CONNECTIONS, Listener, bind
+from minipacs.net.listener import MAX_PENDING_CONNECTIONS, Listener, address_of, bind
 from minipacs.net.transport import Transport, Woken
 
 WAIT_S = 30
@@ -36,19 +38,30 @@ class Greeter(Acceptor):
 
 
 class Running:
-    """A listener in a thread, with room for so many connections."""
+    """A listener driven by a thread, with room for so many connections."""
 
     def __init__(self, room: int) -> None:
-        self.listener = Listener(bind(["127.0.0.1"], 0), Greeter(), room - MAX_PENDING_CONNECTIONS)
-        self.port = int(self.listener.addresses[0].rsplit(":")[1])
-        self.thread = threading.Thread(target=self.listener.run)
+        sockets = bind(["127.0.0.1"], 0)
+        self.listener = Listener(sockets, Greeter(), room - MAX_PENDING_CONNECTIONS)
+        self.port = sockets[0].getsockname()[1]
+        self.stop_fd = os.eventfd(0)
+        self.thread = threading.Thread(target=self.run)
         self.thread.start()
+
+    def run(self) -> None:
+        poll = select.poll()
+        for fd in (*self.listener.sockets, self.stop_fd):
+            poll.register(fd, select.POLLIN)
+        while self.stop_fd not in (ready := [fd for fd, _ in poll.poll()]):
+            for fd in ready:
+                self.listener.accept(fd)
+        self.listener.end()
 
     def call(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), WAIT_S)
 
     def stop(self) -> None:
-        self.listener.stop()
+        os.eventfd_write(self.stop_fd, 1)
         self.thread.join(WAIT_S)
         assert not self.thread.is_alive()
 
@@ -63,8 +76,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
 def test_all_addresses_share_a_free_port():
     sockets = bind(["127.0.0.1", "127.0.0.2"], 0)
     assert sockets[0].getsockname()[1] == sockets[1].getsockname()[1] > 0
-    found = Listener(sockets, Greeter(), 1)
-    assert [a.split(":")[0] for a in found.addresses] == ["127.0.0.1", "127.0.0.2"]
+    assert [address_of(sock).split(":")[0] for sock in sockets] == ["127.0.0.1", "127.0.0.2"]
     for sock in sockets:
         sock.close()
 
@@ -111,3 +123,21 @@ def test_without_a_thread_a_connection_is_closed_and_the_next_one_served(running
         assert running.call().recv(10) == b""
     assert [r.message for r in caplog.records] == ["out of threads: connection closed"]
     assert running.call().recv(10) == b"hello"
+
+
+def test_a_closed_listener_leaves_the_socket_to_others_and_tells_when_the_last_connection_has_ended():
+    sockets = bind(["127.0.0.1"], 0)
+    others = sockets[0].dup()
+    found = Listener(sockets, Greeter(), 10)
+    caller = socket.create_connection(sockets[0].getsockname(), WAIT_S)
+    found.accept(sockets[0].fileno())
+    assert caller.recv(10) == b"hello"
+    found.close()
+    assert (found.sockets, found.connections) == ({}, 1)
+    with socket.create_connection(others.getsockname(), WAIT_S), others:
+        assert others.accept()[0].close() is None
+    caller.close()
+    poll = select.poll()
+    poll.register(found.ended_fd, select.POLLIN)
+    assert poll.poll(WAIT_S * 1000)
+    assert found.connections == 0

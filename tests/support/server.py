@@ -80,12 +80,14 @@ class Server:
             self._ended = True
             self._changed.notify_all()
 
-    def wait_for(self, matches: Callable[[dict[str, object]], bool], timeout_s: float = 10) -> dict[str, object]:
-        """Return the first log line that matches, waiting for it; fails with the log so far."""
+    def wait_for(
+        self, matches: Callable[[dict[str, object]], bool], timeout_s: float = 10, after: int = 0
+    ) -> dict[str, object]:
+        """Return the first log line from number `after` on that matches, waiting for it; fails with the log so far."""
         with self._changed:
             found = self._changed.wait_for(
-                lambda: self._ended or any(matches(line) for line in self.lines), timeout_s
-            ) and next((line for line in self.lines if matches(line)), None)
+                lambda: self._ended or any(matches(line) for line in self.lines[after:]), timeout_s
+            ) and next((line for line in self.lines[after:] if matches(line)), None)
         if not found:
             raise AssertionError("no such log line:\n" + "".join(self.raw[-40:]))
         return found
@@ -94,13 +96,33 @@ class Server:
         return [line for line in self.lines if line.get("event") == name]
 
     def stop(self) -> int:
+        """Stop without waiting for associations that are still open; give the exit status."""
         if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.wait_for(lambda line: line.get("event") in ("stopping", "stopped"))
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(STOP_TIMEOUT_S)
         self._collector.join()
         return self.process.returncode
 
+    def reload(self) -> None:
+        """Read the configuration again, and wait until that is done or refused."""
+        before = len(self.lines)
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_for(lambda line: str(line["event"]).startswith(("reloaded", "not reloaded")), after=before)
+
+    def children(self, role: str) -> list[int]:
+        """Return the pids of the processes of a role."""
+        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in found if _role(pid) == role]
+
+    def processes(self) -> list[int]:
+        """Return the pids of all processes, the parent first."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
     def kill(self) -> None:
+        """Kill the parent, and return when the last process has ended."""
         self.process.kill()
         self.process.wait(STOP_TIMEOUT_S)
         self._collector.join()
@@ -125,10 +147,12 @@ class Server:
         return total
 
     def open_files(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        """Count the descriptors of the workers."""
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.children("worker"))
 
     def threads(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+        """Count the threads of the workers."""
+        return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in self.children("worker"))
 
     def objects(self) -> list[Path]:
         return sorted(self.data.glob("objects/*/*.dcm"))
@@ -141,6 +165,13 @@ class Server:
 
     def no_traceback(self) -> None:
         assert not [line for line in self.raw if "Traceback" in line], "".join(self.raw[-60:])
+
+
+def _role(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("minipacs-")
+    except OSError:
+        return ""
 
 
 def run(*arguments: object, config: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:

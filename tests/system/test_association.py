@@ -1,7 +1,6 @@
 """Associations of the real process: who gets in, how many, and how they end."""
 
 import resource
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from minipacs.dicom.part10 import parse_file_meta
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from tests.support import dcmtk, server, wire
-from tests.support.objects import ct, encode, save, save_all, study
+from tests.support.objects import ct, save, save_all, study
 from tests.support.sender import Sender
 from tests.support.server import Server
 from tests.support.wire import CT, EXPLICIT, IMPLICIT, STUDY_FIND, VERIFICATION, Wire
@@ -241,9 +240,10 @@ def test_a10_a11_a12_negotiations_as_a_client_sees_them(shared_server):
     association.release()
 
 
-def test_a16_probes_that_open_and_close_leave_no_trace(server):
+def test_a16_probes_that_open_and_close_leave_no_trace(start_server):
+    server = start_server(ae="workers = 1")
     with accepted(server.port) as caller:
-        assert echo(caller) == 0
+        assert echo(caller) == echo(caller) == 0
         threads, files = server.threads(), server.open_files()
         for _ in range(200):
             socket.create_connection(("127.0.0.1", server.port)).close()
@@ -252,9 +252,10 @@ def test_a16_probes_that_open_and_close_leave_no_trace(server):
         assert not [line for line in server.lines if "address" in line]
 
 
-def test_threads_and_descriptors_are_given_back(server):
+def test_threads_and_descriptors_are_given_back(start_server):
+    server = start_server(ae="workers = 1")
     with accepted(server.port) as caller:
-        assert echo(caller) == 0
+        assert echo(caller) == echo(caller) == 0
         threads, files = server.threads(), server.open_files()
         for n in range(60):
             with accepted(server.port) as other:
@@ -281,54 +282,24 @@ def test_more_than_1024_associations_which_cost_nothing_while_they_are_idle(star
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert hard > 2 * count, "the hard limit of open files is too low for this test"
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 2 * count), hard), hard))
-    server = start_server(ae=f"max_associations = {count}")
+    server = start_server(ae=f"max_associations = {count}\nworkers = 1")
+    [worker] = server.children("worker")
     with ExitStack() as stack:
         callers = [stack.enter_context(accepted(server.port)) for _ in range(count)]
         assert server.open_files() > count
-        assert max(int(p.name) for p in Path(f"/proc/{server.process.pid}/fd").iterdir()) > 1023
+        assert max(int(p.name) for p in Path(f"/proc/{worker}/fd").iterdir()) > 1023
         assert {echo(caller) for caller in callers} == {0}
         assert rejected(server.port) == (2, 3, 2)
         for _ in range(100):
             echo(callers[0])
-        before = wake_ups(server.process.pid)
+        before = wake_ups(worker)
         for _ in range(300):
             echo(callers[0])
-        after = wake_ups(server.process.pid)
+        after = wake_ups(worker)
         awake = [thread for thread in after if after[thread] != before.get(thread)]
         assert len(after) > count
         assert len(awake) < 10, "only the one that was talked to"
     assert server.stop() == 0
-
-
-def test_at_sigterm_idle_associations_are_aborted_and_the_process_ends_with_0(server):
-    callers = [accepted(server.port) for _ in range(10)]
-    silent = Wire(server.port)
-    server.process.send_signal(signal.SIGTERM)
-    for caller in callers:
-        assert caller.pdu() == (7, bytes(4))
-        assert caller.closed()
-    assert silent.closed()
-    assert server.stop() == 0
-    ended = server.events("association ended")
-    assert [line["outcome"] for line in ended] == ["shutdown"] * 10
-    assert {line["level"] for line in ended} == {"info"}
-    assert server.events("stopped")
-
-
-def test_at_sigterm_an_object_under_way_is_still_stored(server):
-    with Wire(server.port) as caller:
-        caller.accepted(wire.context(1, CT, EXPLICIT))
-        ds = ct()
-        sent = wire.message(1, wire.store_rq(CT, ds.SOPInstanceUID), encode(ds))
-        caller.send(sent[:-100])
-        until(server, lambda: bool(server.incoming()))
-        server.process.send_signal(signal.SIGTERM)
-        server.wait_for(lambda line: line["event"] == "stopping")
-        caller.send(sent[-100:])
-        assert caller.response().status == 0
-        assert caller.pdu()[0] == 7
-    assert server.stop() == 0
-    assert len(server.objects()) == 1
 
 
 def test_a_second_daemon_on_the_same_folder_is_refused(shared_server):

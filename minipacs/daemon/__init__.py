@@ -1,0 +1,11 @@
+"""The daemon: a parent that supervises workers and a jobs process; and what commands need to open the same archive.
+
+parent   opens the sockets, forks, supervises, speaks to systemd; no thread, no database
+workers  share the sockets; a thread for each association, one index writer each
+jobs     one process for the work that no peer waits for; serves /metrics, /healthz, /readyz
+"""
+
+from minipacs.daemon.composition import open_archive, peers, requestor
+from minipacs.daemon.parent import serve
+
+__all__ = ["open_archive", "peers", "requestor", "serve"]

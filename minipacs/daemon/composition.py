@@ -1,0 +1,51 @@
+"""From a configuration to the parts of an archive; what commands and processes of the daemon are built from."""
+
+import ipaddress
+from collections.abc import Callable, Iterable
+
+from minipacs.archive.archive import Archive
+from minipacs.archive.ingest import StoragePolicy
+from minipacs.config import Config
+from minipacs.net.access import Access, Peer
+from minipacs.net.association import Timeouts
+from minipacs.net.places import Places
+from minipacs.net.requestor import Requestor
+
+
+def open_archive(
+    config: Config, on_commit: Callable[[int], None] = lambda instances: None, *, read_only: bool = False
+) -> Archive:
+    """Open the configured archive. Raises MinipacsError."""
+    storage = config.storage
+    policy = StoragePolicy(storage.duplicates, storage.min_free_bytes, storage.max_instance_bytes)
+    return Archive.open(
+        storage.path,
+        policy,
+        sync=storage.sync,
+        index_path=config.index_path,
+        on_commit=on_commit,
+        read_only=read_only,
+    )
+
+
+def peers(config: Config) -> list[Peer]:
+    """Return the configured peers as the network layer knows them."""
+    return [Peer(p.title, p.host, p.port, p.allow, p.charset, p.max_associations) for p in config.peers]
+
+
+def requestor(config: Config) -> Requestor:
+    """Return what opens associations under our title."""
+    limits = config.timeouts
+    timeouts = Timeouts(limits.acse, limits.dimse, limits.idle, limits.connect)
+    return Requestor(config.ae.title, timeouts, config.ae.max_pdu_bytes)
+
+
+def access(config: Config, addresses: Iterable[str], places: Places) -> Access:
+    """Return who may call on sockets that listen at `addresses`.
+
+    They decide the default policy, not `ae.bind`: sockets that systemd opened may be at others.
+    """
+    loopback = all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
+    policy = config.access.policy or ("open" if loopback else "peers")
+    ae = config.ae
+    return Access(ae.title, policy, peers(config), ae.max_associations, ae.check_called_title, places)

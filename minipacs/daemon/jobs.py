@@ -1,0 +1,143 @@
+"""The jobs process: what no peer waits for; and /metrics, /healthz and /readyz."""
+
+import logging
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from minipacs import metrics
+from minipacs.archive.archive import Archive, DaemonLock, prepare
+from minipacs.archive.worklist_files import WatchedFolder, forget_folder
+from minipacs.config import Config
+from minipacs.daemon import composition
+from minipacs.daemon.process import LATE_S, Control, Order
+from minipacs.daemon.slots import Slots
+from minipacs.daemon.worker import Shared
+from minipacs.errors import DimseError
+from minipacs.services.background import Background, Job
+
+logger = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The main loop of the jobs process."""
+
+    def __init__(self, shared: Shared, http: socket.socket | None, slots: Slots, control: Control) -> None:
+        self._control = control
+        self._slots = slots
+        self._archive: Archive | None = None
+        self._is_draining = False
+        self._is_over = False
+        metrics.share(shared.metrics_folder, control.slot)
+        self._metrics = metrics.Metrics(p.title for p in shared.config.peers)
+        self._config = shared.config
+        self._http = None if http is None else metrics.MetricsServer(http, self._registry(shared), self._unready)
+
+    def run(self, lock: DaemonLock | None) -> None:
+        """Work until told to end; first get the archive ready for its daemon if that is due, and `lock` is its own."""
+        archive = composition.open_archive(self._config, self._metrics.commit)
+        if lock is not None:
+            prepare(archive, lock)
+        self._archive = archive
+        background = _background(self._config, archive)
+        background.start()
+        self._control.ready()
+        while not self._is_over:
+            for order in self._control.events()[1]:
+                self._obey(order)
+        background.stop()
+        if self._http is not None:
+            self._http.close()
+        archive.close()
+
+    def _obey(self, order: Order) -> None:
+        """Drain as long as workers do: the page says so until the end."""
+        self._is_draining = self._is_draining or order == "drain"
+        self._is_over = self._is_over or order != "drain"
+
+    def _registry(self, shared: Shared) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(shared.metrics_folder))  # type: ignore[no-untyped-call]
+        metrics.register_figures(registry, self._figures, self._processes)
+        return registry
+
+    def _figures(self) -> metrics.Figures | None:
+        if self._archive is None:
+            return None
+        found = self._archive.figures()
+        return metrics.Figures(
+            patients=found.patients,
+            studies=found.studies,
+            series=found.series,
+            instances=found.instances,
+            stored_bytes=found.stored_bytes,
+            storage_free_bytes=found.free_bytes,
+            quarantined_files=found.quarantined_files,
+            worklist_broken_files=found.worklist_broken_files,
+        )
+
+    def _processes(self) -> metrics.Processes:
+        running = [("parent", os.getppid()), *((shown.role, shown.pid) for shown in self._slots.all())]
+        return metrics.Processes(
+            Counter(role for role, _ in running),
+            self._slots.deaths,
+            sum(_resident_bytes(pid) for _, pid in running),
+            sum(_open_files(pid) for _, pid in running),
+        )
+
+    def _unready(self) -> str | None:
+        """Say why associations would not be served well now."""
+        if self._is_draining:
+            return "shutting down"
+        if self._archive is None:
+            return "the archive is being made ready"
+        since = time.monotonic() - LATE_S
+        if not any(shown.role == "worker" and shown.beat_at > since for shown in self._slots.all()):
+            return "no worker is at work"
+        try:
+            self._archive.index.has_digest("")
+        except DimseError as error:
+            return error.comment
+        return self._archive.shortage()
+
+
+def _background(config: Config, archive: Archive) -> Background:
+    """Gather all work that no association waits for: the one place where jobs are named."""
+    jobs: list[Job] = []
+    if config.worklist.folder:
+        folder = WatchedFolder(Path(config.worklist.folder), archive.index)
+        jobs.append(lambda: folder.scan(lambda: background.stopping))
+    else:
+        forget_folder(archive.index)
+    background = Background(jobs)
+    return background
+
+
+def _resident_bytes(pid: int) -> int:
+    fields = _read(pid, "statm").split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+
+
+def _open_files(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return ""
+
+
+def run(shared: Shared, http: Iterable[socket.socket], slots: Slots, lock: DaemonLock | None, control: Control) -> None:
+    """Be the jobs process. Raises MinipacsError if it cannot begin."""
+    Jobs(shared, next(iter(http), None), slots, control).run(lock)

@@ -1,0 +1,101 @@
+"""A worker: accepts associations and serves them, each in a thread, until it is told to leave."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipacs import metrics
+from minipacs.config import Config
+from minipacs.daemon import composition
+from minipacs.daemon.process import Control, Order
+from minipacs.net.acceptor import Acceptor
+from minipacs.net.listener import Listener
+from minipacs.net.places import Places, PlaceTable
+from minipacs.services.dispatch import Dispatcher
+from minipacs.services.environment import Environment
+from minipacs.services.offered import offered_classes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all processes of a generation have from their parent."""
+
+    config: Config
+    sockets: Sequence[socket.socket]
+    places: PlaceTable
+    metrics_folder: Path
+
+
+class Worker:
+    """The main loop of a worker process."""
+
+    def __init__(self, shared: Shared, control: Control) -> None:
+        config = shared.config
+        self._control = control
+        self._drain_s = config.timeouts.drain
+        self._ends_at: float | None = None
+        metrics.share(shared.metrics_folder, control.slot)
+        counted = metrics.Metrics(p.title for p in config.peers)
+        self._archive = composition.open_archive(config, counted.commit)
+        addresses = [str(sock.getsockname()[0]) for sock in shared.sockets]
+        self._access = composition.access(config, addresses, Places(shared.places, control.slot))
+        calls = composition.requestor(config)
+        environment = Environment(config.ae.title, self._archive, calls, self._access.destination, counted)
+        acceptor = Acceptor(
+            offered_classes(config.storage.sop_classes),
+            self._access,
+            calls.timeouts,
+            config.ae.max_pdu_bytes,
+            Dispatcher(environment).serve,
+            counted,
+        )
+        self._listener = Listener(shared.sockets, acceptor, config.ae.max_associations)
+
+    def run(self) -> None:
+        """Accept until told otherwise, then until the last association has ended or the time for it is over."""
+        control, listener = self._control, self._listener
+        for fd in (*listener.sockets, listener.ended_fd):
+            control.watch(fd)
+        control.ready()
+        is_over = False
+        while not is_over:
+            ready, orders = control.events(self._ends_at)
+            for order in orders:
+                self._obey(order)
+            for fd in ready:
+                if fd in listener.sockets:
+                    listener.accept(fd)
+                elif fd == listener.ended_fd:
+                    os.eventfd_read(fd)
+            is_over = self._is_over()
+        for fd in listener.sockets:
+            control.forget(fd)
+        listener.end()
+        self._archive.close()
+
+    def _obey(self, order: Order) -> None:
+        if order == "retire":
+            for fd in self._listener.sockets:
+                self._control.forget(fd)
+            self._listener.close()
+        else:
+            self._access.close()
+            self._listener.watch()
+            ends_at = time.monotonic() + (self._drain_s if order == "drain" else 0)
+            self._ends_at = min(ends_at, self._ends_at or ends_at)
+
+    def _is_over(self) -> bool:
+        if self._ends_at is not None:
+            return not self._access.active or time.monotonic() >= self._ends_at
+        return not self._listener.sockets and not self._listener.connections
+
+
+def run(shared: Shared, control: Control) -> None:
+    """Be a worker. Raises MinipacsError if it cannot begin."""
+    Worker(shared, control).run()

@@ -1,0 +1,121 @@
+"""What happens, counted by each process for itself; in the end the figures of all are one.
+
+Labels come from closed sets: peers that are not configured are counted as one.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
+from prometheus_client.metrics import MetricWrapperBase
+
+OTHER_PEER = "other"
+
+DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+COMMIT_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, that nobody reads
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+def share(folder: Path, process: int) -> None:
+    """Let what this process counts from now on be seen by others, in files in `folder`.
+
+    `process` numbers those that run at the same time; who has the number of one that ended goes on with its counts, so
+    that there are never more files than processes. Call before the first Metrics is made.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """What happened since the start. Every method may be called from any thread and takes about a microsecond.
+
+    `peers` are the configured AE titles.
+    """
+
+    def __init__(self, peers: Iterable[str]) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._peers = frozenset(peers)
+        self._active = Gauge(
+            "minipacs_associations_active", "Associations open now.", registry=registry, multiprocess_mode="livesum"
+        )
+        self._associations = _Children(
+            Counter(
+                "minipacs_associations",
+                "Associations that ended or were rejected.",
+                ["peer", "outcome"],
+                registry=registry,
+            )
+        )
+        self._operations = _Children(
+            Counter("minipacs_operations", "DIMSE operations done.", ["service", "peer", "status"], registry=registry)
+        )
+        self._durations = _Children(
+            Histogram(
+                "minipacs_operation_duration_seconds",
+                "From the request to the last response.",
+                ["service"],
+                buckets=DURATION_BUCKETS_S,
+                registry=registry,
+            )
+        )
+        self._received = _Children(
+            Counter("minipacs_received_bytes", "Data set bytes received.", ["peer"], registry=registry)
+        )
+        self._sent = _Children(Counter("minipacs_sent_bytes", "Data set bytes sent.", ["peer"], registry=registry))
+        self._commits = Histogram(
+            "minipacs_index_commit_instances",
+            "Instances that one commit of the index made durable.",
+            buckets=COMMIT_BUCKETS,
+            registry=registry,
+        )
+
+    def association_opened(self) -> None:
+        """Count an association as open."""
+        self._active.inc()
+
+    def association_ended(self, peer: str, outcome: str) -> None:
+        """Count an open association as ended: "released" or "aborted"."""
+        self._active.dec()
+        self._associations[self._label(peer), outcome].inc()
+
+    def association_rejected(self, peer: str) -> None:
+        """Count an association that never opened."""
+        self._associations[self._label(peer), "rejected"].inc()
+
+    def operation(self, service: str, peer: str, status: str, duration_s: float) -> None:
+        """Count a finished operation; `status` is a category of dicom.statuses."""
+        self._operations[service, self._label(peer), status].inc()
+        self._durations[service,].observe(duration_s)
+
+    def received(self, peer: str, size_bytes: int) -> None:
+        """Count bytes of data sets received."""
+        self._received[self._label(peer),].inc(size_bytes)
+
+    def sent(self, peer: str, size_bytes: int) -> None:
+        """Count bytes of data sets sent."""
+        self._sent[self._label(peer),].inc(size_bytes)
+
+    def commit(self, instances: int) -> None:
+        """Count a commit of the index."""
+        self._commits.observe(instances)
+
+    def _label(self, peer: str) -> str:
+        return peer if peer in self._peers else OTHER_PEER
+
+
+class _Children(dict[tuple[str, ...], M], Generic[M]):
+    """The children of a metric by label values: the library's own look-up costs more than counting does."""
+
+    def __init__(self, metric: M) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, values: tuple[str, ...]) -> M:
+        child = self[values] = self._metric.labels(*values)
+        return child

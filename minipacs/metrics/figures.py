@@ -1,0 +1,102 @@
+"""What is, as gauges: the archive, its processes, this release. Asked when the page is read."""
+
+import logging
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from minipacs import __version__
+
+FIGURES_AGE_S = 5.0
+"""For so long the archive is not asked again, however often the page is read."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the archive holds, asked for when the page is read; each field is a gauge of that name."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    stored_bytes: int
+    storage_free_bytes: int
+    quarantined_files: int
+    worklist_broken_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The processes of the daemon. `by_role` counts those that run, `deaths` those that ended of themselves."""
+
+    by_role: Mapping[str, int]
+    deaths: int
+    resident_bytes: int
+    open_files: int
+
+
+def register_figures(
+    registry: CollectorRegistry, figures: Callable[[], Figures | None], processes: Callable[[], Processes] | None = None
+) -> None:
+    """Add the gauges to a page; `figures` is asked at most every FIGURES_AGE_S and may not know yet."""
+    registry.register(_FiguresCollector(figures))
+    registry.register(_DaemonCollector(processes))
+
+
+class _DaemonCollector(Collector):
+    def __init__(self, processes: Callable[[], Processes] | None) -> None:
+        self._processes = processes
+
+    def collect(self) -> Iterator[Metric]:
+        """Give what is known of the release and of the processes."""
+        build = GaugeMetricFamily("minipacs_build_info", "What runs.", labels=["version", "python"])
+        build.add_metric([__version__, platform.python_version()], 1)
+        yield build
+        if self._processes is None:
+            return
+        found = self._processes()
+        running = GaugeMetricFamily("minipacs_processes", "Processes that run.", labels=["role"])
+        for role, count in found.by_role.items():
+            running.add_metric([role], count)
+        yield running
+        deaths = "Processes that ended of themselves and were replaced."
+        yield CounterMetricFamily("minipacs_process_deaths", deaths, value=found.deaths)
+        memory = "Resident memory of all processes; what they share counts for each."
+        yield GaugeMetricFamily("minipacs_resident_memory_bytes", memory, found.resident_bytes)
+        yield GaugeMetricFamily("minipacs_open_files", "File descriptors of all processes.", found.open_files)
+
+
+class _FiguresCollector(Collector):
+    def __init__(self, figures: Callable[[], Figures | None]) -> None:
+        self._ask = figures
+        self._lock = threading.Lock()
+        self._asked_at = -FIGURES_AGE_S
+        self._figures: Figures | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give the gauges; none while the archive cannot tell."""
+        figures = self._recent()
+        for field in fields(Figures) if figures else ():
+            help = f"{field.name.replace('_', ' ').capitalize()} of the archive."
+            yield GaugeMetricFamily(f"minipacs_{field.name}", help, getattr(figures, field.name))
+
+    def _recent(self) -> Figures | None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._asked_at >= FIGURES_AGE_S:
+                self._asked_at = now
+                try:
+                    self._figures = self._ask()
+                except Exception:
+                    logger.exception("archive figures are not available")
+                    self._figures = None
+            return self._figures
