@@ -322,7 +322,7 @@ def test_a_port_in_use_is_said_in_one_line(shared_server, tmp_path):
 
 
 def test_out_of_descriptors_connections_are_closed_and_the_process_lives(start_server):
-    server = start_server(wrapper=["prlimit", "--nofile=64:64"])
+    server = start_server(ae="workers = 1", wrapper=["prlimit", "--nofile=64:64"])
     with ExitStack() as stack:
         callers = [stack.enter_context(Wire(server.port)) for _ in range(64)]
         server.wait_for(lambda line: line["event"] == "out of file descriptors: connection closed")
