@@ -10,18 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from minipacs.net import acse, stream
-from minipacs.net.access import Access, Admission, Peer, Rejection
+from minipacs.net.access import PERMANENT, Access, Admission, Peer, Rejection
 from minipacs.net.association import Association, AssociationEnded, Timeouts, violation
-from minipacs.net.negotiation import (
-    ABSTRACT_SYNTAX_NOT_SUPPORTED,
-    ACCEPTANCE,
-    TRANSFER_SYNTAXES_NOT_SUPPORTED,
-    USER_REJECTION,
-    Acceptance,
-    OfferedClass,
-    Proposal,
-    negotiate,
-)
+from minipacs.net.explanation import REASONS, Explanation
+from minipacs.net.negotiation import ACCEPTANCE, OfferedClass, Proposal, negotiate
+from minipacs.net.rejections import BURST, Rejections
 from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
 from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
 
@@ -29,12 +22,6 @@ logger = logging.getLogger(__name__)
 
 _TITLES_IN_REQUEST = slice(4, 68)
 _ids = itertools.count(1)
-
-_REFUSALS = {
-    USER_REJECTION: "not allowed",
-    ABSTRACT_SYNTAX_NOT_SUPPORTED: "of an unknown SOP class",
-    TRANSFER_SYNTAXES_NOT_SUPPORTED: "without a known transfer syntax",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +54,11 @@ Serve = Callable[[Association, Caller], AssociationEnded]
 
 
 class Acceptor:
-    """Establishes associations as acceptor and hands them to `serve`. Shared by all association threads."""
+    """Establishes associations as acceptor and hands them to `serve`. Shared by all association threads.
+
+    `explain` is given the account of every association that has ended or was rejected, and of every connection that
+    did not become one, save those that were closed without a word.
+    """
 
     def __init__(
         self,
@@ -77,6 +68,7 @@ class Acceptor:
         max_pdu_bytes: int,
         serve: Serve,
         observer: Observer,
+        explain: Callable[[Explanation], None] = lambda told: None,
     ) -> None:
         self.access = access
         self._offered = offered
@@ -84,41 +76,56 @@ class Acceptor:
         self._max_pdu_bytes = max_pdu_bytes
         self._serve = serve
         self._observer = observer
+        self._explain = explain
+        self._rejections = Rejections()
 
     def run(self, transport: Transport, address: str) -> None:
-        """Serve one connection to its end; the transport is closed then. Logs one line an association."""
-        association_id = f"{os.getpid()}-{next(_ids)}"
+        """Serve one connection to its end; the transport is closed then. Logs one line an association.
+
+        An address that was rejected too often is not answered.
+        """
+        if self._rejections.is_excessive(address):
+            transport.close()
+            return
+        told = Explanation(f"{os.getpid()}-{next(_ids)}", address)
         try:
-            self._run(transport, address, association_id)
+            self._run(transport, told)
         except AssociationEnded as ended:
             if ended.abort is not None or ended.outcome == "timeout":
-                fields = {"association": association_id, "address": address, "reason": ended.reason}
+                fields = {"association": told.association_id, "address": address, "reason": ended.reason}
                 logger.warning("association not established", extra={"fields": fields})
+                told.ended(ended)
             Association(transport, PduReader(), {}, 0, self._timeouts).end(ended)
         except Exception:
-            logger.exception("association failed", extra={"fields": {"association": association_id}})
+            logger.exception("association failed", extra={"fields": {"association": told.association_id}})
             Association(transport, PduReader(), {}, 0, self._timeouts).abort()
         finally:
             transport.close()
+            if told.outcome:
+                self._explain(told)
 
-    def _run(self, transport: Transport, address: str, association_id: str) -> None:
+    def _run(self, transport: Transport, told: Explanation) -> None:
         reader = PduReader()
         body = self._first_pdu(transport, reader)
         try:
             proposal = acse.decode_request(body)
         except ProtocolError as error:
             raise violation(str(error), error.reason) from error
-        admission = self.access.admit(proposal, address)
-        caller = _caller(association_id, proposal, address, admission)
+        admission = self.access.admit(proposal, told.address)
+        caller = _caller(told, proposal, admission)
+        told.proposed(proposal)
+        told.peer = caller.label
         if isinstance(admission, Rejection):
+            told.rejected(admission)
             self._reject(transport, admission, caller)
             return
         try:
             acceptance = negotiate(proposal, self._offered, admission.rights)
             answer = acse.encode_accept(proposal, acceptance, body[_TITLES_IN_REQUEST], self._max_pdu_bytes)
             association = Association(transport, reader, acceptance.contexts, proposal.max_pdu_bytes, self._timeouts)
+            told.answered(acceptance)
             association.send_all([answer])
-            ended = self._serve_and_log(association, caller, proposal, acceptance)
+            ended = self._serve_and_log(association, caller, told)
         finally:
             self.access.leave(admission)
         association.end(ended)
@@ -146,8 +153,11 @@ class Acceptor:
 
     def _reject(self, transport: Transport, rejection: Rejection, caller: Caller) -> None:
         self._observer.association_rejected(caller.label)
-        fields = {**_identity(caller), "reason": rejection.why}
+        fields: dict[str, object] = {**_identity(caller), "reason": rejection.why}
         logger.warning("association rejected", extra={"fields": fields})
+        if rejection.result == PERMANENT and self._rejections.note(caller.address):
+            fields = {"address": caller.address, "rejections": BURST}
+            logger.warning("too many rejections: address is not answered for a while", extra={"fields": fields})
         pdu = acse.encode_reject(rejection.result, rejection.source, rejection.reason)
         try:
             transport.send([pdu], self._timeouts.acse)
@@ -155,44 +165,43 @@ class Acceptor:
             return
         transport.linger(self._timeouts.acse)
 
-    def _serve_and_log(
-        self, association: Association, caller: Caller, proposal: Proposal, acceptance: Acceptance
-    ) -> AssociationEnded:
-        started = time.monotonic()
+    def _serve_and_log(self, association: Association, caller: Caller, told: Explanation) -> AssociationEnded:
         self._observer.association_opened()
         ended = AssociationEnded("failed")
         try:
             ended = self._serve(association, caller)
         finally:
             self._observer.association_ended(caller.label, ended.outcome)
+            told.ended(ended, association)
             fields: dict[str, object] = {
                 **_identity(caller),
-                "implementation": proposal.implementation_version_name or proposal.implementation_class_uid,
-                "contexts": f"{len(acceptance.contexts)}/{len(acceptance.answers)}",
-                "refused": _refused(proposal, acceptance),
+                "implementation": told.implementation,
+                "contexts": f"{len(association.contexts)}/{len(told.contexts)}",
+                "refused": _refused(told),
                 "outcome": ended.outcome,
                 "reason": ended.reason or None,
-                "received_bytes": association.received_bytes,
-                "sent_bytes": association.sent_bytes,
-                "duration_s": round(time.monotonic() - started, 3),
+                "received_bytes": told.received_bytes,
+                "sent_bytes": told.sent_bytes,
+                "duration_s": told.duration_s,
             }
             level = logging.INFO if ended.outcome in ("released", "shutdown") else logging.WARNING
             logger.log(level, "association ended", extra={"fields": fields})
         return ended
 
 
-def _caller(association_id: str, proposal: Proposal, address: str, admission: Admission | Rejection) -> Caller:
+def _caller(told: Explanation, proposal: Proposal, admission: Admission | Rejection) -> Caller:
     known = admission if isinstance(admission, Admission) else Admission((), None)
-    return Caller(association_id, proposal.calling_ae_title, proposal.called_ae_title, address, known.label, known.peer)
+    titles = proposal.calling_ae_title, proposal.called_ae_title
+    return Caller(told.association_id, *titles, told.address, known.label, known.peer)
 
 
-def _refused(proposal: Proposal, acceptance: Acceptance) -> str | None:
+def _refused(told: Explanation) -> str | None:
     """Tell why contexts were refused: for each reason how many, and the first SOP class."""
     found: dict[int, list[str]] = {}
-    for proposed, answer in zip(proposal.contexts, acceptance.answers, strict=True):
-        if answer.result != ACCEPTANCE:
-            found.setdefault(answer.result, []).append(proposed.abstract_syntax)
-    return "; ".join(f"{len(uids)} {_REFUSALS[result]}: {uids[0]}" for result, uids in found.items()) or None
+    for _, abstract_syntax, _, result, _ in told.contexts:
+        if result != ACCEPTANCE:
+            found.setdefault(result, []).append(abstract_syntax)
+    return "; ".join(f"{len(uids)} {REASONS[result][0]}: {uids[0]}" for result, uids in found.items()) or None
 
 
 def _identity(caller: Caller) -> dict[str, object]:

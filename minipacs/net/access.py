@@ -51,24 +51,29 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An A-ASSOCIATE-RJ (PS3.8 Table 9-21) with the reason for the log."""
+    """An A-ASSOCIATE-RJ (PS3.8 Table 9-21) with the reason for the log, and the setting to change."""
 
     result: int
     source: int
     reason: int
     why: str
+    remedy: str = ""
 
 
 PERMANENT, TRANSIENT = 1, 2
 _USER, _ACSE, _PRESENTATION = 1, 2, 3
 _NOT_OUR_PROTOCOL = Rejection(PERMANENT, _ACSE, 2, "protocol version not supported")
 _NOT_OUR_CONTEXT = Rejection(PERMANENT, _USER, 2, "application context name not supported")
-_CALLED_UNKNOWN = Rejection(PERMANENT, _USER, 7, "called AE title not recognized")
-_CALLING_UNKNOWN = Rejection(PERMANENT, _USER, 3, "calling AE title not recognized")
-_CALLING_ELSEWHERE = Rejection(PERMANENT, _USER, 3, "calling AE title is that of a peer at another address")
+_CALLED_UNKNOWN = Rejection(PERMANENT, _USER, 7, "called AE title not recognized", "ae.title, or ae.check_called_title")
+_CALLING_UNKNOWN = Rejection(PERMANENT, _USER, 3, "calling AE title not recognized", "a [[peer]] of this title")
+_CALLING_ELSEWHERE = Rejection(
+    PERMANENT, _USER, 3, "calling AE title is that of a peer at another address", "peer.host"
+)
 _NO_ROOM = Rejection(PERMANENT, _USER, 1, "maximum PDU length too small")
-_LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "limit of associations reached")
-_PEER_LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "the peer's limit of associations reached")
+_LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "limit of associations reached", "ae.max_associations")
+_PEER_LIMIT = Rejection(
+    TRANSIENT, _PRESENTATION, 2, "the peer's limit of associations reached", "peer.max_associations"
+)
 _SHUTTING_DOWN = Rejection(TRANSIENT, _PRESENTATION, 1, "shutting down")
 _LIMITS: Mapping[Limit, Rejection] = {"all": _LIMIT, "peer": _PEER_LIMIT}
 

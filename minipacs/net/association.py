@@ -7,7 +7,7 @@ Rules:
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ class Message:
 class Association:
     """One association, acceptor's or requestor's; `contexts` are the accepted ones by ID.
 
-    `max_pdu_bytes` is the longest P-DATA-TF that the peer takes (0: no limit).
+    `max_pdu_bytes` is the longest P-DATA-TF that the peer takes (0: no limit). `operations` counts what was served.
     """
 
     def __init__(
@@ -125,6 +125,7 @@ class Association:
         self.timeouts = timeouts
         self.received_bytes = 0
         self.sent_bytes = 0
+        self.operations: Counter[str] = Counter()
         self._reader = reader
         self._waiting: deque[Message] = deque()
         self._current: Message | None = None

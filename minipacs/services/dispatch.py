@@ -107,6 +107,7 @@ class Dispatcher:
 
     def _record(self, request: Request, name: str, category: str, status: int | None, started: float) -> None:
         duration_s = time.monotonic() - started
+        request.association.operations[f"{name} {category}"] += 1
         self._environment.observer.operation(name, request.caller.label, category, duration_s)
         fields: dict[str, object] = {
             "association": request.caller.association_id,
