@@ -149,7 +149,7 @@ def test_a15_a_peer_that_vanishes_in_the_middle_of_an_object_leaves_nothing(shar
     assert shared_server.objects() == stored
     assert shared_server.incoming() == []
     failed = [line for line in shared_server.events("C-STORE") if line["calling"] == f"A15 {how}"]
-    assert [line["status"] for line in failed] == [f"association {outcome}"]
+    assert [line["ended"] for line in failed] == [outcome]
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x01", wire.associate_rq()[:-1]])
