@@ -3,7 +3,7 @@
 import click
 
 from minipacs import __version__
-from minipacs.cli import network, objects, query, service, worklist
+from minipacs.cli import associations, network, objects, query, service, worklist
 from minipacs.cli.common import Group
 
 
@@ -21,5 +21,6 @@ for command in (
     query.stats,
     network.echo,
     worklist.worklist,
+    associations.associations,
 ):
     main.add_command(command)

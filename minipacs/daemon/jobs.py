@@ -6,6 +6,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -16,6 +17,7 @@ from minipacs.archive.archive import Archive, DaemonLock, prepare
 from minipacs.archive.worklist_files import WatchedFolder, forget_folder
 from minipacs.config import Config
 from minipacs.daemon import composition
+from minipacs.daemon.accounts import Keeper
 from minipacs.daemon.process import LATE_S, Control, Order
 from minipacs.daemon.slots import Slots
 from minipacs.daemon.worker import Shared
@@ -28,8 +30,12 @@ logger = logging.getLogger(__name__)
 class Jobs:
     """The main loop of the jobs process."""
 
-    def __init__(self, shared: Shared, http: socket.socket | None, slots: Slots, control: Control) -> None:
+    def __init__(
+        self, shared: Shared, http: socket.socket | None, inbox: socket.socket, slots: Slots, control: Control
+    ) -> None:
         self._control = control
+        self._inbox = inbox
+        self._wake_fd = shared.wake_fd
         self._slots = slots
         self._archive: Archive | None = None
         self._is_draining = False
@@ -47,11 +53,19 @@ class Jobs:
         self._archive = archive
         background = _background(self._config, archive)
         background.start()
+        keeper = Keeper(self._inbox, archive.index)
+        self._control.watch(self._wake_fd)
         self._control.ready()
         while not self._is_over:
-            for order in self._control.events()[1]:
+            ready, orders = self._control.events()
+            for order in orders:
                 self._obey(order)
+            if self._wake_fd in ready:
+                with suppress(BlockingIOError):  # the jobs process that retires was quicker
+                    os.eventfd_read(self._wake_fd)
+                background.wake()
         background.stop()
+        keeper.close()
         if self._http is not None:
             self._http.close()
         archive.close()
@@ -107,18 +121,6 @@ class Jobs:
         return self._archive.shortage()
 
 
-def _background(config: Config, archive: Archive) -> Background:
-    """Gather all work that no association waits for: the one place where jobs are named."""
-    jobs: list[Job] = []
-    if config.worklist.folder:
-        folder = WatchedFolder(Path(config.worklist.folder), archive.index)
-        jobs.append(lambda: folder.scan(lambda: background.stopping))
-    else:
-        forget_folder(archive.index)
-    background = Background(jobs)
-    return background
-
-
 def _resident_bytes(pid: int) -> int:
     fields = _read(pid, "statm").split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
@@ -138,6 +140,25 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
-def run(shared: Shared, http: Iterable[socket.socket], slots: Slots, lock: DaemonLock | None, control: Control) -> None:
-    """Be the jobs process. Raises MinipacsError if it cannot begin."""
-    Jobs(shared, next(iter(http), None), slots, control).run(lock)
+def _background(config: Config, archive: Archive) -> Background:
+    """Gather all work that no association waits for: the one place where jobs are named."""
+    jobs: list[Job] = []
+    if config.worklist.folder:
+        folder = WatchedFolder(Path(config.worklist.folder), archive.index)
+        jobs.append(lambda: folder.scan(lambda: background.stopping))
+    else:
+        forget_folder(archive.index)
+    background = Background(jobs)
+    return background
+
+
+def run(
+    shared: Shared,
+    http: Iterable[socket.socket],
+    inbox: socket.socket,
+    slots: Slots,
+    lock: DaemonLock | None,
+    control: Control,
+) -> None:
+    """Be the jobs process; `lock` is given to the first one. Raises MinipacsError if it cannot begin."""
+    Jobs(shared, next(iter(http), None), inbox, slots, control).run(lock)

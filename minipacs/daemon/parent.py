@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from minipacs import __version__, log
 from minipacs.archive.archive import DaemonLock, create_tree
 from minipacs.config import Config
-from minipacs.daemon import composition, jobs, limits, runtime, worker
+from minipacs.daemon import accounts, composition, jobs, limits, runtime, worker
 from minipacs.daemon.process import LATE_S, STALLED_S, Process, fork
 from minipacs.daemon.service_manager import ServiceManager, inherited_sockets
 from minipacs.daemon.slots import MAX_PROCESSES, Role, Slots
@@ -67,6 +67,8 @@ class Parent:
         self._tree = create_tree(config.storage.path, config.storage.sync)
         self._lock = DaemonLock(self._tree)
         self._metrics_folder = runtime.metrics_folder(config.storage.path)
+        self._accounts, self._inbox = accounts.channel()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_prepared = False
         self._was_clean = True
         self._ending = 0
@@ -95,7 +97,14 @@ class Parent:
 
     def _generation(self, number: int, config: Config, sockets: Sockets) -> Generation:
         self._places.know(peer.title for peer in config.peers)
-        shared = worker.Shared(config, list(sockets.dicom.values()), self._places, self._metrics_folder)
+        shared = worker.Shared(
+            config,
+            list(sockets.dicom.values()),
+            self._places,
+            self._metrics_folder,
+            self._accounts,
+            self._wake_fd,
+        )
         return Generation(number, config, sockets, shared)
 
     def _on_signal(self, number: int) -> None:
@@ -192,7 +201,7 @@ class Parent:
             run = partial(worker.run, shared)
         else:
             lock = None if self._is_prepared else self._lock
-            run = partial(jobs.run, shared, generation.sockets.http.values(), self._slots, lock)
+            run = partial(jobs.run, shared, generation.sockets.http.values(), self._inbox, self._slots, lock)
         try:
             process = fork(role, generation.number, self._slots, run, self._needless(role, generation))
         except OSError as error:

@@ -6,11 +6,12 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from minipacs import metrics
 from minipacs.config import Config
-from minipacs.daemon import composition
+from minipacs.daemon import accounts, composition
 from minipacs.daemon.process import Control, Order
 from minipacs.net.acceptor import Acceptor
 from minipacs.net.listener import Listener
@@ -24,12 +25,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all processes of a generation have from their parent."""
+    """What workers have from their parent. To write to the eventfd `wake_fd` lets the jobs process look for work."""
 
     config: Config
     sockets: Sequence[socket.socket]
     places: PlaceTable
     metrics_folder: Path
+    accounts: socket.socket
+    wake_fd: int
 
 
 class Worker:
@@ -46,7 +49,14 @@ class Worker:
         addresses = [str(sock.getsockname()[0]) for sock in shared.sockets]
         self._access = composition.access(config, addresses, Places(shared.places, control.slot))
         calls = composition.requestor(config)
-        environment = Environment(config.ae.title, self._archive, calls, self._access.destination, counted)
+        environment = Environment(
+            config.ae.title,
+            self._archive,
+            calls,
+            self._access.destination,
+            counted,
+            partial(os.eventfd_write, shared.wake_fd, 1),
+        )
         acceptor = Acceptor(
             offered_classes(config.storage.sop_classes),
             self._access,
@@ -54,6 +64,7 @@ class Worker:
             config.ae.max_pdu_bytes,
             Dispatcher(environment).serve,
             counted,
+            partial(accounts.send, shared.accounts),
         )
         self._listener = Listener(shared.sockets, acceptor, config.ae.max_associations)
 

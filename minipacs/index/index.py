@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from minipacs.errors import MinipacsError
+from minipacs.index.associations import Associations
 from minipacs.index.database import Connection, Database, Sync
 from minipacs.index.models import Availability
 from minipacs.index.queries import Reader
@@ -23,13 +24,14 @@ def _no_values(digest: str) -> Mapping[str, str]:
 class Index(Reader):
     """One index file; safe to use from any thread. Changes block until they are committed, see `Writer`.
 
-    `worklist` holds the scheduled procedure steps.
+    `worklist` holds the scheduled procedure steps, `associations` the accounts of the last associations.
     """
 
     def __init__(self, database: Database, writer: Writer | None) -> None:
         super().__init__(database)
         self._writer_or_none = writer
         self.worklist = Worklist(database, self._change)
+        self.associations = Associations(database, self._change)
 
     @classmethod
     def open(

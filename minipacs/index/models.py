@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from peewee import SQL, AutoField, BigIntegerField, DoubleField, Field, ForeignKeyField, IntegerField, Model, TextField
+from peewee import (
+    SQL,
+    AutoField,
+    BigIntegerField,
+    BlobField,
+    DoubleField,
+    Field,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    TextField,
+)
 
 from minipacs.dicom.attributes import ATTRIBUTES, Attribute, Key, Level
 from minipacs.dicom.person_name import fold, groups
@@ -100,7 +111,18 @@ class Setting(Model):
     value = TextField()
 
 
-MODELS: tuple[type[Model], ...] = (Patient, Study, Series, Instance, ModalityTotal, Setting)
+class AssociationAccount(Model):
+    """One row for each association that has ended or was rejected, in this order; the oldest are dropped."""
+
+    id = AutoField()
+    association_id = TextField(index=True)
+    document = BlobField()
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "association_account"
+
+
+MODELS: tuple[type[Model], ...] = (Patient, Study, Series, Instance, ModalityTotal, Setting, AssociationAccount)
 
 LEVEL_MODELS: Mapping[Level, type[Model]] = MappingProxyType(
     {"PATIENT": Patient, "STUDY": Study, "SERIES": Series, "IMAGE": Instance}

@@ -30,13 +30,17 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What all services share. `destination` looks a move destination up by its AE title."""
+    """What all services share. `destination` looks a move destination up by its AE title.
+
+    `wake_jobs` lets background work begin that was put into the index; it is in another process.
+    """
 
     ae_title: str
     archive: Archive
     requestor: Requestor
     destination: Callable[[str], Peer | None]
     observer: Observer
+    wake_jobs: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)

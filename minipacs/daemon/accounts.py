@@ -1,0 +1,95 @@
+"""Accounts of associations on their way from the workers, which do not wait for it, to the table in the index."""
+
+import json
+import logging
+import os
+import select
+import socket
+import threading
+import zlib
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import Any
+
+from minipacs.errors import DimseError
+from minipacs.index import Index
+from minipacs.net.explanation import Explanation
+
+logger = logging.getLogger(__name__)
+
+BUFFER_BYTES = 1 << 20
+"""Accounts on their way, as far as the system allows; what finds no room is dropped."""
+MAX_ACCOUNT_BYTES = 64 << 10
+"""An account; one that is larger is kept without its contexts."""
+MAX_BATCH = 256
+_COMPRESSION = 1
+
+
+def channel() -> tuple[socket.socket, socket.socket]:
+    """Make the way, before the fork: the workers' end and the jobs process's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for sock in (ours, theirs):
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    return ours, theirs
+
+
+def send(sock: socket.socket, told: Explanation) -> None:
+    """Send an account, if there is room for it; from any thread."""
+    document = _document(told)
+    if len(document) > MAX_ACCOUNT_BYTES:
+        document = _document(replace(told, contexts=[]))
+    try:
+        sock.send(told.association_id.encode() + b"\0" + document)
+    except OSError as error:
+        fields = {"association": told.association_id, "reason": error.strerror}
+        logger.warning("account of an association dropped", extra={"fields": fields})
+
+
+def _document(told: Explanation) -> bytes:
+    return zlib.compress(json.dumps(asdict(told), separators=(",", ":")).encode(), _COMPRESSION)
+
+
+def read(document: bytes) -> dict[str, Any]:
+    """Return the fields of an Explanation that was sent."""
+    found: dict[str, Any] = json.loads(zlib.decompress(document))
+    return found
+
+
+class Keeper:
+    """A thread that puts accounts into the table, as many in a commit as have come meanwhile; until `close`."""
+
+    def __init__(self, sock: socket.socket, index: Index) -> None:
+        self._sock = sock
+        self._index = index
+        self._closing = os.eventfd(0, os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="accounts", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Keep what has been sent, and end."""
+        os.eventfd_write(self._closing, 1)
+        self._thread.join()
+        os.close(self._closing)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        for fd in (self._sock.fileno(), self._closing):
+            poll.register(fd, select.POLLIN)
+        is_over = False
+        while not is_over:
+            is_over = self._closing in [fd for fd, _ in poll.poll()]
+            while batch := self._received():
+                try:
+                    self._index.associations.add(batch)
+                except DimseError as error:
+                    fields = {"accounts": len(batch), "reason": error.comment}
+                    logger.warning("accounts of associations dropped", extra={"fields": fields})
+
+    def _received(self) -> list[tuple[str, bytes]]:
+        found: list[tuple[str, bytes]] = []
+        with suppress(BlockingIOError):
+            while len(found) < MAX_BATCH and (message := self._sock.recv(2 * MAX_ACCOUNT_BYTES)):
+                association_id, _, document = message.partition(b"\0")
+                found.append((association_id.decode(), document))
+        return found
