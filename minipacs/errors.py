@@ -21,14 +21,25 @@ class ConfigError(MinipacsError):
 class DimseError(MinipacsError):
     """A DIMSE operation that fails with `status`.
 
-    `comment` becomes the Error Comment, cut at 64 characters; `offending_elements` are tags (PS3.7 C).
+    `comment` becomes the Error Comment, cut at 64 characters; `offending_elements` are tags, `attributes` those of the
+    Attribute Identifier List, which DIMSE-N has instead (PS3.7 C).
     """
 
-    def __init__(self, status: int, comment: str, offending_elements: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        comment: str,
+        offending_elements: Sequence[int] = (),
+        *,
+        attributes: Sequence[int] = (),
+        error_id: int | None = None,
+    ) -> None:
         super().__init__(comment)
         self.status = status
         self.comment = comment[:MAX_COMMENT_LENGTH]
         self.offending_elements = tuple(offending_elements)
+        self.attributes = tuple(attributes)
+        self.error_id = error_id
 
 
 class DataSetError(DimseError):

@@ -75,16 +75,19 @@ class Identifier:
 
 
 def decode_identifier(
-    data: bytes | memoryview, transfer_syntax: TransferSyntax, default_charsets: Sequence[str] = ()
+    data: bytes | memoryview,
+    transfer_syntax: TransferSyntax,
+    default_charsets: Sequence[str] = (),
+    limit_bytes: int = MAX_IDENTIFIER_BYTES,
 ) -> Identifier:
     """Take a request's identifier apart; `default_charsets` hold for one that names none.
 
     Raises DimseError C001 if the bytes are no data set, too many or too deeply nested, or if a character set is
     unknown, then with Offending Element (0008,0005). Source: PS3.5 7.
     """
-    raw = _inflate(data) if transfer_syntax.deflated else bytes(data)
-    if len(raw) > MAX_IDENTIFIER_BYTES:
-        raise _unreadable(f"Identifier exceeds {MAX_IDENTIFIER_BYTES} bytes")
+    raw = _inflate(data, limit_bytes) if transfer_syntax.deflated else bytes(data)
+    if len(raw) > limit_bytes:
+        raise _unreadable(f"Identifier exceeds {limit_bytes} bytes")
     encoding = _BIG_ENDIAN if transfer_syntax.big_endian else _IMPLICIT if transfer_syntax.implicit else _EXPLICIT
     elements = _Reader(raw).elements(len(raw), encoding, 0)
     return Identifier(elements, _charsets(elements) or tuple(default_charsets))
@@ -94,14 +97,14 @@ def _unreadable(comment: str) -> DimseError:
     return DimseError(statuses.IDENTIFIER_UNREADABLE, comment)
 
 
-def _inflate(data: bytes | memoryview) -> bytes:
+def _inflate(data: bytes | memoryview, limit_bytes: int) -> bytes:
     """Inflate one byte past the limit at most, so that the caller sees it exceeded."""
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        raw = stream.decompress(data, MAX_IDENTIFIER_BYTES + 1)
+        raw = stream.decompress(data, limit_bytes + 1)
     except zlib.error:
         raise _unreadable("Identifier cannot be inflated") from None
-    if not stream.eof and len(raw) <= MAX_IDENTIFIER_BYTES:
+    if not stream.eof and len(raw) <= limit_bytes:
         raise _unreadable("Identifier ends within its deflated stream")
     return raw
 

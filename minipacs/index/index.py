@@ -8,6 +8,7 @@ from minipacs.errors import MinipacsError
 from minipacs.index.associations import Associations
 from minipacs.index.database import Connection, Database, Sync
 from minipacs.index.models import Availability
+from minipacs.index.procedure_steps import ProcedureSteps
 from minipacs.index.queries import Reader
 from minipacs.index.refresh import Reread
 from minipacs.index.rows import Duplicates, InstanceRecord, Placed
@@ -24,7 +25,8 @@ def _no_values(digest: str) -> Mapping[str, str]:
 class Index(Reader):
     """One index file; safe to use from any thread. Changes block until they are committed, see `Writer`.
 
-    `worklist` holds the scheduled procedure steps, `associations` the accounts of the last associations.
+    `worklist` holds the scheduled procedure steps, `procedure_steps` the performed ones, `associations` the accounts of
+    the last associations.
     """
 
     def __init__(self, database: Database, writer: Writer | None) -> None:
@@ -32,6 +34,7 @@ class Index(Reader):
         self._writer_or_none = writer
         self.worklist = Worklist(database, self._change)
         self.associations = Associations(database, self._change)
+        self.procedure_steps = ProcedureSteps(database, self._change)
 
     @classmethod
     def open(

@@ -8,11 +8,17 @@ from dataclasses import dataclass
 
 from minipacs.dicom import statuses
 from minipacs.dicom.command_set import CommandField, CommandSet
-from minipacs.dicom.sop_classes import MODALITY_WORKLIST, QUERY_RETRIEVE, VERIFICATION
+from minipacs.dicom.sop_classes import (
+    MODALITY_WORKLIST,
+    PROCEDURE_STEP,
+    PROCEDURE_STEP_RETRIEVE,
+    QUERY_RETRIEVE,
+    VERIFICATION,
+)
 from minipacs.errors import DimseError
 from minipacs.net.acceptor import Caller
 from minipacs.net.association import Association, AssociationEnded, Message
-from minipacs.services import find, retrieve, storage, verification, worklist
+from minipacs.services import find, procedure_step, retrieve, storage, verification, worklist
 from minipacs.services.environment import RESPONSE, Environment, Request
 
 logger = logging.getLogger(__name__)
@@ -38,15 +44,25 @@ _RETRIEVAL: Mapping[str, tuple[int, Service]] = {
     "get": (CommandField.C_GET_RQ, Service("C-GET", retrieve.get)),
 }
 
+_N_GET = Service("N-GET", procedure_step.get)
+
 SERVICES: Mapping[str, Mapping[int, Service]] = {
     VERIFICATION: {CommandField.C_ECHO_RQ: Service("C-ECHO", verification.echo)},
     **{uid: dict([_RETRIEVAL[known.operation]]) for uid, known in QUERY_RETRIEVE.items()},
     MODALITY_WORKLIST: {CommandField.C_FIND_RQ: Service("C-FIND-MWL", worklist.find)},
+    PROCEDURE_STEP: {
+        CommandField.N_CREATE_RQ: Service("N-CREATE", procedure_step.create),
+        CommandField.N_SET_RQ: Service("N-SET", procedure_step.change),
+        CommandField.N_GET_RQ: _N_GET,
+    },
+    PROCEDURE_STEP_RETRIEVE: {CommandField.N_GET_RQ: _N_GET},
 }
 """The operations of each SOP class by command field; every other class that is accepted is one of storage."""
 
 _STORAGE: Mapping[int, Service] = {CommandField.C_STORE_RQ: Service("C-STORE", storage.store)}
 _COMMAND_FIELDS = frozenset(_STORAGE).union(*SERVICES.values())
+_SERVED_WITH = {PROCEDURE_STEP_RETRIEVE: PROCEDURE_STEP}
+"""Classes whose instances are of another class, which a request may name instead (PS3.4 F.8.2)."""
 _NORMALIZED = frozenset(field for field in CommandField if field & 0x0100 and field != CommandField.C_CANCEL_RQ)
 """Requests of DIMSE-N, where a wrong class is answered in other words (PS3.7 10)."""
 
@@ -85,14 +101,18 @@ class Dispatcher:
         self._record(request, name, category, final.status or 0, started)
 
     def _serve(self, service: Service | None, request: Request) -> CommandSet:
+        command_field = request.message.command.command_field
         try:
             _check(service, request.message)
             assert service is not None  # noqa: S101  (_check has refused the others)
             return service.serve(request)
         except DimseError as error:
-            final = request.response(error.status)
+            is_short = error.status == statuses.OUT_OF_RESOURCES and command_field in _NORMALIZED
+            final = request.response(statuses.RESOURCE_LIMITATION if is_short else error.status)
             final.error_comment = error.comment
             final.offending_elements = error.offending_elements
+            final.attribute_identifier_list = error.attributes
+            final.error_id = error.error_id
         except (AssociationEnded, MemoryError):
             raise
         except Exception:
@@ -134,7 +154,7 @@ def _check(service: Service | None, message: Message) -> None:
     if message.is_duplicate:
         raise DimseError(statuses.DUPLICATE_INVOCATION, f"Message ID {command.message_id} is in use")
     sop_class_uid = command.affected_sop_class_uid or command.requested_sop_class_uid
-    if not context.as_scp or sop_class_uid != context.abstract_syntax:
+    if not context.as_scp or sop_class_uid not in (context.abstract_syntax, _SERVED_WITH.get(context.abstract_syntax)):
         status = statuses.NO_SUCH_SOP_CLASS if field in _NORMALIZED else statuses.SOP_CLASS_NOT_SUPPORTED
         raise DimseError(status, "SOP class is not that of the presentation context")
     if service is None:

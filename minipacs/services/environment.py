@@ -69,8 +69,8 @@ class Request:
         return CommandSet(
             command_field=command.command_field | RESPONSE,
             message_id_being_responded_to=self.message_id,
-            affected_sop_class_uid=command.affected_sop_class_uid,
-            affected_sop_instance_uid=command.affected_sop_instance_uid,
+            affected_sop_class_uid=command.affected_sop_class_uid or command.requested_sop_class_uid,
+            affected_sop_instance_uid=command.affected_sop_instance_uid or command.requested_sop_instance_uid,
             status=status,
             has_data_set=has_data_set,
         )

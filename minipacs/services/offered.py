@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from minipacs.dicom.sop_classes import (
     MODALITY_WORKLIST,
+    PROCEDURE_STEP,
+    PROCEDURE_STEP_RETRIEVE,
     QUERY_RETRIEVE,
     STORAGE,
     VERIFICATION,
@@ -20,6 +22,8 @@ _MESSAGE_SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 _MESSAGE_CLASSES: Mapping[str, Right] = {
     VERIFICATION: "echo",
     MODALITY_WORKLIST: "worklist",
+    PROCEDURE_STEP: "mpps",
+    PROCEDURE_STEP_RETRIEVE: "mpps",
 }
 """Classes whose messages are all that there is to negotiate, with the right that they need."""
 

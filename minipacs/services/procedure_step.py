@@ -1,0 +1,89 @@
+"""Modality Performed Procedure Step as SCP: N-CREATE, N-SET and N-GET (PS3.4 F.7, F.8)."""
+
+from collections.abc import Sequence
+
+from minipacs.dicom import procedure_step, statuses
+from minipacs.dicom.charset import terms
+from minipacs.dicom.command_set import CommandSet
+from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.uids import is_uid, new_uid
+from minipacs.dicom.values import encode
+from minipacs.errors import DimseError
+from minipacs.index.procedure_steps import Changed
+from minipacs.services.data_sets import read_values
+from minipacs.services.environment import Request
+
+
+def create(request: Request) -> CommandSet:
+    """Begin a step, under the UID that the modality gives it, or one of ours (PS3.7 10.1.5.1.4)."""
+    uid = request.message.command.affected_sop_instance_uid or new_uid()
+    request.log.update(sop_instance_uid=uid)
+    values, strange = read_values(request)
+    _check_uid(request, uid)
+    steps = request.environment.archive.index.procedure_steps
+    done = steps.create(uid, procedure_step.created(values), request.caller.ae_title)
+    if done is None:
+        raise DimseError(statuses.DUPLICATE_SOP_INSTANCE, "there is a step with this SOP Instance UID")
+    return _finish(request, uid, done, strange)
+
+
+def change(request: Request) -> CommandSet:
+    """Set attributes of a step that is in progress."""
+    uid = request.message.command.requested_sop_instance_uid or ""
+    request.log.update(sop_instance_uid=uid)
+    values, strange = read_values(request)
+    _check_uid(request, uid)
+    steps = request.environment.archive.index.procedure_steps
+    done = steps.change(uid, lambda stored: procedure_step.changed(stored, values))
+    if done is None:
+        raise _unknown()
+    return _finish(request, uid, done, strange)
+
+
+def get(request: Request) -> CommandSet:
+    """Return attributes of a step: those asked for, or all."""
+    command = request.message.command
+    uid = command.requested_sop_instance_uid or ""
+    request.log.update(sop_instance_uid=uid)
+    _check_uid(request, uid)
+    values = request.environment.archive.index.procedure_steps.get(uid)
+    if values is None:
+        raise _unknown()
+    asked = command.attribute_identifier_list
+    unknown = [tag for tag in asked if tag not in values]
+    chosen = {tag: values[tag] for tag in asked if tag in values} if asked else values
+    final = request.response(statuses.SUCCESS, has_data_set=True)
+    _warn(final, unknown)
+    implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+    request.respond(final, encode(chosen, terms(request.charset), implicit=implicit))
+    return final
+
+
+def _finish(request: Request, uid: str, done: Changed, strange: Sequence[int]) -> CommandSet:
+    status = procedure_step.status_of(done.values)
+    request.log.update(step_status=status, worklist_steps=done.worklist_steps)
+    final = request.response(statuses.SUCCESS)
+    final.affected_sop_instance_uid = uid
+    _warn(final, strange)
+    request.respond(final)
+    return final
+
+
+def _warn(final: CommandSet, attributes: Sequence[int]) -> None:
+    """Tell of attributes that were passed over, if there are some (PS3.7 C.4.2)."""
+    if attributes:
+        final.status = statuses.ATTRIBUTE_LIST_ERROR
+        final.error_comment = "attributes not recognized"
+        final.attribute_identifier_list = tuple(attributes)
+
+
+def _check_uid(request: Request, uid: str) -> None:
+    """Refuse what is no UID, or the UID of a stored object."""
+    if not is_uid(uid):
+        raise DimseError(statuses.INVALID_SOP_INSTANCE, "malformed SOP Instance UID")
+    if request.environment.archive.index.instance(uid) is not None:
+        raise DimseError(statuses.CLASS_INSTANCE_CONFLICT, "SOP Instance UID is that of a stored object")
+
+
+def _unknown() -> DimseError:
+    return DimseError(statuses.NO_SUCH_SOP_INSTANCE, "no step has this SOP Instance UID")
