@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 from collections.abc import Iterator, Mapping
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -56,15 +57,21 @@ class Wire:
 
     def find(self, request: bytes) -> int:
         """Send a C-FIND-RQ and return the number of matches."""
+        return self.find_timed(request)[1]
+
+    def find_timed(self, request: bytes) -> tuple[float, int]:
+        """Send a C-FIND-RQ; return the seconds to the first response, and the number of matches."""
+        started = time.perf_counter()
         self._socket.sendall(request)
-        matches = 0
+        first_s, matches = 0.0, 0
         for status in self._statuses():
+            first_s = first_s or time.perf_counter() - started
             if status not in _PENDING:
                 if status:
                     raise WireError(f"C-FIND ended with status {status:04X}")
                 break
             matches += 1
-        return matches
+        return first_s, matches
 
     def release(self) -> None:
         self._socket.sendall(_RELEASE_RQ)
