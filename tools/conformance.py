@@ -9,8 +9,9 @@ from pydicom.uid import UID, UID_dictionary
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from minipacs.config.schema import TimeoutsConfig, settings_of
 from minipacs.config.text import toml
-from minipacs.dicom.attributes import ATTRIBUTES, LEVELS, QUERY_RETRIEVE_LEVEL, Attribute, Key
+from minipacs.dicom.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Attribute, Key
 from minipacs.dicom.identifier import Element, Identifier
+from minipacs.dicom.keys import STANDARD_KEYS
 from minipacs.dicom.sop_classes import (
     MODALITY_WORKLIST,
     PROCEDURE_STEP,
@@ -25,7 +26,7 @@ from minipacs.dicom.worklist import WORKLIST_KEYS
 from minipacs.index.matching import WILDCARD_VRS
 from minipacs.index.temporal import VRS as DATE_AND_TIME_VRS
 from minipacs.services.dispatch import SERVICES
-from minipacs.services.find import read_keys
+from minipacs.services.query_keys import read_keys
 
 STATEMENT = Path(__file__).parent.parent / "docs/conformance.md"
 SECTION = re.compile(r"(<!-- (\w+): generated -->\n)(.*?)(<!-- end of \2 -->\n)", re.DOTALL)
@@ -92,7 +93,7 @@ def _timeouts() -> Iterator[str]:
 def _keys() -> Iterator[str]:
     for level in LEVELS:
         yield from (f"**{level}**", "")
-        rows = [_key_row(attribute) for attribute in ATTRIBUTES if attribute.level == level]
+        rows = [_key_row(attribute) for attribute in STANDARD_KEYS.attributes if attribute.level == level]
         yield from table(("attribute", "tag", "VR", "key", "matching, beside universal"), rows)
         yield ""
 
@@ -125,6 +126,8 @@ def _worklist_keys() -> Iterator[str]:
 
 
 def _matching(attribute: Key) -> str:
+    if attribute.vr == "SQ":
+        return "sequence"
     kinds = ["single value"]
     if attribute.vr in WILDCARD_VRS:
         kinds.append("wildcard")

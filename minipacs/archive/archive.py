@@ -13,6 +13,7 @@ from minipacs.archive.ingest import Incoming, StoragePolicy
 from minipacs.archive.recovery import Recovery, recover
 from minipacs.archive.scan import values_of
 from minipacs.archive.stored import ObjectReader
+from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
 from minipacs.index import Index
 from minipacs.tree.files import FileTree
@@ -59,13 +60,15 @@ class Archive:
         policy: StoragePolicy,
         *,
         sync: Sync = "always",
+        keys: KeyTable = STANDARD_KEYS,
         index_path: Path | None = None,
         on_commit: Callable[[int], None] = lambda instances: None,
         read_only: bool = False,
     ) -> "Archive":
         """Open the archive at `path`, making what is missing unless `read_only`.
 
-        `on_commit` hears the size of each group commit. Raises MinipacsError with a word for the administrator.
+        `keys` are what is indexed of each object; `on_commit` hears the size of each group commit. Raises MinipacsError
+        with a word for the administrator.
         """
         tree = FileTree(path, durable=sync == "always") if read_only else create_tree(path, sync)
         index_path = index_path or tree.layout.index
@@ -80,9 +83,10 @@ class Archive:
 
         index = Index.open(
             index_path,
+            keys=keys,
             sync=sync,
             on_commit=committed,
-            reread=lambda digest: values_of(tree, digest),
+            reread=lambda digest: values_of(tree, digest, keys),
             read_only=read_only,
         )
         if background is not None:

@@ -65,7 +65,7 @@ class Incoming:
         self._transfer_syntax_uid = transfer_syntax_uid
         self._source_ae_title = source_ae_title
         self._charsets = terms(charset)
-        self._scanner = HeaderScanner(TRANSFER_SYNTAXES[transfer_syntax_uid])
+        self._scanner = HeaderScanner(TRANSFER_SYNTAXES[transfer_syntax_uid], index.keys.tags)
         self._data_set_bytes = 0
         with _disk_errors():
             free = tree.free_bytes()
@@ -105,7 +105,7 @@ class Incoming:
         check_identity(header, self._sop_class_uid, self._sop_instance_uid)
         digest = self._staged.digest
         record = InstanceRecord(
-            values=header.values(),
+            values=header.values(self._index.keys),
             sop_class_uid=self._sop_class_uid,
             sop_instance_uid=self._sop_instance_uid,
             transfer_syntax_uid=self._transfer_syntax_uid,

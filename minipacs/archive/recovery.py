@@ -46,7 +46,7 @@ def recover(tree: FileTree, index: Index) -> Recovery:
             logger.error("file missing", extra={"fields": {"digest": digest}})
     for digest in index.received_last(RECHECKED_S):
         try:
-            scan(tree, digest)
+            scan(tree, digest, index.keys)
         except FileNotFoundError:
             pass
         except (DimseError, OSError) as error:
@@ -75,13 +75,13 @@ def _adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
 
 def _add(tree: FileTree, index: Index, digest: str) -> bool:
     """Give an orphan its row, unless its SOP Instance UID has one. Raises OSError, DimseError."""
-    meta, header = scan(tree, digest)
+    meta, header = scan(tree, digest, index.keys)
     check_identity(header, meta.sop_class_uid, meta.sop_instance_uid)
     if index.instance(meta.sop_instance_uid) is not None:
         return False
     file = os.stat(tree.layout.published(digest))
     record = InstanceRecord(
-        values=header.values(),
+        values=header.values(index.keys),
         sop_class_uid=meta.sop_class_uid,
         sop_instance_uid=meta.sop_instance_uid,
         transfer_syntax_uid=meta.transfer_syntax_uid,

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 from minipacs.dicom.header import Header, HeaderScanner
+from minipacs.dicom.keys import KeyTable
 from minipacs.dicom.part10 import FileMeta, parse_file_meta
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import DataSetError
@@ -12,12 +13,12 @@ from minipacs.tree.files import FileTree
 READ_BYTES = 1 << 20
 
 
-def values_of(tree: FileTree, digest: str) -> Mapping[str, str]:
+def values_of(tree: FileTree, digest: str, keys: KeyTable) -> Mapping[str, str]:
     """Return the indexed attributes of a published file. Raises OSError, DataSetError."""
-    return scan(tree, digest)[1].values()
+    return scan(tree, digest, keys)[1].values(keys)
 
 
-def scan(tree: FileTree, digest: str) -> tuple[FileMeta, Header]:
+def scan(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
     """Read a published file whole and check that its bytes have its digest.
 
     Raises OSError, and DataSetError if it is damaged or no DICOM file that can be stored.
@@ -28,7 +29,7 @@ def scan(tree: FileTree, digest: str) -> tuple[FileMeta, Header]:
         meta = parse_file_meta(piece)
         if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
             raise DataSetError(f"unknown transfer syntax {meta.transfer_syntax_uid}")
-        scanner = HeaderScanner(TRANSFER_SYNTAXES[meta.transfer_syntax_uid])
+        scanner = HeaderScanner(TRANSFER_SYNTAXES[meta.transfer_syntax_uid], keys.tags)
         scanner.feed(piece[meta.data_set_offset :])
         while piece:
             sha256.update(piece)

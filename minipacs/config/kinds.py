@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from minipacs.dicom import charset
+from minipacs.dicom.keys import extended_key
 
 T = TypeVar("T")
 S = TypeVar("S", bound=str)
@@ -147,6 +148,12 @@ def _is_charset(value: str) -> object:
     return terms and not charset.unknown(terms)
 
 
+def _parse_extended_key(value: object) -> str:
+    _require(isinstance(value, str))
+    extended_key(cast(str, value))
+    return cast(str, value)
+
+
 BOOLEAN = Kind("true or false", _parse_boolean)
 SECONDS = Kind(f"seconds above 0, at most {MAX_TIMEOUT_S}", _parse_seconds)
 SIZE = whole(0, MAX_SIZE_BYTES, "a whole number of bytes, 0 or more")
@@ -158,4 +165,9 @@ HOST = text('a host name, an IPv4 or IPv6 address, or a network such as "10.0.0.
 PATH = Kind("the path of a folder, in printable characters", _parse_path)
 SQLITE_URL = text(f'"{SQLITE_PREFIX}" and the path of a file', _is_sqlite_url)
 UID = text("a UID", _is_uid)
+EXTENDED_KEY = Kind(
+    'a keyword, tag ("00180022") or private attribute (\'0019,"CREATOR",10\') that is no key yet, if need be with its '
+    'level ("SERIES:ScanOptions")',
+    _parse_extended_key,
+)
 CHARSET = text("a defined term of Specific Character Set, or several joined by a backslash", _is_charset)

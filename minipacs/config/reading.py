@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from minipacs.config.kinds import SQLITE_PREFIX
 from minipacs.config.schema import SECTIONS, Config, PeerConfig, settings_of
 from minipacs.config.text import shown, toml
+from minipacs.dicom.keys import extended_key
 from minipacs.errors import ConfigError
 
 T = TypeVar("T")
@@ -120,6 +121,11 @@ def _joint_faults(config: Config) -> Iterator[str]:
     for n, peer in enumerate(config.peers, 1):
         if peer.title and first.setdefault(peer.title, n) != n:
             yield f"peer[{n}].title = {toml(peer.title)}: must be unique, but peer[{first[peer.title]}] has it"
+    keys: dict[str, str] = {}
+    for text in config.index.keys:
+        keyword = extended_key(text).keyword
+        if keys.setdefault(keyword, text) != text:
+            yield f"index.keys: {toml(text)} is the same as {toml(keys[keyword])}"
     if config.metrics.port == config.ae.port != 0 and config.metrics.bind in config.ae.bind:
         yield f"metrics.port = {config.metrics.port}: must differ from ae.port on the same address"
 

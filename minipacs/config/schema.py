@@ -22,6 +22,8 @@ MAX_ADDRESSES = 16
 MAX_ASSOCIATIONS = 10_000
 MAX_WORKERS = 64
 MAX_SOP_CLASSES = 1000
+MAX_EXTENDED_KEYS = 100
+MAX_MATCHES = 1_000_000_000
 MIN_PDU_BYTES = 4096
 MAX_PDU_BYTES = (1 << 32) - 1
 """The Maximum Length item is 32 bits wide (PS3.8 D.1.1)."""
@@ -132,6 +134,31 @@ class IndexConfig:
         f'Empty: the SQLite file {INDEX_FILE_NAME} in storage.path. "{SQLITE_PREFIX}index.db" is relative to the '
         f'configuration file, "{SQLITE_PREFIX}/srv/index.db" absolute.',
     )
+    keys: tuple[str, ...] = setting(
+        [],
+        kinds.each(kinds.EXTENDED_KEY, MAX_EXTENDED_KEYS),
+        "Further attributes to index, match and return in C-FIND. For what is stored already, run `minipacs reindex`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class QueryConfig:
+    """How C-FIND answers."""
+
+    max_matches: int = setting(
+        0,
+        kinds.whole(0, MAX_MATCHES),
+        "Most matches of one C-FIND: more are refused with A700, before the first answer; 0 sets no limit.",
+    )
+    relational: Literal["always", "negotiated"] = setting(
+        "always",
+        kinds.choice("always", "negotiated"),
+        '"always": unique keys above the level may be missing, lists or with wild cards; "negotiated": only where '
+        "relational queries were negotiated, else A900.",
+    )
+    match_unknown: bool = setting(
+        False, kinds.BOOLEAN, "Let stored attributes without a value match any key, as PS3.4 C.2.2.1.2 has it."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +237,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "timeouts": TimeoutsConfig,
     "storage": StorageConfig,
     "index": IndexConfig,
+    "query": QueryConfig,
     "access": AccessConfig,
     "peer": PeerConfig,
     "worklist": WorklistConfig,
@@ -226,6 +254,7 @@ class Config:
     timeouts: TimeoutsConfig
     storage: StorageConfig
     index: IndexConfig
+    query: QueryConfig
     access: AccessConfig
     peers: tuple[PeerConfig, ...]
     worklist: WorklistConfig

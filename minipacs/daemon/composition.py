@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from minipacs.archive.archive import Archive
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.config import Config
+from minipacs.dicom.keys import KeyTable, extended_key
 from minipacs.net.access import Access, Peer
 from minipacs.net.association import Timeouts
 from minipacs.net.places import Places
 from minipacs.net.requestor import Requestor
+from minipacs.services.environment import QueryPolicy
 
 
 def open_archive(
@@ -23,6 +25,7 @@ def open_archive(
         policy,
         sync=storage.sync,
         index_path=config.index_path,
+        keys=KeyTable([extended_key(text) for text in config.index.keys]),
         on_commit=on_commit,
         read_only=read_only,
     )
@@ -38,6 +41,12 @@ def requestor(config: Config) -> Requestor:
     limits = config.timeouts
     timeouts = Timeouts(limits.acse, limits.dimse, limits.idle, limits.connect)
     return Requestor(config.ae.title, timeouts, config.ae.max_pdu_bytes)
+
+
+def query_policy(config: Config) -> QueryPolicy:
+    """Return what C-FIND may do."""
+    query = config.query
+    return QueryPolicy(query.max_matches, query.relational == "always", query.match_unknown)
 
 
 def access(config: Config, addresses: Iterable[str], places: Places) -> Access:

@@ -55,6 +55,7 @@ class Worker:
             calls,
             self._access.destination,
             counted,
+            composition.query_policy(config),
             partial(os.eventfd_write, shared.wake_fd, 1),
         )
         acceptor = Acceptor(

@@ -44,6 +44,8 @@ class Attribute:
 
     `multi` tells that its value multiplicity may exceed one: any value matches, all are returned (PS3.4 C.2.2.3).
     `computed` ones are not read from objects: they are counts, lists over lower levels, or facts of this archive.
+    Those without a `column` are too rare to have a place in every row: sequences, and extended keys. A private one has
+    a `creator`; its `tag` leaves out the block, which is another in each data set.
     """
 
     keyword: str
@@ -54,6 +56,7 @@ class Attribute:
     multi: bool = False
     computed: bool = False
     column: str = ""
+    creator: str = ""
 
 
 def column_name(keyword: str) -> str:
@@ -185,6 +188,24 @@ def _attributes() -> tuple[Attribute, ...]:
 ATTRIBUTES: tuple[Attribute, ...] = _attributes()
 """Every attribute of the four levels, in the order of the table."""
 
+_SEQUENCE_ROWS: tuple[tuple[Level, str, int], ...] = (
+    ("PATIENT", "IssuerOfPatientIDQualifiersSequence", 0x00100024),
+    ("PATIENT", "OtherPatientIDsSequence", 0x00101002),
+    ("STUDY", "IssuerOfAccessionNumberSequence", 0x00080051),
+    ("STUDY", "ProcedureCodeSequence", 0x00081032),
+    ("STUDY", "ReferencedStudySequence", 0x00081110),
+    ("SERIES", "RequestAttributesSequence", 0x00400275),
+    ("SERIES", "ReferencedPerformedProcedureStepSequence", 0x00081111),
+    ("SERIES", "PerformedProtocolCodeSequence", 0x00400260),
+    ("IMAGE", "ConceptNameCodeSequence", 0x0040A043),
+    ("IMAGE", "ContentTemplateSequence", 0x0040A504),
+    ("IMAGE", "VerifyingObserverSequence", 0x0040A073),
+    ("IMAGE", "ReferencedRequestSequence", 0x0040A370),
+)
+
+SEQUENCES: tuple[Attribute, ...] = tuple(Attribute(keyword, tag, "SQ", level) for level, keyword, tag in _SEQUENCE_ROWS)
+"""Sequence keys: every attribute of text or numbers within their items is one (PS3.4 C.2.2.2.6)."""
+
 SPECIFIC_CHARACTER_SET = 0x00080005
 QUERY_RETRIEVE_LEVEL = 0x00080052
 RETRIEVE_AE_TITLE = 0x00080054
@@ -193,6 +214,3 @@ INSTANCE_AVAILABILITY = 0x00080056
 BY_TAG = MappingProxyType({a.tag: a for a in ATTRIBUTES})
 BY_KEYWORD = MappingProxyType({a.keyword: a for a in ATTRIBUTES})
 UNIQUE_KEY = MappingProxyType({a.level: a for a in ATTRIBUTES if a.key == "U"})
-
-INDEXED_TAGS: frozenset[int] = frozenset({SPECIFIC_CHARACTER_SET, *(a.tag for a in ATTRIBUTES if not a.computed)})
-"""What the header scan keeps of an object."""

@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from minipacs.dicom import charset
-from minipacs.dicom.attributes import BY_KEYWORD, BY_TAG, INDEXED_TAGS, SPECIFIC_CHARACTER_SET, Attribute
+from minipacs.dicom.attributes import BY_KEYWORD, SPECIFIC_CHARACTER_SET, Attribute
+from minipacs.dicom.keys import FIRST_BLOCK, LAST_BLOCK, STANDARD_KEYS, KeyTable
 from minipacs.dicom.statuses import CANNOT_UNDERSTAND, STORE_WRONG_ENCODING
 from minipacs.dicom.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.value_representations import NUMBER_FORMATS, SHORT_VRS, read_numbers
@@ -21,6 +22,9 @@ from minipacs.errors import DataSetError
 
 MAX_VALUE_BYTES = 40960
 """What is kept of one value: the longest LT, 10240 characters of at most four bytes. The rest of it is cut off."""
+
+MAX_KEPT_BYTES = 1 << 20
+"""What is kept of all values together; those that come after are not."""
 
 MAX_SEQUENCE_DEPTH = 64
 """Sequences of undefined length within one another."""
@@ -103,14 +107,18 @@ class HeaderScanner:
     further use. PS3.5 7.1, 7.5, A.4
     """
 
-    def __init__(self, transfer_syntax: TransferSyntax, wanted: frozenset[int] = INDEXED_TAGS) -> None:
+    def __init__(self, transfer_syntax: TransferSyntax, wanted: frozenset[int] = STANDARD_KEYS.tags) -> None:
         self._encapsulated = transfer_syntax.encapsulated
         self._encoding = (
             _IMPLICIT if transfer_syntax.implicit else _BIG_ENDIAN if transfer_syntax.big_endian else _EXPLICIT
         )
+        self._outermost = self._encoding
         self._notable = _by_key(wanted | _STRUCTURAL, transfer_syntax.big_endian)
         self._inflater = _Inflater() if transfer_syntax.deflated else None
         self._values: dict[int, tuple[bytes, bytes]] = {}
+        self._kept_bytes = 0
+        self._sequence: bytearray | None = None  # the value so far of a wanted sequence of undefined length
+        self._sequence_vr = b""
         self._has_pixel_data = False
         self._fragments: int | None = None
         self._levels: list[_Level] = []
@@ -142,7 +150,11 @@ class HeaderScanner:
         if self._levels or self._skip or (self._tail and not padded):
             tag = self._last_tag()
             raise DataSetError(f"data set ends inside {'an element' if tag is None else _name(tag)}", tag)
-        return Header(self._values, self._encoding.big_endian, self._has_pixel_data, self._fragments)
+        return self.header()
+
+    def header(self) -> "Header":
+        """Give what was found so far."""
+        return Header(self._values, self._outermost, self._has_pixel_data, self._fragments)
 
     def _last_tag(self) -> int | None:
         if self._skip:
@@ -159,6 +171,8 @@ class HeaderScanner:
             if self._skip:
                 step = min(self._skip, end - pos)
                 self._skip -= step
+                if self._sequence is not None:
+                    self._keep_items(self._sequence, data[pos : pos + step])
                 pos += step
             elif self._tail:
                 step = min(self._need - len(self._tail), end - pos)
@@ -175,7 +189,10 @@ class HeaderScanner:
         """Go on from `pos` as far as `data` reaches; return where the element or item that it ends in starts."""
         self._need = 0
         while not self._need:
+            begin, sequence = pos, self._sequence
             pos = self._items(data, pos) if self._in_items else self._elements(data, pos)
+            if sequence is not None:
+                self._keep_items(sequence, data[begin:pos])
         return pos
 
     def _elements(self, data: Buffer, pos: int) -> int:
@@ -208,9 +225,11 @@ class HeaderScanner:
                     if kept > end:
                         self._need = kept - pos
                         return pos
-                    self._values[tag] = (vr, bytes(data[start:kept]))
+                    self._keep(tag, vr, data[start:kept])
             if length == _UNDEFINED:
                 self._open(self._tag_of(key), vr)
+                if tag is not None and not self._levels[-1].fragments:
+                    self._sequence, self._sequence_vr = bytearray(), vr
                 return start
             pos = start + length
             if pos > end:
@@ -219,6 +238,19 @@ class HeaderScanner:
                 return end
         self._need = 8
         return pos
+
+    def _keep(self, tag: int, vr: bytes, value: Buffer) -> None:
+        self._kept_bytes += len(value)
+        if self._kept_bytes <= MAX_KEPT_BYTES:
+            self._values[tag] = (vr, bytes(value))
+
+    def _keep_items(self, sequence: bytearray, data: Buffer) -> None:
+        """Keep what was passed over of a wanted sequence; half a sequence is of no use, so a long one is let go."""
+        sequence += data
+        if len(sequence) > MAX_VALUE_BYTES:
+            self._sequence = None
+        elif self._sequence is None:  # it has been closed: its delimiter came last
+            self._keep(self._tag, self._sequence_vr, sequence[:-8])
 
     def _items(self, data: Buffer, pos: int) -> int:
         level, read_item, notable = self._levels[-1], self._encoding.read_item, self._encoding.notable
@@ -267,6 +299,8 @@ class HeaderScanner:
         level = self._levels.pop()
         self._encoding = level.outer
         self._in_items = False
+        if not self._levels and self._sequence is not None:
+            self._sequence, self._tag = None, level.tag
         if level.tag in _ANY_PIXEL_DATA and not self._levels:
             self._fragments = self._item_count - 1  # the first item is the Basic Offset Table
             if self._fragments < 1:
@@ -324,13 +358,13 @@ class Header:
     they are encapsulated.
     """
 
-    __slots__ = ("_big_endian", "_values", "charsets", "fragments", "has_pixel_data")
+    __slots__ = ("_encoding", "_values", "charsets", "fragments", "has_pixel_data")
 
     def __init__(
-        self, values: dict[int, tuple[bytes, bytes]], big_endian: bool, has_pixel_data: bool, fragments: int | None
+        self, values: dict[int, tuple[bytes, bytes]], encoding: _Encoding, has_pixel_data: bool, fragments: int | None
     ) -> None:
         self._values = values
-        self._big_endian = big_endian
+        self._encoding = encoding
         self.has_pixel_data = has_pixel_data
         self.fragments = fragments
         _, named = values.get(SPECIFIC_CHARACTER_SET, (b"", b""))
@@ -342,18 +376,38 @@ class Header:
         Several values are joined by backslashes, without their padding; numbers are decimal. The VR is the data set's
         own, if it names one that holds text or numbers. Never raises for what the data set holds.
         """
-        return self._text(BY_KEYWORD[keyword])
+        return self._text(BY_KEYWORD[keyword], BY_KEYWORD[keyword].tag)
 
-    def values(self) -> dict[str, str]:
-        """Read all attributes of the key table that have a value, as `get` does, by keyword."""
-        present = (BY_TAG[tag] for tag in self._values if tag in BY_TAG)
-        return {attribute.keyword: text for attribute in present if (text := self._text(attribute))}
+    def values(self, keys: KeyTable = STANDARD_KEYS) -> dict[str, str]:
+        """Read all `keys` that have a value, as `get` does, by keyword; sequences as `items.to_text` does."""
+        by_tag = keys.by_tag
+        present = [(by_tag[tag], tag) for tag in self._values if tag in by_tag]
+        if keys.extended:
+            present += self._private(keys)
+        return {attribute.keyword: text for attribute, tag in present if (text := self._text(attribute, tag))}
 
-    def _text(self, attribute: Attribute) -> str:
-        stored = self._values.get(attribute.tag)
+    def _private(self, keys: KeyTable) -> Iterator[tuple[Attribute, int]]:
+        """Find private attributes in the blocks that their creators reserve here (PS3.5 7.8.1)."""
+        for tag in self._values:
+            if tag & 0x10000 and FIRST_BLOCK <= tag >> 8 & 0xFF <= LAST_BLOCK:
+                _, creator = self._values.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF, (b"", b""))
+                attribute = keys.private(tag, charset.decode(creator, self.charsets, "LO"))
+                if attribute is not None:
+                    yield attribute, tag
+
+    def _text(self, attribute: Attribute, tag: int) -> str:
+        stored = self._values.get(tag)
         if stored is None:
             return ""
+        if attribute.vr == "SQ":
+            return self._items(tag, *stored)
         vr = _READABLE_VRS.get(stored[0], attribute.vr)
         if vr in NUMBER_FORMATS:
-            return read_numbers(stored[1], vr, big_endian=self._big_endian)
+            return read_numbers(stored[1], vr, big_endian=self._encoding.big_endian)
         return charset.decode(stored[1], self.charsets, vr)
+
+    def _items(self, tag: int, vr: bytes, raw: bytes) -> str:
+        implicit, big_endian, *_ = _IMPLICIT if vr == b"UN" else self._encoding
+        from minipacs.dicom import items  # it loads pydicom's dictionary, which most objects do not need
+
+        return items.stored(tag, raw, implicit=implicit, big_endian=big_endian, charsets=self.charsets)

@@ -56,17 +56,20 @@ class Identifier:
     elements: Mapping[int, Element]
     charsets: tuple[str, ...] = ()
 
-    def text(self, tag: int) -> str:
+    def text(self, tag: int, vr: str = "UN") -> str:
         """Give a value as Unicode text: padding stripped, several values joined by backslashes, numbers in decimal.
 
-        "" if the element is absent, empty, a sequence, or numbers of an impossible length.
+        `vr` is that of an element that does not tell it and that the dictionary does not know. "" if the element is
+        absent, empty, a sequence, or numbers of an impossible length.
         """
         element = self.elements.get(tag)
         if element is None or not element.raw:
             return ""
-        if element.vr in NUMBER_FORMATS:
-            return read_numbers(element.raw, element.vr, big_endian=element.big_endian)
-        return charset.decode(element.raw, self.charsets, element.vr)
+        if element.vr != "UN":
+            vr = element.vr
+        if vr in NUMBER_FORMATS:
+            return read_numbers(element.raw, vr, big_endian=element.big_endian)
+        return charset.decode(element.raw, self.charsets, vr)
 
     def items(self, tag: int) -> tuple["Identifier", ...]:
         """Give the items of a sequence, none if it is absent or empty; an item inherits the character sets."""
@@ -91,6 +94,16 @@ def decode_identifier(
     encoding = _BIG_ENDIAN if transfer_syntax.big_endian else _IMPLICIT if transfer_syntax.implicit else _EXPLICIT
     elements = _Reader(raw).elements(len(raw), encoding, 0)
     return Identifier(elements, _charsets(elements) or tuple(default_charsets))
+
+
+def decode_items(raw: bytes, *, implicit: bool, big_endian: bool, charsets: Sequence[str]) -> tuple[Identifier, ...]:
+    """Take apart the value of a stored object's sequence, without its delimiter; `charsets` are the object's.
+
+    Character sets that nobody defined are let be. Raises DimseError C001 if the bytes are no items.
+    """
+    encoding = _BIG_ENDIAN if big_endian else _IMPLICIT if implicit else _EXPLICIT
+    items = _Reader(raw, check_charsets=False).items(len(raw), encoding, 0)
+    return tuple(Identifier(item, _charsets(item) or tuple(charsets)) for item in items)
 
 
 def _unreadable(comment: str) -> DimseError:
@@ -136,11 +149,12 @@ _BIG_ENDIAN = _encoding(False, ">")
 class _Reader:
     """Walks over a whole data set in memory; each method leaves `position` behind what it read."""
 
-    __slots__ = ("data", "position")
+    __slots__ = ("check_charsets", "data", "position")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, check_charsets: bool = True) -> None:
         self.data = data
         self.position = 0
+        self.check_charsets = check_charsets
 
     def elements(self, end: int, encoding: _Encoding, depth: int, *, delimited: bool = False) -> dict[int, Element]:
         """Read up to `end`, or up to an item delimiter before it."""
@@ -155,7 +169,7 @@ class _Reader:
             element = self._element(tag, end, encoding, depth)
             if tag & 0xFFFF:
                 elements[tag] = element
-            if tag == SPECIFIC_CHARACTER_SET:
+            if tag == SPECIFIC_CHARACTER_SET and self.check_charsets:
                 charset.check(_charsets(elements))
         if delimited:
             raise _unreadable("Identifier ends within an item")
@@ -172,14 +186,14 @@ class _Reader:
         if length == _UNDEFINED_LENGTH and length_of is encoding.length:
             if sent_vr not in ("", "UN", "SQ"):
                 raise _unreadable(f"Identifier has a {sent_vr} of undefined length")
-            return Element("SQ", items=self._items(end, inner, depth, delimited=True))
+            return Element("SQ", items=self.items(end, inner, depth, delimited=True))
         if length > end - self.position:
             raise _unreadable("Identifier ends within a value")
         if vr == "SQ":
-            return Element("SQ", items=self._items(self.position + length, inner, depth))
+            return Element("SQ", items=self.items(self.position + length, inner, depth))
         return Element(vr, self._take(length, end), (), inner.big_endian)
 
-    def _items(
+    def items(
         self, end: int, encoding: _Encoding, depth: int, *, delimited: bool = False
     ) -> tuple[dict[int, Element], ...]:
         """Read the items of a sequence up to `end`, or up to a sequence delimiter before it."""

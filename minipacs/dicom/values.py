@@ -7,6 +7,7 @@ of an element is the dictionary's, so what the dictionary does not know, or has 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TypeAlias
 
 from pydicom.datadict import DicomDictionary
@@ -21,6 +22,7 @@ Values: TypeAlias = Mapping[int, "str | tuple[Values, ...]"]
 
 MutableValues: TypeAlias = dict[int, "str | tuple[Values, ...]"]
 
+_NO_VRS: Mapping[int, str] = MappingProxyType({})
 _NOT_TEXT = frozenset({"AT", "OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _ITEM = 0xFFFEE000
 _MAX_SHORT_LENGTH = 0xFFFE
@@ -71,33 +73,33 @@ def items(values: Values, tag: int) -> tuple[Values, ...]:
     return () if isinstance(value, str) else value
 
 
-def encode(values: Values, charsets: Sequence[str], *, implicit: bool) -> bytes:
+def encode(values: Values, charsets: Sequence[str], *, implicit: bool, vrs: Mapping[int, str] = _NO_VRS) -> bytes:
     """Write a data set in Explicit VR Little Endian, or implicit, its elements in the order of tags.
 
     In `charsets` if every value fits, else in ISO_IR 192; Specific Character Set is added where it is needed
-    (`charset.choose`).
+    (`charset.choose`). `vrs` are those of elements at the top that the dictionary does not know.
     """
-    texts = list(_texts(values))
+    texts = list(_texts(values, vrs))
     if not charsets and all(value.isascii() for _, value in texts):
-        return _encode(values, (), implicit)
+        return _encode(values, (), implicit, vrs)
     chosen = charset.choose(texts, charsets)
     named = {SPECIFIC_CHARACTER_SET: "\\".join(chosen)} if chosen else {}
-    return _encode({**named, **values}, chosen, implicit)
+    return _encode({**named, **values}, chosen, implicit, vrs)
 
 
-def _texts(values: Values) -> Iterator[tuple[str, str]]:
+def _texts(values: Values, vrs: Mapping[int, str] = _NO_VRS) -> Iterator[tuple[str, str]]:
     for tag, value in values.items():
         if isinstance(value, str):
-            yield vr_of(tag), value
+            yield vrs.get(tag) or vr_of(tag), value
         else:
             for item in value:
                 yield from _texts(item)
 
 
-def _encode(values: Values, charsets: Sequence[str], implicit: bool) -> bytes:
+def _encode(values: Values, charsets: Sequence[str], implicit: bool, vrs: Mapping[int, str] = _NO_VRS) -> bytes:
     out: list[bytes] = []
     for tag in sorted(values):
-        value, vr = values[tag], vr_of(tag)
+        value, vr = values[tag], vrs.get(tag) or vr_of(tag)
         if isinstance(value, str):
             raw = _raw(value, vr, charsets)
         else:

@@ -16,19 +16,22 @@ from typing import Literal
 
 from peewee import Field, Model, Node, PeeweeException, SchemaManager, SqliteDatabase
 
+from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
 from minipacs.dicom.person_name import FOLD_VERSION
+from minipacs.dicom.phonetics import sounds_like
 from minipacs.dicom.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError, MinipacsError
 from minipacs.index.matching import any_value_matches
-from minipacs.index.models import LEVEL_COLUMNS, LEVEL_MODELS, MODELS, Setting, TableColumns
+from minipacs.index.models import LEVEL_COLUMNS, LEVEL_MODELS, MODELS, RARE_VALUES, Setting, TableColumns, rare_value
+from minipacs.index.sequences import items_match
 from minipacs.index.workflow_models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
 Connection = sqlite3.Connection
 Sync = Literal["always", "batch"]
 
-SCHEMA_VERSION = 1
-MIGRATIONS: Mapping[int, Sequence[str]] = {}
-"""By schema version, the statements that lead to the next."""
+SCHEMA_VERSION = 2
+MIGRATIONS: Mapping[int, Sequence[str]] = {1: ()}
+"""By schema version, the statements that lead to the next; tables that are new there are made by themselves."""
 
 MAX_READERS = 8
 """Read connections open at once."""
@@ -43,6 +46,9 @@ WRITER_CACHE_KIB = 32768
 READER_CACHE_KIB = 8192
 CANCEL_CHECK_STEPS = 50_000
 """Steps of SQLite's virtual machine, well under a microsecond each, between two looks at `cancelled`."""
+
+_FUNCTIONS: tuple[Callable[[str, str], bool], ...] = (any_value_matches, items_match, sounds_like)
+"""What SQL may call: of a stored value and a key."""
 
 _FOLD = "fold_version"
 
@@ -74,10 +80,13 @@ class Database:
     itself. Raises MinipacsError if the file cannot be used or has a newer schema.
     """
 
-    def __init__(self, path: Path, *, sync: Sync = "always", read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, keys: KeyTable = STANDARD_KEYS, sync: Sync = "always", read_only: bool = False
+    ) -> None:
         self.path = path
         self.read_only = read_only
         self.sync = sync
+        self._keys = keys
         self._dialect = _Dialect(None)
         self._free = threading.BoundedSemaphore(MAX_READERS)
         self._idle: deque[Connection] = deque()
@@ -239,7 +248,8 @@ class Database:
             cached_statements=256,
         )
         connection.execute("PRAGMA case_sensitive_like = ON")
-        connection.create_function("any_value_matches", 2, any_value_matches, deterministic=True)
+        for function in _FUNCTIONS:
+            connection.create_function(function.__name__, 2, function, deterministic=True)
         return connection
 
     def _open_reader(self) -> Connection:
@@ -258,12 +268,12 @@ class Database:
         with self._dialect as dialect:
             connection: Connection = dialect.connection()  # type: ignore[no-untyped-call]
             version = self._known_version(connection)
-            if version == 0:
-                for model in (*MODELS, *WORKFLOW_MODELS):
-                    SchemaManager(model, dialect).create_all()
             for step in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
                 for statement in MIGRATIONS[step]:
                     connection.execute(statement)
+            if version < SCHEMA_VERSION:
+                for model in (*MODELS, *WORKFLOW_MODELS):
+                    SchemaManager(model, dialect).create_all()
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._refold(connection)
 
@@ -297,8 +307,19 @@ class Database:
             rows, _ = self.compile(model.select(model._meta.primary_key, *columns.attribute_fields))
             for row_id, *attributes in connection.execute(rows):
                 connection.execute(update, (*columns.derived(attributes), row_id))
+        self._refold_rare(connection)
         setting = Setting.insert(name=_FOLD, value=str(FOLD_VERSION)).on_conflict_replace()
         connection.execute(*self.compile(setting))
+
+    def _refold_rare(self, connection: Connection) -> None:
+        for attribute in self._keys.rare:
+            model = RARE_VALUES[attribute.level]
+            rows, of_keyword = self.compile(model.select(model.owner, model.value).where(model.keyword == ""))
+            derived = {model.compared: "", model.ideographic: "", model.phonetic: ""}
+            update, _ = self.compile(model.update(derived).where((model.owner == 0) & (model.keyword == "")))
+            for row_id, text in connection.execute(rows, [attribute.keyword] * len(of_keyword)).fetchall():
+                keyword, _, *changed = rare_value(attribute, text)
+                connection.execute(update, (*changed, row_id, keyword))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
 from minipacs.index.associations import Associations
 from minipacs.index.database import Connection, Database, Sync
@@ -29,8 +30,9 @@ class Index(Reader):
     the last associations.
     """
 
-    def __init__(self, database: Database, writer: Writer | None) -> None:
+    def __init__(self, database: Database, keys: KeyTable, writer: Writer | None) -> None:
         super().__init__(database)
+        self.keys = keys
         self._writer_or_none = writer
         self.worklist = Worklist(database, self._change)
         self.associations = Associations(database, self._change)
@@ -41,6 +43,7 @@ class Index(Reader):
         cls,
         path: Path,
         *,
+        keys: KeyTable = STANDARD_KEYS,
         sync: Sync = "always",
         on_commit: Callable[[int], None] = lambda instances: None,
         reread: Reread = _no_values,
@@ -48,11 +51,13 @@ class Index(Reader):
     ) -> "Index":
         """Open the file at `path`, made if missing unless `read_only`, which also starts no writer.
 
-        `on_commit` hears the instances of each commit, `reread` gives the values of a stored file by its digest.
+        `keys` are what is kept of each object; `on_commit` hears the instances of each commit, `reread` gives the
+        values of a stored file by its digest.
         Raises MinipacsError.
         """
-        database = Database(path, sync=sync, read_only=read_only)
-        return cls(database, None if read_only else Writer(database, reread=reread, on_commit=on_commit))
+        database = Database(path, keys=keys, sync=sync, read_only=read_only)
+        writer = None if read_only else Writer(database, keys=keys, reread=reread, on_commit=on_commit)
+        return cls(database, keys, writer)
 
     def add(self, record: InstanceRecord, duplicates: Duplicates) -> Placed:
         """Give a stored file its row."""

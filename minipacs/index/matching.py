@@ -5,7 +5,6 @@ Values are compared as they are stored; person names by their folded groups, tim
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from peewee import OP, SQL, ColumnBase, Expression, Field, IntegerField, NodeList, Value, fn
@@ -14,6 +13,7 @@ from minipacs.dicom.attributes import Key
 from minipacs.dicom.person_name import fold, groups
 from minipacs.dicom.statuses import DATA_SET_MISMATCH
 from minipacs.dicom.value_representations import SINGLE_VALUED_VRS
+from minipacs.dicom.wildcards import regex
 from minipacs.errors import DimseError
 from minipacs.index import temporal
 
@@ -56,19 +56,21 @@ class Match(NamedTuple):
     ways: "tuple[Match, ...]" = ()
 
 
-def match(attribute: Key, text: str, columns: Columns, *, match_unknown: bool = False) -> Match | None:
+def match(
+    attribute: Key, text: str, columns: Columns, *, match_unknown: bool = False, fuzzy: bool = False
+) -> Match | None:
     """Build the expression for one key, or None if the key is universal and every row matches.
 
     Several values, joined by backslashes, match as a list: any of them. `match_unknown` lets rows without a value
-    match too (PS3.4 C.2.2.1.2). Raises DimseError A900 with the tag for a malformed date, time or range, and for a
-    list or pattern beyond its limit.
+    match too (PS3.4 C.2.2.1.2), `fuzzy` finds names by what they sound like. Raises DimseError A900 with the tag for a
+    malformed date, time or range, and for a list or pattern beyond its limit.
     """
     values = split_values(attribute, text)
     if not values or (attribute.vr in WILDCARD_VRS and any(_universal(value) for value in values)):
         return None
     if len(values) > MAX_LIST_VALUES:
         raise _malformed(attribute, f"has more than {MAX_LIST_VALUES} values")
-    found = _match_values(attribute, values, columns)
+    found = _match_values(attribute, values, columns, fuzzy)
     if found is not None and match_unknown:
         return Match(any_of([found.expression, columns.value == ""]), "scan", found.column)
     return found
@@ -114,18 +116,8 @@ def _join(expressions: Sequence[ColumnBase], glue: str) -> ColumnBase:
 
 def any_value_matches(values: str, pattern: str) -> bool:
     """Tell whether one of several values, joined by backslashes, matches a pattern: the SQL function of that name."""
-    matches = _regex(pattern).fullmatch
+    matches = regex(pattern).fullmatch
     return any(matches(value) for value in values.split("\\"))
-
-
-@lru_cache(maxsize=256)
-def _regex(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern. Each `*` takes the first fit of what follows it for good, so that no pattern backtracks."""
-    first, *middle = (re.escape(part).replace(r"\?", ".") for part in re.sub(r"\*+", "*", pattern).split("*"))
-    if not middle:
-        return re.compile(first, re.DOTALL)
-    *middle, last = middle
-    return re.compile(first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last, re.DOTALL)
 
 
 def _malformed(attribute: Key, what: str) -> DimseError:
@@ -140,9 +132,40 @@ def _has_wildcards(attribute: Key, value: str) -> bool:
     return attribute.vr in WILDCARD_VRS and ("*" in value or "?" in value)
 
 
-def _match_values(attribute: Key, values: Sequence[str], columns: Columns) -> Match | None:
+def match_combined(date: Key, time: Key, texts: tuple[str, str], columns: tuple[Columns, Columns]) -> Match:
+    """Match a range of dates together with a range of times as one, from the first moment to the last.
+
+    `texts` and `columns` are those of the date and of the time; whether both are ranges is told by `combinable`. Raises
+    DimseError A900 as `match` does. PS3.4 C.2.2.2.5, K.6.1.2.2
+    """
+    days, hours = (_span(attribute, text.strip()) for attribute, text in zip((date, time), texts, strict=True))
+    day, hour = columns[0].value, columns[1].normal
+    assert hour is not None  # noqa: S101  every attribute of VR TM has one
+    bounds = [
+        day.between(*days),
+        any_of([day > days.low, hour >= hours.low]),
+        any_of([day < days.high, hour <= hours.high]),
+    ]
+    return Match(all_of(bounds), "range", day)
+
+
+def combinable(date_text: str, time_text: str) -> bool:
+    """Tell whether both keys are ranges: only then they may mean one interval."""
+    return all("-" in text and "\\" not in text for text in (date_text, time_text))
+
+
+def _span(attribute: Key, text: str) -> temporal.Span:
+    found = temporal.span(text, attribute.vr)
+    if found is None:
+        raise _malformed(attribute, "is not a value or range of its kind")
+    return found
+
+
+def _match_values(attribute: Key, values: Sequence[str], columns: Columns, fuzzy: bool) -> Match | None:
     if attribute.vr in temporal.VRS:
         return _match_moments(attribute, values, columns.normal or columns.value)
+    if columns.folded and fuzzy:
+        return _match_sounds(attribute, values, columns.folded)
     if columns.folded:
         return _match_names(attribute, values, columns.folded)
     if isinstance(columns.value, IntegerField):
@@ -154,9 +177,7 @@ def _match_values(attribute: Key, values: Sequence[str], columns: Columns) -> Ma
 def _match_moments(attribute: Key, values: Sequence[str], column: Field) -> Match:
     found = []
     for value in values:
-        span = temporal.span(value, attribute.vr)
-        if span is None:
-            raise _malformed(attribute, "is not a value or range of its kind")
+        span = _span(attribute, value)
         single = span.low == span.high
         expression = column == span.low if single else column.between(*span)
         found.append(Match(expression, "point" if single else "range", column))
@@ -179,6 +200,16 @@ def _match_names(
             return None
         found.append(_any_match(asked) if one_group else _all_match(asked))
     return _any_match(found)
+
+
+def _match_sounds(attribute: Key, values: Sequence[str], columns: Sequence[Field]) -> Match:
+    """Match names in any of their groups by sound, whatever the order of their words."""
+    if any(len(value) > MAX_PATTERN_LENGTH for value in values):
+        raise _malformed(attribute, f"has a name of more than {MAX_PATTERN_LENGTH} characters")
+    keys = [fold(value) for value in values]
+    return Match(
+        any_of([fn.sounds_like(c, Value(k, converter=False)) for k in keys for c in columns]), "scan", columns[0]
+    )
 
 
 def _match_text(attribute: Key, values: Sequence[str], column: Field) -> Match:

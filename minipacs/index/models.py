@@ -3,6 +3,9 @@
 Text columns hold the attribute as Unicode, several values joined by backslashes, "" if absent. A person name has three
 more columns, its folded component groups; a time or date-time one more, its normal form. Text is compared by code
 point: ranges on prefixes rely on it (another database than SQLite needs such a collation, "C" in PostgreSQL).
+
+What few objects have, or few sites ask for, stands in a table of its own beside each of these: sequences and extended
+keys, a row for each value that there is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +18,7 @@ from peewee import (
     AutoField,
     BigIntegerField,
     BlobField,
+    CompositeKey,
     DoubleField,
     Field,
     ForeignKeyField,
@@ -92,6 +96,37 @@ class Instance(Model):
     availability = TextField(default=ONLINE)
 
 
+class RareValue(Model):
+    """A value of a key without a column: one row for each object above that has one.
+
+    `compared` is what keys are compared with: the normal form of a time, the folded alphabetic group of a name, nothing
+    for the items of a sequence, else the value itself. Only names have other groups.
+    """
+
+    owner: ForeignKeyField
+    keyword = TextField()
+    value = TextField()
+    compared = TextField()
+    ideographic = _text()
+    phonetic = _text()
+
+
+def _rare_values(above: type[Model]) -> type[RareValue]:
+    name = f"{above._meta.table_name}_value"
+
+    class Values(RareValue):
+        owner = ForeignKeyField(above, column_name="owner_id", on_delete="CASCADE", index=False)
+
+        class Meta:
+            table_name = name
+            primary_key = CompositeKey("owner", "keyword")
+            without_rowid = True
+
+    for compared in (Values.compared, Values.ideographic, Values.phonetic):
+        Values.add_index(Values.keyword, compared, Values.owner, name=f"{name}_{compared.column_name}")
+    return Values
+
+
 class ModalityTotal(Model):
     """What the archive holds of one modality; kept with every change, so that statistics need not count."""
 
@@ -122,10 +157,21 @@ class AssociationAccount(Model):
         table_name = "association_account"
 
 
-MODELS: tuple[type[Model], ...] = (Patient, Study, Series, Instance, ModalityTotal, Setting, AssociationAccount)
-
 LEVEL_MODELS: Mapping[Level, type[Model]] = MappingProxyType(
     {"PATIENT": Patient, "STUDY": Study, "SERIES": Series, "IMAGE": Instance}
+)
+
+RARE_VALUES: Mapping[Level, type[RareValue]] = MappingProxyType(
+    {level: _rare_values(model) for level, model in LEVEL_MODELS.items()}
+)
+"""The tables of the keys without a column."""
+
+MODELS: tuple[type[Model], ...] = (
+    *LEVEL_MODELS.values(),
+    *RARE_VALUES.values(),
+    ModalityTotal,
+    Setting,
+    AssociationAccount,
 )
 
 UNAVAILABLE_INSTANCES: Mapping[Level, Field] = MappingProxyType(
@@ -146,6 +192,19 @@ def _folded_groups(text: str) -> tuple[str, ...]:
         return ("", "", "")
     of_names = zip(*(groups(name) for name in fold(text).split("\\")), strict=True)
     return tuple("\\".join(filter(None, group)) for group in of_names)
+
+
+def rare_value(attribute: Attribute, text: str) -> tuple[str, str, str, str, str]:
+    """Give the row of a key without a column, save its owner."""
+    text = storable(text)
+    if attribute.vr == "PN":
+        alphabetic, ideographic, phonetic = _folded_groups(text)
+        return attribute.keyword, text, alphabetic, ideographic, phonetic
+    if attribute.vr in ("TM", "DT"):
+        compared = temporal.normal(text, attribute.vr)
+    else:
+        compared = "" if attribute.vr == "SQ" else temporal.date(text) if attribute.vr == "DA" else text
+    return attribute.keyword, text, compared, "", ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,36 @@
 """The series, study and patient rows above an instance: found or made, counted and totalled."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from peewee import Field, Model
 
 from minipacs.dicom.attributes import Level
+from minipacs.dicom.keys import KeyTable
 from minipacs.index.database import Connection, Database
 from minipacs.index.models import COLUMNS, LEVEL_COLUMNS, ModalityTotal, Patient, Series, Study
+from minipacs.index.rare import RareRows, RareValues, rare_rows
 
 UPPER_LEVELS: tuple[Level, ...] = ("SERIES", "STUDY", "PATIENT")
 """Levels whose rows exist for the sake of the instances below them, from the bottom up."""
 
-ObjectRows = Mapping[Level, tuple[str, ...]]
-"""The attributes of one object by level, in the order of LEVEL_COLUMNS."""
+
+@dataclass(frozen=True, slots=True)
+class ObjectRows:
+    """The attributes of one object by level: those with a column in the order of LEVEL_COLUMNS, and the others."""
+
+    columns: Mapping[Level, tuple[str, ...]]
+    rare: RareRows
+
+    def __getitem__(self, level: Level) -> tuple[str, ...]:
+        return self.columns[level]
 
 
-def object_rows(values: Mapping[str, str]) -> ObjectRows:
+def object_rows(values: Mapping[str, str], keys: KeyTable) -> ObjectRows:
     """Sort the values of an object, by keyword, into rows."""
-    return {level: columns.attributes(values) for level, columns in LEVEL_COLUMNS.items()}
+    columns = {level: columns.attributes(values) for level, columns in LEVEL_COLUMNS.items()}
+    return ObjectRows(columns, rare_rows(values, keys))
 
 
 _PLACES = {
@@ -55,6 +67,7 @@ class ParentRows:
 
     def __init__(self, database: Database, connection: Connection) -> None:
         self._execute = connection.execute
+        self._rare = RareValues(database, connection)
         modalities, sop_classes = COLUMNS["ModalitiesInStudy"].value, COLUMNS["SOPClassesInStudy"].value
         upper = [f for level in UPPER_LEVELS for f in LEVEL_COLUMNS[level].attribute_fields]
         self._select_parents, _ = database.compile(
@@ -111,7 +124,9 @@ class ParentRows:
             return row[0], False
         attributes = objects["STUDY"]
         derived = LEVEL_COLUMNS["STUDY"].derived(attributes)
-        return self._insert(self._insert_study, (self.patient(objects), *attributes, *derived)), True
+        study_id = self._insert(self._insert_study, (self.patient(objects), *attributes, *derived))
+        self._rare.add("STUDY", study_id, objects.rare)
+        return study_id, True
 
     def patient(self, objects: ObjectRows) -> int:
         """Find the patient that an object names, or make it, uncounted: one a study if there is no Patient ID."""
@@ -123,7 +138,9 @@ class ParentRows:
         if row:
             return int(row[0])
         derived = LEVEL_COLUMNS["PATIENT"].derived(attributes)
-        return self._insert(self._insert_patient, (only_study_uid, *attributes, *derived))
+        row_id = self._insert(self._insert_patient, (only_study_uid, *attributes, *derived))
+        self._rare.add("PATIENT", row_id, objects.rare)
+        return row_id
 
     def total(self, modality: str, *, series: int = 0, instances: int = 0, size_bytes: int = 0) -> None:
         """Add to the totals of a modality."""
@@ -140,7 +157,9 @@ class ParentRows:
     def _make(self, objects: ObjectRows) -> Parents:
         study_id, made = self.study(objects)
         attributes = objects["SERIES"]
-        self._insert(self._insert_series, (study_id, *attributes, *LEVEL_COLUMNS["SERIES"].derived(attributes)))
+        derived = LEVEL_COLUMNS["SERIES"].derived(attributes)
+        series_id = self._insert(self._insert_series, (study_id, *attributes, *derived))
+        self._rare.add("SERIES", series_id, objects.rare)
         found = self._find(value_of(objects, "SeriesInstanceUID"), 1, int(made))
         assert found is not None  # noqa: S101  just inserted
         return found

@@ -7,6 +7,7 @@ from typing import Any
 from peewee import SQL, Case, Select, fn
 
 from minipacs.dicom.attributes import Level
+from minipacs.dicom.keys import KeyTable
 from minipacs.errors import MinipacsError
 from minipacs.index.database import Connection, Database
 from minipacs.index.models import (
@@ -20,6 +21,7 @@ from minipacs.index.models import (
     Study,
 )
 from minipacs.index.parents import UPPER_LEVELS, ObjectRows, ParentRows, join_sorted, object_rows, value_of
+from minipacs.index.rare import RareValues
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +82,12 @@ class Refresh:
     fails, the row stays as it is and a warning is logged.
     """
 
-    def __init__(self, database: Database, connection: Connection, parents: ParentRows, reread: Reread) -> None:
+    def __init__(
+        self, database: Database, connection: Connection, parents: ParentRows, keys: KeyTable, reread: Reread
+    ) -> None:
         self._execute = connection.execute
+        self._rare = RareValues(database, connection)
+        self._keys = keys
         self._parents = parents
         self._reread = reread
         self._statements = {level: _LevelStatements(database, level) for level in UPPER_LEVELS}
@@ -162,6 +168,7 @@ class Refresh:
         statements, attributes = self._statements[level], objects[level]
         derived = LEVEL_COLUMNS[level].derived(attributes)
         self._execute(statements.take, (*(attributes[i] for i in statements.taken), *derived, row_id))
+        self._rare.replace(level, row_id, objects.rare)
 
     def _take_series(self, series_id: int, objects: ObjectRows) -> None:
         """Move a series to the study, and its totals to the modality, that its first instance names."""
@@ -200,7 +207,7 @@ class Refresh:
     def _read(self, instance_id: int) -> ObjectRows | None:
         (digest,) = self._one(self._select_digest, instance_id)
         try:
-            objects = object_rows(self._reread(digest))
+            objects = object_rows(self._reread(digest), self._keys)
             if not value_of(objects, "StudyInstanceUID"):
                 raise MinipacsError("no Study Instance UID")
         except (MinipacsError, OSError) as error:

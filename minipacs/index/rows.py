@@ -13,11 +13,13 @@ from typing import Literal, NamedTuple
 from peewee import Field
 
 from minipacs.dicom.attributes import UNIQUE_KEY
+from minipacs.dicom.keys import KeyTable
 from minipacs.dicom.statuses import STORE_UID_MISSING
 from minipacs.errors import DimseError
 from minipacs.index.database import Connection, Database
 from minipacs.index.models import COLUMNS, LEVEL_COLUMNS, ONLINE, Availability, Instance, Patient, Series, Study
 from minipacs.index.parents import UPPER_LEVELS, ObjectRows, ParentRows, Parents, object_rows, value_of
+from minipacs.index.rare import RareValues
 from minipacs.index.refresh import Refresh, Reread
 
 logger = logging.getLogger(__name__)
@@ -67,10 +69,10 @@ class InstanceRecord:
     received_at: float
     source_ae_title: str
 
-    def object_rows(self) -> ObjectRows:
+    def object_rows(self, keys: KeyTable) -> ObjectRows:
         """Sort the values into rows. Raises DimseError C001 with the tag if a UID is missing."""
         uids = {"SOPClassUID": self.sop_class_uid, "SOPInstanceUID": self.sop_instance_uid}
-        objects = object_rows({**self.values, **uids})
+        objects = object_rows({**self.values, **uids}, keys)
         for level in ("STUDY", "SERIES", "IMAGE"):
             key = UNIQUE_KEY[level]
             if not value_of(objects, key.keyword):
@@ -99,10 +101,11 @@ class _Found(NamedTuple):
 class Rows:
     """Changes rows through the connection of the writer. `written` counts the instances changed since it was reset."""
 
-    def __init__(self, database: Database, connection: Connection, reread: Reread) -> None:
+    def __init__(self, database: Database, connection: Connection, keys: KeyTable, reread: Reread) -> None:
         self._execute = connection.execute
         self._parents = ParentRows(database, connection)
-        self._refresh = Refresh(database, connection, self._parents, reread)
+        self._rare = RareValues(database, connection)
+        self._refresh = Refresh(database, connection, self._parents, keys, reread)
         self.written = 0
         self._differences: set[tuple[int, str]] = set()
         compile_ = database.compile
@@ -175,6 +178,7 @@ class Rows:
         parents = self._parents.place(objects, record.size_bytes)
         self._tell_differences(parents, objects)
         ((row_id,),) = self._execute(self._insert_instance, (parents.series_id, *_stored(record, objects))).fetchall()
+        self._rare.add("IMAGE", row_id, objects.rare)
         self.written += 1
         return int(row_id)
 
@@ -190,6 +194,7 @@ class Rows:
             elif (old.availability, old.sop_class_uid) != (ONLINE, record.sop_class_uid):
                 self._refresh.touch(*above)
             self._execute(self._update_instance, (*_stored(record, objects), old.instance_id))
+            self._rare.replace("IMAGE", old.instance_id, objects.rare)
             self._parents.total(old.modality, size_bytes=record.size_bytes - old.size_bytes)
             self.written += 1
         self._refresh.run()

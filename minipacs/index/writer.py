@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from minipacs.dicom.keys import KeyTable
 from minipacs.dicom.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from minipacs.errors import DimseError
 from minipacs.index.database import Connection, Database
@@ -52,11 +53,12 @@ class Writer:
     called by one thread at a time.
     """
 
-    def __init__(self, database: Database, *, reread: Reread, on_commit: Callable[[int], None]) -> None:
+    def __init__(self, database: Database, *, keys: KeyTable, reread: Reread, on_commit: Callable[[int], None]) -> None:
         self._database = database
         self._on_commit = on_commit
         self._connection = database.writer()
-        self._rows = Rows(database, self._connection, reread)
+        self._keys = keys
+        self._rows = Rows(database, self._connection, keys, reread)
         self._queue: deque[_Change] = deque()
         self._turn = threading.Lock()
         self._closed = False
@@ -66,7 +68,7 @@ class Writer:
 
         A row of the same digest becomes available again if it was not. Raises DimseError C001 if a UID is missing.
         """
-        return self._submit(partial(self._rows.add, record, record.object_rows(), duplicates))
+        return self._submit(partial(self._rows.add, record, record.object_rows(self._keys), duplicates))
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
         """Delete the rows of instances, all in one commit; give the digests of those that had one."""

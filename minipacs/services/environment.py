@@ -29,6 +29,18 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class QueryPolicy:
+    """What C-FIND may do: `max_matches` 0 means no limit, `relational` queries without being negotiated.
+
+    `match_unknown` lets stored attributes without a value match any key (PS3.4 C.2.2.1.2).
+    """
+
+    max_matches: int = 0
+    relational: bool = True
+    match_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """What all services share. `destination` looks a move destination up by its AE title.
 
@@ -40,6 +52,7 @@ class Environment:
     requestor: Requestor
     destination: Callable[[str], Peer | None]
     observer: Observer
+    query: QueryPolicy = QueryPolicy()
     wake_jobs: Callable[[], None] = lambda: None
 
 

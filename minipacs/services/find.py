@@ -1,92 +1,98 @@
 """C-FIND: from an identifier to a query, and from each row straight to a pending response (PS3.4 C.4.1)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from minipacs.dicom import statuses
-from minipacs.dicom.attributes import (
-    BY_TAG,
-    INSTANCE_AVAILABILITY,
-    LEVELS,
-    QUERY_RETRIEVE_LEVEL,
-    RETRIEVE_AE_TITLE,
-    SPECIFIC_CHARACTER_SET,
-    UNIQUE_KEY,
-    Attribute,
-    Level,
-)
+from minipacs.dicom import items, statuses
+from minipacs.dicom.attributes import QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE
 from minipacs.dicom.command_set import CommandSet
 from minipacs.dicom.identifier import Identifier, ResponseEncoder
-from minipacs.dicom.sop_classes import QUERY_RETRIEVE, Model
+from minipacs.dicom.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
-from minipacs.index import AVAILABILITY, Query
+from minipacs.dicom.values import MutableValues, encode
+from minipacs.errors import DimseError
+from minipacs.index import Query
 from minipacs.services.environment import Request
-from minipacs.services.identifiers import TIMEZONE_OFFSET, levels_of, read_identifier, read_level
+from minipacs.services.identifiers import read_identifier
 from minipacs.services.pending import answer_matches, cancelled
+from minipacs.services.query_keys import Asked, check_hierarchy, read_keys
 
-_NEVER_MATCHED = frozenset(
-    {SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY, TIMEZONE_OFFSET}
-)
-"""Elements of a request that say something else than what to match (PS3.4 C.2.2.2, C.4.1.1.3)."""
+Row = tuple[str, ...]
+Encoder = Callable[[Row], bytes]
+"""Writes a row of the index as the identifier of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What an identifier asks for: keys to match, attributes to return, and how many keys are not supported."""
+class Negotiated:
+    """What SOP Class Extended Negotiation agreed on (PS3.4 C.5.1.1)."""
 
-    level: Level
-    keys: tuple[tuple[Attribute, str], ...]
-    returned: tuple[Attribute, ...]
-    unsupported: int
+    relational: bool
+    combined: bool
+    fuzzy: bool
+
+    @classmethod
+    def read(cls, extended: bytes) -> "Negotiated":
+        """Read the application information that was accepted; bytes that are absent grant nothing."""
+        return cls(*(extended[i : i + 1] == b"\1" for i in range(3)))
 
 
 def find(request: Request) -> CommandSet:
     """Answer with a pending response for each match, then with the final one."""
     identifier = read_identifier(request)
     model = QUERY_RETRIEVE[request.message.context.abstract_syntax].model
-    asked = read_keys(identifier, model)
+    asked = read_keys(identifier, model, request.environment.archive.index.keys)
     request.log.update(level=asked.level, unsupported_keys=asked.unsupported or None)
+    negotiated = Negotiated.read(request.message.context.extended)
+    if not (request.environment.query.relational or negotiated.relational):
+        check_hierarchy(asked, model)
     status = statuses.PENDING_UNSUPPORTED_KEYS if asked.unsupported else statuses.PENDING
-    final = request.response(answer_matches(request, status, _answers(request, identifier, asked)))
+    final = request.response(answer_matches(request, status, _answers(request, identifier, asked, negotiated)))
     request.respond(final)
     return final
 
 
-def read_keys(identifier: Identifier, model: Model) -> Asked:
-    """Sort the elements of an identifier; the unique keys down to its level are returned in any case (PS3.4 C.4.1.3.1).
-
-    Keys that are unknown, private or of a lower level are not supported: not matched, not returned, counted. Raises
-    DimseError A900 for the level.
-    """
-    level = read_level(identifier, model)
-    within = LEVELS[: LEVELS.index(level) + 1]
-    keys: list[tuple[Attribute, str]] = []
-    unsupported = 0
-    for tag in identifier.elements:
-        attribute = BY_TAG.get(tag)
-        if tag in _NEVER_MATCHED:
-            continue
-        if attribute is None or attribute.level not in within:
-            unsupported += 1
-        else:
-            keys.append((attribute, identifier.text(tag)))
-    unique = {UNIQUE_KEY[at] for at in (*levels_of(model), "PATIENT") if at in within}
-    asked = {attribute for attribute, _ in keys}
-    if INSTANCE_AVAILABILITY in identifier.elements:
-        asked.add(AVAILABILITY)
-    return Asked(level, tuple(keys), tuple(asked | unique), unsupported)
+def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated: Negotiated) -> Iterator[bytes]:
+    """Give the identifier of each match. Raises QueryCancelled; DimseError A700 if they are more than they may be."""
+    policy, index = request.environment.query, request.environment.archive.index
+    query = Query(
+        asked.level,
+        asked.keys,
+        tuple(asked.returned.values()),
+        match_unknown=policy.match_unknown,
+        fuzzy=negotiated.fuzzy,
+        combined=negotiated.combined,
+    )
+    stop = partial(cancelled, request)
+    most = policy.max_matches
+    if most and index.count(query, most + 1, cancelled=stop) > most:
+        raise DimseError(statuses.OUT_OF_RESOURCES, f"more than {most} matches")
+    yield from map(_encoder(request, identifier, asked), index.find(query, cancelled=stop))
 
 
-def _answers(request: Request, identifier: Identifier, asked: Asked) -> Iterator[bytes]:
-    """Give the identifier of each match. Raises QueryCancelled."""
-    fixed = ((QUERY_RETRIEVE_LEVEL, "CS", asked.level), (RETRIEVE_AE_TITLE, "AE", request.environment.ae_title))
+def _encoder(request: Request, identifier: Identifier, asked: Asked) -> Encoder:
+    """Prepare what writes rows: with what is the same in every answer, and fast unless there are sequences."""
+    fixed = [(QUERY_RETRIEVE_LEVEL, "CS", asked.level), (RETRIEVE_AE_TITLE, "AE", request.environment.ae_title)]
+    fixed += [(tag, "LO", creator) for tag, creator in asked.creators.items()]
     constant = tuple(value for _, _, value in fixed)
-    elements = [*((a.tag, a.vr) for a in asked.returned), *((tag, vr) for tag, vr, _ in fixed)]
-    order = sorted(range(len(elements)), key=lambda i: elements[i])
+    elements = [*((tag, a.vr) for tag, a in asked.returned.items()), *((tag, vr) for tag, vr, _ in fixed)]
     implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+    if any(vr == "SQ" for _, vr in elements):
+        keys = {a.tag: items.from_text(text) for a, text in asked.keys if a.vr == "SQ"}
+        vrs = dict(elements)
+
+        def encode_items(row: Row) -> bytes:
+            values: MutableValues = dict(zip(vrs, (*row, *constant), strict=True))
+            for tag, key in keys.items():
+                values[tag] = items.pick(items.from_text(str(values[tag])), key)
+            return encode(values, identifier.charsets, implicit=implicit, vrs=vrs)
+
+        return encode_items
+    order = sorted(range(len(elements)), key=lambda i: elements[i])
     encoder = ResponseEncoder([elements[i] for i in order], identifier.charsets, implicit=implicit)
-    query = Query(asked.level, asked.keys, asked.returned)
-    for row in request.environment.archive.index.find(query, cancelled=partial(cancelled, request)):
+
+    def encode_row(row: Row) -> bytes:
         values = (*row, *constant)
-        yield encoder.encode([values[i] for i in order])
+        return encoder.encode([values[i] for i in order])
+
+    return encode_row

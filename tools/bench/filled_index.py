@@ -23,13 +23,13 @@ _CLASSES = {
     "CR": "1.2.840.10008.5.1.4.1.1.1",
 }
 _MODALITIES = tuple(_CLASSES)
-_FAMILIES = "MÜLLER SMITH GARCIA NOWAK ROSSI DUBOIS JANSEN HANSEN SILVA NOVAK YILMAZ KOWALSKI PAPADOPOULOS".split()
-_GIVEN = "ANNA JOHN MARIA PETER LUCIA THOMAS ELENA PAUL SOFIA JAN EMMA LUKAS".split()
+_FAMILIES = ("MÜLLER", "SMITH", "GARCIA", "NOWAK", "ROSSI", "DUBOIS", "JANSEN", "HANSEN", "SILVA", "NOVAK", "YILMAZ")
+_GIVEN = ["ANNA", "JOHN", "MARIA", "PETER", "LUCIA", "THOMAS", "ELENA", "PAUL", "SOFIA", "JAN", "EMMA", "LUKAS"]
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What is in the index: `instances` in studies of 50, each study with a patient of its own in four cases of five."""
+    """What is in the index: `instances` in studies of 50; one study in five is the second of its patient."""
 
     instances: int
 
@@ -106,7 +106,7 @@ class Archive:
 
 
 def build(archive: Archive, storage: Path) -> None:
-    """Fill `storage`/index.db, and leave the folder as a daemon that ended cleanly does: nothing looks for the files."""
+    """Fill `storage`/index.db; the folder looks as after a clean end, so that no start will look for the files."""
     storage.mkdir(parents=True)
     index = Index.open(storage / "index.db", sync="batch")
     try:

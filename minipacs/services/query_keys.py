@@ -1,0 +1,96 @@
+"""What an identifier asks for: its elements against the keys of this archive (PS3.4 C.2.2.1, C.4.1)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from minipacs.dicom import items, statuses
+from minipacs.dicom.attributes import (
+    INSTANCE_AVAILABILITY,
+    LEVELS,
+    QUERY_RETRIEVE_LEVEL,
+    RETRIEVE_AE_TITLE,
+    SPECIFIC_CHARACTER_SET,
+    UNIQUE_KEY,
+    Attribute,
+    Level,
+)
+from minipacs.dicom.identifier import Identifier
+from minipacs.dicom.keys import FIRST_BLOCK, STANDARD_KEYS, KeyTable
+from minipacs.dicom.sop_classes import Model
+from minipacs.errors import DimseError
+from minipacs.index import AVAILABILITY
+from minipacs.services.identifiers import TIMEZONE_OFFSET, levels_of, read_level
+
+_NEVER_MATCHED = frozenset(
+    {SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY, TIMEZONE_OFFSET}
+)
+"""Elements of a request that say something else than what to match (PS3.4 C.2.2.2, C.4.1.1.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an identifier asks for: keys to match, and attributes to return by their tags in the answer.
+
+    `unsupported` counts the keys that are not supported. `creators` are those that private attributes need, by tag.
+    """
+
+    level: Level
+    keys: tuple[tuple[Attribute, str], ...]
+    returned: Mapping[int, Attribute]
+    unsupported: int
+    creators: Mapping[int, str]
+
+
+def read_keys(identifier: Identifier, model: Model, table: KeyTable = STANDARD_KEYS) -> Asked:
+    """Sort the elements of an identifier; the unique keys down to its level are returned in any case (PS3.4 C.4.1.3.1).
+
+    Keys that are unknown or of a lower level are not supported: not matched, not returned, counted. Raises DimseError
+    A900 for the level.
+    """
+    level = read_level(identifier, model)
+    within = LEVELS[: LEVELS.index(level) + 1]
+    keys: list[tuple[Attribute, str]] = []
+    returned: dict[int, Attribute] = {}
+    creators: dict[int, str] = {}
+    unsupported = 0
+    for tag in identifier.elements:
+        if tag in _NEVER_MATCHED or _is_creator(tag):
+            continue
+        creator_tag = tag & 0xFFFF0000 | tag >> 8 & 0xFF
+        attribute = table.private(tag, identifier.text(creator_tag, "LO")) if tag & 0x10000 else table.by_tag.get(tag)
+        if attribute is None or attribute.level not in within:
+            unsupported += 1
+            continue
+        keys.append((attribute, _text(identifier, tag, attribute)))
+        returned[tag] = attribute
+        if attribute.creator:
+            creators[creator_tag] = attribute.creator
+    if INSTANCE_AVAILABILITY in identifier.elements:
+        returned[INSTANCE_AVAILABILITY] = AVAILABILITY
+    for at in (*levels_of(model), "PATIENT"):
+        if at in within:
+            returned[UNIQUE_KEY[at].tag] = UNIQUE_KEY[at]
+    return Asked(level, tuple(keys), returned, unsupported, creators)
+
+
+def check_hierarchy(asked: Asked, model: Model) -> None:
+    """Refuse a query whose unique keys above its level are not single values, with A900 (PS3.4 C.4.1.3.1.1)."""
+    texts = dict(asked.keys)
+    for at in levels_of(model):
+        if at == asked.level:
+            return
+        key = UNIQUE_KEY[at]
+        text = texts.get(key, "")
+        if not text or any(c in text for c in "\\*?"):
+            comment = f"{key.keyword} needs one value: no relational query was negotiated"
+            raise DimseError(statuses.DATA_SET_MISMATCH, comment, (key.tag,))
+
+
+def _is_creator(tag: int) -> bool:
+    return bool(tag & 0x10000) and FIRST_BLOCK <= tag & 0xFFFF <= 0xFF
+
+
+def _text(identifier: Identifier, tag: int, attribute: Attribute) -> str:
+    if attribute.vr == "SQ":
+        return items.to_text(tag, identifier.items(tag))
+    return identifier.text(tag, attribute.vr)
