@@ -168,7 +168,7 @@ def test_a11_role_items_are_answered_for_what_was_asked():
 def test_a12_extended_items_are_answered_for_what_was_offered():
     user = wire.user_information(0, extended(STUDY_FIND, b"\1\1\1"), extended("1.2.3", b"\1"), extended(CT, b""))
     answer = accept(associate_rq([context(1, STUDY_FIND), context(3, "1.2.3"), context(5, CT)], user=user)[HEADER:])
-    assert wire.sub_items(answer, 0x56) == [extended(STUDY_FIND, b"\1\0\0")[4:], extended(CT, b"")[4:]]
+    assert wire.sub_items(answer, 0x56) == [extended(STUDY_FIND, b"\1\1\1")[4:], extended(CT, b"")[4:]]
 
 
 def test_s11_common_extended_negotiation_is_read_for_the_storage_service():
