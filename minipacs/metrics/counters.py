@@ -68,6 +68,7 @@ class Metrics:
             Counter("minipacs_received_bytes", "Data set bytes received.", ["peer"], registry=registry)
         )
         self._sent = _Children(Counter("minipacs_sent_bytes", "Data set bytes sent.", ["peer"], registry=registry))
+        self._received[OTHER_PEER,]  # a first counter, so that the file shared by all is opened while it can be
         self._commits = Histogram(
             "minipacs_index_commit_instances",
             "Instances that one commit of the index made durable.",
