@@ -45,7 +45,7 @@ def read_keys(identifier: Identifier, model: Model, table: KeyTable = STANDARD_K
     """Sort the elements of an identifier; the unique keys down to its level are returned in any case (PS3.4 C.4.1.3.1).
 
     Keys that are unknown or of a lower level are not supported: not matched, not returned, counted. Raises DimseError
-    A900 for the level.
+    A900 for the level, and for a sequence key of more than one item.
     """
     level = read_level(identifier, model)
     within = LEVELS[: LEVELS.index(level) + 1]
@@ -92,5 +92,8 @@ def _is_creator(tag: int) -> bool:
 
 def _text(identifier: Identifier, tag: int, attribute: Attribute) -> str:
     if attribute.vr == "SQ":
-        return items.to_text(tag, identifier.items(tag))
+        key = identifier.items(tag)
+        if len(key) > 1:
+            raise DimseError(statuses.DATA_SET_MISMATCH, f"{attribute.keyword} has more than one item", (tag,))
+        return items.to_text(tag, key)
     return identifier.text(tag, attribute.vr)
