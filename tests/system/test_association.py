@@ -234,7 +234,7 @@ def test_a10_a11_a12_negotiations_as_a_client_sees_them(shared_server):
     items = [window, extended, build_role(CT, scp_role=True)]
     association = ae.associate("127.0.0.1", shared_server.port, ext_neg=items)
     assert association.acceptor.asynchronous_operations == (1, 1)
-    assert association.acceptor.sop_class_extended == {STUDY_FIND: b"\1\0\0"}
+    assert association.acceptor.sop_class_extended == {STUDY_FIND: b"\1\1\1"}
     roles = {c.abstract_syntax: (c.as_scu, c.as_scp) for c in association.accepted_contexts}
     assert roles == {CT: (False, True), STUDY_FIND: (True, False), VERIFICATION: (True, False)}
     association.release()
