@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.archive.frames import can_decode
+from minipacs.archive.codecs import decoder
 from minipacs.config.schema import SECTIONS, settings_of
 from minipacs.dicom import charset, statuses
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -88,7 +88,7 @@ def test_what_is_said_to_be_decoded_can_be():
     for end in ("5", "4.90", "4.91", "4.201", "4.202", "4.203"):
         uid = f"1.2.840.10008.1.2.{end}"
         assert uid in TRANSFER_SYNTAXES
-        assert can_decode(uid)
+        assert decoder(uid)
 
 
 def test_settings_that_are_named_exist():

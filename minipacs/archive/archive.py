@@ -94,8 +94,9 @@ class Archive:
         return cls(tree, index, policy, background)
 
     def close(self) -> None:
-        """Finish the commits under way, close the index, and leave nothing unsynced."""
+        """Finish the commits under way, close the index, end codec processes, and leave nothing unsynced."""
         self.index.close()
+        self._reader.close()
         if self._background is not None:
             self._background.close()
 

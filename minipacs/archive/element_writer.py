@@ -1,4 +1,4 @@
-"""Elements of a data set, written in any native transfer syntax (PS3.5 7, A).
+"""Elements of a data set, written in any transfer syntax (PS3.5 7, A).
 
 Values are never decoded: what changes is headers, lengths and, towards or from big endian, the byte order inside
 numbers. Sequences get undefined lengths, so that nothing has to be known about what comes.
@@ -6,6 +6,8 @@ numbers. Sequences get undefined lengths, so that nothing has to be known about 
 
 import struct
 import zlib
+from collections.abc import Iterable
+from itertools import chain
 from typing import BinaryIO, Protocol
 
 from minipacs.archive.elements import (
@@ -64,6 +66,14 @@ class ElementWriter:
     def value(self, tag: int, vr: bytes, piece: bytes, *, big_endian: bool = False) -> None:
         """Write a value, or a piece of it that ends where a number ends."""
         self._file.write(piece if big_endian == self._big_endian else swap_words(piece, vr, tag))
+
+    def fragments(self, tag: int, frames: Iterable[bytes]) -> None:
+        """Write encapsulated Pixel Data: each frame, of even size, as one fragment; the offset table is empty."""
+        self.header(tag, b"OB", UNDEFINED_LENGTH)
+        for fragment in chain((b"",), frames):
+            self._file.write(struct.pack("<HHI", ITEM >> 16, ITEM & 0xFFFF, len(fragment)))
+            self._file.write(fragment)
+        self._file.write(struct.pack("<HHI", SEQUENCE_DELIMITER >> 16, SEQUENCE_DELIMITER & 0xFFFF, 0))
 
     def structure(self, event: Event) -> None:
         """Write where a sequence or an item begins or ends."""

@@ -1,27 +1,60 @@
-"""Reading stored objects back: the data set as it was received, or decoded for a peer that cannot take it so."""
+"""Reading stored objects back: the data set as it was received, or another encoding of it for a peer that needs one."""
 
-from dataclasses import dataclass
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from io import FileIO
 from types import TracebackType
 from typing import Self
 
-from minipacs.archive.transcode import can_transcode, transcode
+from minipacs.archive.codec_pool import CodecPool, Wait, wait_readable
+from minipacs.archive.codecs import can_transcode
+from minipacs.archive.elements import TranscodeError
 from minipacs.dicom.part10 import file_meta
 from minipacs.errors import MinipacsError
 from minipacs.index import StoredInstance
 from minipacs.tree.files import FileTree
 
+BUFFER_BYTES = 1 << 20
+"""For `ObjectReader.open`: larger objects are read twice, to be checked and to be sent."""
+
 
 class ObjectUnreadable(MinipacsError):
-    """A stored object that cannot be read as asked; the message says why."""
+    """A stored object that cannot be read; the message says why."""
 
 
-@dataclass(slots=True)
+class ObjectNotConvertible(ObjectUnreadable):
+    """A stored object that cannot be had in the transfer syntax asked for; in another it may."""
+
+
 class DataSetFile:
-    """An open file positioned at a data set of `size_bytes`; close it, or use it as a context manager."""
+    """An open data set of `size_bytes`; close it, or use it as a context manager.
 
-    file: FileIO
-    size_bytes: int
+    It borrows the buffer it was opened with, which holds its first piece until another object is opened with it.
+    """
+
+    def __init__(self, file: FileIO, offset: int, size_bytes: int, buffer: memoryview, held_bytes: int = 0) -> None:
+        self.size_bytes = size_bytes
+        self._file, self._offset = file, offset
+        self._buffer, self._held_bytes = buffer, held_bytes
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Give the data set in pieces, each valid until the next. Raises OSError if it ends early."""
+        done = self._held_bytes
+        if done:
+            yield self._buffer[:done]
+        fd = self._file.fileno()
+        while done < self.size_bytes:
+            read = os.preadv(fd, [self._buffer[: self.size_bytes - done]], self._offset + done)
+            if not read:
+                raise OSError(f"the file ends {self.size_bytes - done} bytes early")
+            done += read
+            yield self._buffer[:read]
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -29,7 +62,7 @@ class DataSetFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.file.close()
+        self.close()
 
 
 class ObjectReader:
@@ -37,49 +70,75 @@ class ObjectReader:
 
     def __init__(self, tree: FileTree) -> None:
         self._tree = tree
+        self._codecs = CodecPool()
+
+    def close(self) -> None:
+        """End the codec processes; call when nothing is read any more."""
+        self._codecs.close()
 
     def can_give(self, instance: StoredInstance, transfer_syntax_uid: str) -> bool:
-        """Tell whether `open` could give the object in that transfer syntax."""
+        """Tell whether `open` may be able to give the object in that transfer syntax."""
         stored = instance.transfer_syntax_uid
         return stored == transfer_syntax_uid or can_transcode(stored, transfer_syntax_uid)
 
-    def open(self, instance: StoredInstance, transfer_syntax_uid: str) -> DataSetFile:
-        """Open the data set: the stored bytes, or a decoded copy in another syntax. Raises ObjectUnreadable.
+    def open(
+        self,
+        instance: StoredInstance,
+        transfer_syntax_uid: str,
+        buffer: memoryview,
+        *,
+        on_piece: Callable[[], None] = lambda: None,
+        wait: Wait = wait_readable,
+    ) -> DataSetFile:
+        """Open the data set: the stored bytes, or made anew in another transfer syntax, by a codec process.
 
-        A file whose size is not the index's is never given out.
+        What is given out is what the digest was made of: the file has been read to its end and compared. `buffer` is
+        lent to the result; `on_piece` is called now and then in a long read, `wait` waits for the codec process, and
+        what they raise ends it. Raises ObjectUnreadable, ObjectNotConvertible.
         """
         try:
             file = self._tree.open(instance.digest)
         except OSError as error:
             raise ObjectUnreadable(f"file cannot be opened: {error.strerror}") from error
-        try:
-            size = file.seek(0, 2)
-            if size != instance.size_bytes:
-                raise ObjectUnreadable(f"file has {size} bytes, not {instance.size_bytes}")
-            if instance.transfer_syntax_uid != transfer_syntax_uid:
-                return self._decoded(file, transfer_syntax_uid)
-            offset = len(file_meta(instance.sop_class_uid, instance.sop_instance_uid, transfer_syntax_uid))
-            file.seek(offset)
-            return DataSetFile(file, size - offset)
-        except OSError as error:
-            file.close()
-            raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
-        except BaseException:
-            file.close()
-            raise
+        with ExitStack() as closing:
+            closing.callback(file.close)
+            try:
+                size = os.fstat(file.fileno()).st_size
+                if size != instance.size_bytes:
+                    raise ObjectUnreadable(f"file has {size} bytes, not {instance.size_bytes}")
+                if instance.transfer_syntax_uid != transfer_syntax_uid:
+                    return self._transcoded(file, instance, transfer_syntax_uid, buffer, wait)
+                found = _checked(file, instance, buffer, on_piece)
+            except OSError as error:
+                raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
+            closing.pop_all()
+            return found
 
-    def _decoded(self, file: FileIO, transfer_syntax_uid: str) -> DataSetFile:
+    def _transcoded(
+        self, file: FileIO, instance: StoredInstance, transfer_syntax_uid: str, buffer: memoryview, wait: Wait
+    ) -> DataSetFile:
         scratch = self._tree.scratch()
         try:
-            file.seek(0)
-            with file:
-                transcode(file, scratch, transfer_syntax_uid)
-            size = scratch.tell()
-            scratch.seek(0)
-        except MinipacsError as error:
+            self._codecs.transcode(file.fileno(), scratch.fileno(), instance.digest, transfer_syntax_uid, wait)
+            return DataSetFile(scratch, 0, os.fstat(scratch.fileno()).st_size, buffer)
+        except TranscodeError as error:
             scratch.close()
-            raise ObjectUnreadable(str(error)) from error
+            raise ObjectNotConvertible(str(error)) from error
         except BaseException:
             scratch.close()
             raise
-        return DataSetFile(scratch, size)
+
+
+def _checked(file: FileIO, instance: StoredInstance, buffer: memoryview, on_piece: Callable[[], None]) -> DataSetFile:
+    """Read the file once and compare its digest; a data set that `buffer` can hold stays in there."""
+    meta = file_meta(instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid)
+    offset, size = len(meta), instance.size_bytes - len(meta)
+    held = size if size <= len(buffer) else 0
+    digest = hashlib.sha256(meta)
+    for count, piece in enumerate(DataSetFile(file, offset, size, buffer).pieces()):
+        if count:
+            on_piece()
+        digest.update(piece)
+    if digest.hexdigest() != instance.digest:
+        raise ObjectUnreadable("file is damaged: its digest differs")
+    return DataSetFile(file, offset, size, buffer, held)

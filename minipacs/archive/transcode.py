@@ -1,13 +1,14 @@
-"""Gives stored objects in an uncompressed transfer syntax, for peers that take no other (PS3.5 A, PS3.4 C.4.2.3).
+"""Gives stored objects in another transfer syntax, for peers that do not take the stored one (PS3.5 A, PS3.4 C.4.2.3).
 
 What is not pixels keeps its value bytes; group lengths, which tell of an encoding that is no more, are left out.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+from minipacs.archive.codecs import can_transcode
 from minipacs.archive.element_writer import ElementWriter
 from minipacs.archive.elements import (
     BITS_ALLOCATED,
@@ -15,37 +16,32 @@ from minipacs.archive.elements import (
     ElementReader,
     Event,
     Kind,
+    Level,
     TranscodeError,
     tag_name,
 )
-from minipacs.archive.frames import EncapsulatedImage, can_decode
+from minipacs.archive.frame_encoder import FrameEncoder
+from minipacs.archive.frames import EncapsulatedImage
+from minipacs.archive.image import Change, NativeImage
 from minipacs.dicom.part10 import NeedMoreData, parse_file_meta
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.errors import DataSetError
-
-__all__ = ["TranscodeError", "can_transcode", "transcode"]
 
 _PREFIX_BYTES = 4096
 _LENGTH_TO_END = 0x00080001
 
 
-def can_transcode(stored_uid: str, target_uid: str) -> bool:
-    """Tell, from the transfer syntaxes alone, whether an object stored in the one can be had in the other.
-
-    The first question about an encapsulated one imports its decoders.
-    """
-    stored, target = TRANSFER_SYNTAXES.get(stored_uid), TRANSFER_SYNTAXES.get(target_uid)
-    if stored is None or target is None or target.encapsulated:
-        return False
-    return not stored.encapsulated or can_decode(stored_uid)
-
-
-def transcode(source: BinaryIO, target: BinaryIO, transfer_syntax_uid: str) -> None:
+def transcode(
+    source: BinaryIO,
+    target: BinaryIO,
+    transfer_syntax_uid: str,
+    on_frame: Callable[[], None] = lambda: None,
+) -> None:
     """Write the data set of a DICOM file, without File Meta Information, in another transfer syntax.
 
     `source` can seek and stands at the start of the file; `target` is written where it stands, by pieces. Both stay
-    the caller's. Memory: however many frames there are, a few copies of one, encoded and decoded, of at most
-    `frames.MAX_FRAME_BYTES` each, and the first one decoded; 16 bytes for each fragment.
+    the caller's. `on_frame` is called after each frame. Memory: however many frames there are, a few copies of one,
+    encoded and decoded, of at most `image.MAX_FRAME_BYTES` each, and the first one decoded; 16 bytes for each fragment.
 
     Raises `TranscodeError` for whatever cannot be had right, damaged frames among it; what `target` holds by then is
     to be thrown away. PS3.3 C.7.6.3, PS3.5 8, A
@@ -54,12 +50,25 @@ def transcode(source: BinaryIO, target: BinaryIO, transfer_syntax_uid: str) -> N
         stored, position = _open(reading)
         if not can_transcode(stored.uid, transfer_syntax_uid):
             raise TranscodeError(f"no way from {stored.name} to {transfer_syntax_uid}")
+        wanted = TRANSFER_SYNTAXES[transfer_syntax_uid]
+        images: dict[int, _Recoding] = {}
+        if stored.encapsulated or wanted.encapsulated:
+            reading.seek(position)
+            images = _find_images(reading, stored, wanted)
+        if wanted.encapsulated and not any(image.encoder for image in images.values()):
+            raise TranscodeError("no pixels to encode")
         reading.seek(position)
-        images = _find_images(reading, stored) if stored.encapsulated else {}
-        reading.seek(position)
-        writer = ElementWriter(writing, TRANSFER_SYNTAXES[transfer_syntax_uid])
-        _copy(ElementReader(reading, stored), writer, images)
+        writer = ElementWriter(writing, wanted)
+        _copy(ElementReader(reading, stored), writer, images, on_frame)
         writer.close()
+
+
+class _Recoding(NamedTuple):
+    """An image whose pixels are to be written otherwise, and what changes with them; no encoder: natively."""
+
+    image: EncapsulatedImage | NativeImage
+    encoder: FrameEncoder | None
+    changes: list[Change]
 
 
 @contextmanager
@@ -95,40 +104,55 @@ def _open(source: BinaryIO) -> tuple[TransferSyntax, int]:
     return TRANSFER_SYNTAXES[meta.transfer_syntax_uid], start + meta.data_set_offset
 
 
-def _find_images(source: BinaryIO, stored: TransferSyntax) -> dict[int, EncapsulatedImage]:
-    """Find what must be decoded, the object's own pixels and icons, each by where its data set starts.
+def _find_images(source: BinaryIO, stored: TransferSyntax, wanted: TransferSyntax) -> dict[int, _Recoding]:
+    """Find what must be recoded, the object's own pixels and icons, each by where its data set starts.
 
-    Ahead of the copy: what decoders make of an image shows in elements that stand before its pixels.
+    Ahead of the copy: what decoders make of an image shows in elements that stand before its pixels. Icons end up
+    native, which they may be in any transfer syntax (PS3.5 A.4).
     """
-    images: dict[int, EncapsulatedImage] = {}
+    images: dict[int, _Recoding] = {}
     reader = ElementReader(source, stored)
     for event in reader.walk():
+        level = reader.levels[-1]
+        is_own = event.tag == PIXEL_DATA and len(reader.levels) == 1
         if event.kind is Kind.FRAGMENTS:
-            level = reader.levels[-1]
-            images[level.position] = EncapsulatedImage(reader, level, stored)
-        elif event.tag == PIXEL_DATA and event.length and len(reader.levels) == 1:
+            image = EncapsulatedImage(reader, level, stored)
+            images[level.position] = _recoding(image, level, wanted if is_own else None)
+        elif is_own and event.length and stored.encapsulated:
             raise TranscodeError("native Pixel Data in an encapsulated transfer syntax")
+        elif is_own and event.length:
+            images[level.position] = _recoding(NativeImage(event, level), level, wanted)
     return images
 
 
-def _copy(reader: ElementReader, writer: ElementWriter, images: dict[int, EncapsulatedImage]) -> None:
+def _recoding(image: EncapsulatedImage | NativeImage, level: Level, wanted: TransferSyntax | None) -> _Recoding:
+    encoder = None
+    if wanted is not None and wanted.encapsulated:
+        encoder = FrameEncoder(image.layout, image.interpretation, wanted.uid)
+    interpretation = image.interpretation if encoder is None else encoder.interpretation
+    return _Recoding(image, encoder, image.layout.changes(level, interpretation, lossy=image.lossy))
+
+
+def _copy(
+    reader: ElementReader, writer: ElementWriter, images: dict[int, _Recoding], on_frame: Callable[[], None]
+) -> None:
     for event in reader.walk():
         if event.kind is Kind.ELEMENT and (event.tag & 0xFFFF == 0 or event.tag == _LENGTH_TO_END):
             continue
-        image = images.get(reader.levels[-1].position) if event.tag else None
-        if image is not None and _change(event.tag, image, writer):
+        recoding = images.get(reader.levels[-1].position) if event.tag else None
+        if recoding is not None and _change(event.tag, recoding, writer):
             continue
-        if event.kind is Kind.FRAGMENTS:
-            if image is None:
-                raise TranscodeError("fragments in a native transfer syntax")
-            _write_pixels(image, reader, writer)
+        if recoding is not None and event.tag == PIXEL_DATA and event.kind in (Kind.FRAGMENTS, Kind.ELEMENT):
+            _write_pixels(event, recoding, reader, writer, on_frame)
+        elif event.kind is Kind.FRAGMENTS:
+            raise TranscodeError("fragments in a native transfer syntax")
         elif event.kind is Kind.ELEMENT:
             _write_element(event, reader, writer)
         else:
             writer.structure(event)
 
 
-def _change(tag: int, image: EncapsulatedImage, writer: ElementWriter) -> bool:
+def _change(tag: int, image: _Recoding, writer: ElementWriter) -> bool:
     """Write the changed elements up to `tag`; tell whether the element `tag` is one of them."""
     while image.changes and image.changes[0][0] <= tag:
         changed, vr, value = image.changes.pop(0)
@@ -139,13 +163,27 @@ def _change(tag: int, image: EncapsulatedImage, writer: ElementWriter) -> bool:
     return False
 
 
-def _write_pixels(image: EncapsulatedImage, reader: ElementReader, writer: ElementWriter) -> None:
-    padding_bytes = image.size_bytes % 2
-    writer.header(PIXEL_DATA, image.vr, image.size_bytes + padding_bytes)
-    for frame in image.frames(reader):
-        writer.value(PIXEL_DATA, image.vr, frame)
-    if padding_bytes:
+def _write_pixels(
+    event: Event, recoding: _Recoding, reader: ElementReader, writer: ElementWriter, on_frame: Callable[[], None]
+) -> None:
+    image, layout = recoding.image, recoding.image.layout
+    frames = _told(image.frames(reader, event), on_frame)
+    if recoding.encoder is not None:
+        writer.fragments(PIXEL_DATA, map(recoding.encoder.encode, frames))
+        return
+    vr = b"OB" if layout.bits_allocated == 8 else b"OW"
+    size_bytes = layout.frame_bytes * layout.frames
+    writer.header(PIXEL_DATA, vr, size_bytes + size_bytes % 2)
+    for frame in frames:
+        writer.value(PIXEL_DATA, vr, frame)
+    if size_bytes % 2:
         writer.value(PIXEL_DATA, b"OB", b"\0")
+
+
+def _told(frames: Iterator[bytes], on_frame: Callable[[], None]) -> Iterator[bytes]:
+    for frame in frames:
+        yield frame
+        on_frame()
 
 
 def _write_element(event: Event, reader: ElementReader, writer: ElementWriter) -> None:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar, cast
 
 from minipacs.dicom import charset
 from minipacs.dicom.keys import extended_key
+from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 
 T = TypeVar("T")
 S = TypeVar("S", bound=str)
@@ -171,3 +172,4 @@ EXTENDED_KEY = Kind(
     _parse_extended_key,
 )
 CHARSET = text("a defined term of Specific Character Set, or several joined by a backslash", _is_charset)
+TRANSFER_SYNTAX = text("the UID of a transfer syntax", TRANSFER_SYNTAXES.__contains__)

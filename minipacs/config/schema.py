@@ -24,6 +24,7 @@ MAX_WORKERS = 64
 MAX_SOP_CLASSES = 1000
 MAX_EXTENDED_KEYS = 100
 MAX_MATCHES = 1_000_000_000
+MAX_PREFERRED_SYNTAXES = 16
 MIN_PDU_BYTES = 4096
 MAX_PDU_BYTES = (1 << 32) - 1
 """The Maximum Length item is 32 bits wide (PS3.8 D.1.1)."""
@@ -191,6 +192,12 @@ class PeerConfig:
     charset: str = setting("ISO_IR 100", kinds.CHARSET, "Assumed for its objects that name none.")
     max_associations: int = setting(
         0, kinds.whole(0, MAX_ASSOCIATIONS), "Its associations open at once; 0 sets no limit of its own."
+    )
+    transfer_syntaxes: tuple[str, ...] = setting(
+        [],
+        kinds.each(kinds.TRANSFER_SYNTAX, MAX_PREFERRED_SYNTAXES),
+        "Objects are sent to it in the first of these that it accepts and they can be had in, else as stored, else "
+        "uncompressed.",
     )
 
     @property

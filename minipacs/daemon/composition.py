@@ -33,7 +33,9 @@ def open_archive(
 
 def peers(config: Config) -> list[Peer]:
     """Return the configured peers as the network layer knows them."""
-    return [Peer(p.title, p.host, p.port, p.allow, p.charset, p.max_associations) for p in config.peers]
+    return [
+        Peer(p.title, p.host, p.port, p.allow, p.charset, p.max_associations, p.transfer_syntaxes) for p in config.peers
+    ]
 
 
 def requestor(config: Config) -> Requestor:

@@ -19,6 +19,7 @@ class Peer:
     """A known remote AE. `host` is a name, an address or a network; empty: from anywhere, and no move destination.
 
     `charset` is assumed for its identifiers and objects that name none. `max_associations` 0 means no limit of its own.
+    `transfer_syntaxes` are those in which objects are rather sent to it than as stored, the best first.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Peer:
     allow: tuple[Right, ...] = RIGHTS
     charset: str = ""
     max_associations: int = 0
+    transfer_syntaxes: tuple[str, ...] = ()
 
     @property
     def is_destination(self) -> bool:

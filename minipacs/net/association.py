@@ -8,10 +8,9 @@ Rules:
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from io import FileIO
 from typing import Literal
 
 from minipacs.dicom.command_set import CommandField, CommandSet, decode, encode
@@ -24,7 +23,6 @@ from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
 MAX_COMMAND_SET_BYTES = 64 << 10
 MAX_QUEUED_MESSAGES = 16
 MAX_QUEUED_BYTES = 1 << 20
-FILE_READ_BYTES = 1 << 20
 ABORT_LINGER_S = 5
 
 SERVICE_USER, SERVICE_PROVIDER = 0, 2
@@ -132,7 +130,6 @@ class Association:
         self._command = bytearray()
         self._command_context_id = 0
         self._operation: int | None = None
-        self._file_buffer = memoryview(b"")
 
     def request(self) -> Message:
         """Return the peer's next message, waiting for it as long as an association may be idle.
@@ -156,14 +153,16 @@ class Association:
 
         Requests that come meanwhile are kept for `request`. Raises AssociationEnded.
         """
-        while True:
-            message = self._next_message(timeout_s)
-            if message is None:
-                return None
-            if message.command.message_id_being_responded_to == message_id and message.command.status is not None:
-                message.drain()
+        for message in self._waiting:  # `cancelled` may have come upon it
+            if _answers(message, message_id):
+                self._waiting.remove(message)
                 return message
-            self._queue(message)
+        while (found := self._next_message(timeout_s)) is not None:
+            if _answers(found, message_id):
+                found.drain()
+                return found
+            self._queue(found)
+        return None
 
     def cancelled(self, message_id: int) -> bool:
         """Tell whether the peer has sent a C-CANCEL for `message_id`, without waiting. Raises AssociationEnded."""
@@ -191,34 +190,34 @@ class Association:
         """Write what `encode` returned. Raises AssociationEnded."""
         self._write(list(buffers))
 
-    def send_file(self, context_id: int, command: CommandSet, data: FileIO, size_bytes: int) -> None:
-        """Send a message whose data set is the next `size_bytes` (at least 1) of `data`, read in large pieces.
+    def send_pieces(self, context_id: int, command: CommandSet, pieces: Iterable[memoryview], size_bytes: int) -> None:
+        """Send a message whose data set, `size_bytes` (at least 1), comes in pieces, each valid until the next.
 
-        An odd size is padded with one NUL: peers abort on odd fragments. Raises AssociationEnded, and OSError if the
-        file cannot be read to its end; the message is incomplete then, so abort.
+        An odd size is padded with one NUL: peers abort on odd fragments. Raises AssociationEnded, also if `pieces`
+        raises OSError with half of the message on its way; before anything is sent, that OSError.
         """
         pending: list[bytes | memoryview] = [*stream.p_data(context_id, True, encode(command), self.max_pdu_bytes)]
-        for batch in self._file_pdus(context_id, data, size_bytes):
-            self._write(pending + batch)
+        left, source = size_bytes, iter(pieces)
+        while left:
+            try:
+                piece = next(source)
+            except OSError as error:
+                if left == size_bytes:
+                    raise
+                raise AssociationEnded("failed", f"file cannot be read: {error}", (SERVICE_USER, 0)) from error
+            left -= len(piece)
+            self._write(pending + self._data_pdus(context_id, piece, is_last=not left))
             pending = []
 
-    def _file_pdus(self, context_id: int, data: FileIO, size_bytes: int) -> Iterator[list[bytes | memoryview]]:
+    def _data_pdus(self, context_id: int, data: memoryview, *, is_last: bool) -> list[bytes | memoryview]:
         size = stream.fragment_size(self.max_pdu_bytes)
-        if not self._file_buffer:
-            self._file_buffer = memoryview(bytearray(max(FILE_READ_BYTES // size, 1) * size))
-        left = size_bytes
-        while left:
-            read = data.readinto(self._file_buffer[:left])
-            if not read:
-                raise OSError(f"the file ends {left} bytes early")
-            left -= read
-            batch: list[bytes | memoryview] = []
-            for begin in range(0, read, size):
-                piece = self._file_buffer[begin : min(begin + size, read)]
-                padding = b"\0" if len(piece) % 2 else b""
-                is_last = not left and begin + size >= read
-                batch += stream.p_data_header(context_id, False, is_last, len(piece) + len(padding)), piece, padding
-            yield batch
+        buffers: list[bytes | memoryview] = []
+        for begin in range(0, len(data), size):
+            piece = data[begin : begin + size]
+            ends = is_last and begin + size >= len(data)
+            padding = len(piece) % 2 if ends else 0
+            buffers += stream.p_data_header(context_id, False, ends, len(piece) + padding), piece
+        return [*buffers, b"\0"] if is_last and len(data) % 2 else buffers
 
     def release(self) -> None:
         """Release as requestor and close; what the peer still sends is dropped (PS3.8 7.2)."""
@@ -383,3 +382,8 @@ class Association:
             self._write([stream.control_pdu(stream.A_RELEASE_RP)])
         elif pdu.pdu_type in (stream.A_RELEASE_RP, stream.A_ABORT):
             raise AssociationEnded("released")
+
+
+def _answers(message: Message, message_id: int) -> bool:
+    command = message.command
+    return command.message_id_being_responded_to == message_id and command.status is not None

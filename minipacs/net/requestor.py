@@ -44,10 +44,9 @@ class Requestor:
         AssociationRefused, and what the companion raises.
         """
         try:
-            transport = Transport.connect(peer.host, peer.port, self.timeouts.connect)
+            transport = Transport.connect(peer.host, peer.port, self.timeouts.connect, companion)
         except OSError as error:
             raise AssociationRefused(f"cannot connect: {error.strerror or error}") from error
-        transport.companion = companion
         reader = PduReader()
         try:
             request = acse.encode_request(self.ae_title, peer.title, contexts, self.max_pdu_bytes)

@@ -5,6 +5,8 @@ the nearest deadline, so descriptors above 1023 work and an idle association cos
 """
 
 import contextlib
+import errno
+import os
 import select
 import socket
 import time
@@ -53,9 +55,37 @@ class Transport:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
-    def connect(cls, host: str, port: int, timeout_s: float) -> "Transport":
-        """Open a connection; raises OSError, within `timeout_s` for each of the host's addresses."""
-        return cls(socket.create_connection((host, port), timeout_s))
+    def connect(cls, host: str, port: int, timeout_s: float, companion: "Companion | None" = None) -> "Transport":
+        """Open a connection; raises OSError, within `timeout_s` for each of the host's addresses.
+
+        `companion` is attended to meanwhile, and afterwards.
+        """
+        fault = OSError("no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            transport = cls(socket.socket(family, kind, protocol))
+            transport.companion = companion
+            try:
+                transport._connect(address, time.monotonic() + timeout_s)
+            except OSError as error:
+                transport.close()
+                fault = error
+            except BaseException:
+                transport.close()
+                raise
+            else:
+                return transport
+        raise fault
+
+    def _connect(self, address: object, deadline: float) -> None:
+        code = self.sock.connect_ex(address)  # type: ignore[arg-type]
+        if code == errno.EINPROGRESS:
+            try:
+                self.wait(select.POLLOUT, deadline)
+            except TimedOut:
+                raise TimeoutError(errno.ETIMEDOUT, "timed out") from None
+            code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""

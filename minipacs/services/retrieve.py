@@ -15,7 +15,8 @@ from minipacs.net.association import AssociationEnded
 from minipacs.net.requestor import AssociationRefused
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import levels_of, read_identifier, read_level
-from minipacs.services.sub_operations import Originator, Progress, Sender, plan
+from minipacs.services.progress import RequestedProgress
+from minipacs.services.sub_operations import Originator, Receiver, Sender, plan
 
 _FAILED_SOP_INSTANCE_UID_LIST = (0x00080058, "UI")
 
@@ -28,60 +29,69 @@ def move(request: Request) -> CommandSet:
     request.log["destination"] = title
     if destination is None:
         raise DimseError(statuses.MOVE_DESTINATION_UNKNOWN, "move destination is not configured")
-    progress = Progress(request, len(instances))
+    progress = RequestedProgress(request, len(instances))
     comment = ""
-    if instances:
-        progress.pending()
-        comment = _move_all(request, destination, instances, progress)
-        if progress.gone is not None:
-            raise progress.gone
+    try:
+        if instances:
+            progress.pending()
+            comment = _move_all(request, destination, instances, progress)
+    finally:
+        _log(request, progress)
     return _finish(request, progress, comment)
 
 
 def get(request: Request) -> CommandSet:
     """Send what matches back over the same association."""
     instances = _matches(request)
-    progress = Progress(request, len(instances))
+    progress = RequestedProgress(request, len(instances))
     contexts = [c for c in request.association.contexts.values() if c.as_scu]
     comment = "" if contexts else "no storage context with the SCP role was negotiated"
-    if instances:
-        progress.pending()
-        sender = Sender(request.environment, request.association, contexts, request.caller.label)
-        sender.send(instances, progress, request.message.command.priority or 0)
-        if progress.gone is not None:
-            raise progress.gone
+    peer = request.caller.peer
+    receiver = Receiver(request.caller.label, peer.transfer_syntaxes if peer is not None else ())
+    try:
+        if instances:
+            progress.pending()
+            sender = Sender(request.environment, request.association, contexts, receiver)
+            sender.send(instances, progress, request.message.command.priority or 0)
+    finally:
+        _log(request, progress)
     return _finish(request, progress, comment)
 
 
-def _move_all(request: Request, destination: Peer, instances: Sequence[StoredInstance], progress: Progress) -> str:
-    """Open associations one after the other and send over them; returns why all of one failed, if so."""
+def _move_all(
+    request: Request, destination: Peer, instances: Sequence[StoredInstance], progress: RequestedProgress
+) -> str:
+    """Open associations one after the other and send over them; returns why the last one failed, if it did."""
     originator = Originator(request.caller.ae_title, request.message_id)
-    comment = ""
-    for contexts, batch in plan(instances):
-        if progress.stopped:
-            break
+    receiver = Receiver(destination.title, destination.transfer_syntaxes)
+    while instances and not progress.stopped:
+        contexts, count = plan(instances, destination.transfer_syntaxes)
         try:
             association = request.environment.requestor.open(destination, contexts, progress)
         except AssociationRefused as error:
             comment = f"move destination: {error}"
-            progress.fail(batch, comment)
-            continue
-        sender = Sender(
-            request.environment, association, list(association.contexts.values()), destination.title, originator
-        )
+            progress.fail(instances, comment)
+            return comment
+        sender = Sender(request.environment, association, list(association.contexts.values()), receiver, originator)
         try:
-            sender.send(batch, progress, request.message.command.priority or 0)
+            sender.send(instances[:count], progress, request.message.command.priority or 0)
         except AssociationEnded as ended:
-            comment = f"move destination: association {ended.outcome}"
-            progress.fail(sender.unsent, comment)
             association.end(ended)
+            if ended.outcome != "failed":
+                comment = f"move destination: association {ended.outcome}"
+                progress.fail([*sender.unsent, *instances[count:]], comment)
+                return comment
+            # Our own file was at fault: what remains goes over another association.
+            progress.fail(sender.unsent[:1], ended.reason)
+            instances = [*sender.unsent[1:], *instances[count:]]
         except BaseException:
             association.abort()
             raise
         else:
             association.transport.companion = None
             association.release()
-    return comment
+            instances = instances[count:]
+    return ""
 
 
 def _matches(request: Request) -> list[StoredInstance]:
@@ -119,12 +129,20 @@ def _unique_keys(
     return keys
 
 
-def _finish(request: Request, progress: Progress, comment: str) -> CommandSet:
-    """Send the final response: its status follows from the counts (PS3.4 C.4.2.3.1)."""
-    status = progress.final_status()
+def _log(request: Request, progress: RequestedProgress) -> None:
     request.log.update(
         completed=progress.completed, failed=len(progress.failed), warning=progress.warning, total=progress.total
     )
+
+
+def _finish(request: Request, progress: RequestedProgress, comment: str) -> CommandSet:
+    """Send the final response: its status follows from the counts (PS3.4 C.4.2.3.1).
+
+    Raises AssociationEnded if the requestor is gone.
+    """
+    if progress.gone is not None:
+        raise progress.gone
+    status = progress.final_status()
     failed = None
     if progress.failed:
         implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN

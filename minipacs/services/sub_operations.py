@@ -1,104 +1,28 @@
-"""The C-STORE sub-operations of C-MOVE and C-GET: contexts, sending, counting (PS3.4 C.4.2, C.4.3)."""
+"""The C-STORE sub-operations of C-MOVE, C-GET and `minipacs send`: contexts, and sending (PS3.4 B, C.4.2, C.4.3)."""
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from minipacs.archive.stored import ObjectUnreadable
-from minipacs.dicom import statuses
+from minipacs.archive.codecs import can_transcode
+from minipacs.archive.stored import BUFFER_BYTES, DataSetFile, ObjectNotConvertible, ObjectUnreadable
 from minipacs.dicom.command_set import CommandField, CommandSet
-from minipacs.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, UNCOMPRESSED
+from minipacs.dicom.transfer_syntaxes import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
 from minipacs.index import StoredInstance
-from minipacs.net.association import SERVICE_USER, Association, AssociationEnded, timed_out
+from minipacs.net.association import Association, timed_out
 from minipacs.net.negotiation import PresentationContext, ProposedContext
 from minipacs.net.requestor import MAX_CONTEXTS
-from minipacs.services.environment import Environment, Request
+from minipacs.services.environment import Environment
+from minipacs.services.progress import Progress, Stopped
 
-logger = logging.getLogger(__name__)
-
-PENDING_INTERVAL_S = 1.0
-"""Between pending responses; SCUs give up on an archive that is silent for long."""
-MAX_LOGGED_FAILURES = 20
-_FALLBACKS = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
-
-
-class Progress:
-    """Counts sub-operations, tells the requestor, and hears from it: the companion of a C-MOVE's associations.
-
-    `failed` holds SOP Instance UIDs. `gone` tells how the requestor's association ended, if it did meanwhile.
-    """
-
-    def __init__(self, request: Request, total: int) -> None:
-        self._request = request
-        self.total = total
-        self.completed = 0
-        self.warning = 0
-        self.failed: list[str] = []
-        self.first_reason = ""
-        self.cancelled = False
-        self.gone: AssociationEnded | None = None
-        self._next_pending = 0.0
-
-    @property
-    def stopped(self) -> bool:
-        """Tell whether no further sub-operation is to begin."""
-        return self.cancelled or self.gone is not None
-
-    def fileno(self) -> int:
-        """Return the descriptor of the requestor's connection."""
-        return -1 if self.stopped else self._request.association.transport.fileno()
-
-    def due_in_s(self) -> float:
-        """Return the time until the next pending response."""
-        return float("inf") if self.stopped else max(self._next_pending - time.monotonic(), 0)
-
-    def attend(self) -> None:
-        """Look for a cancel, an abort or a vanished requestor, and send a pending response if one is due."""
-        if self.stopped:
-            return
-        try:
-            self.cancelled = self._request.association.cancelled(self._request.message_id)
-            if not self.cancelled and self.due_in_s() <= 0:
-                self.pending()
-        except AssociationEnded as ended:
-            self.gone = ended
-
-    def pending(self) -> None:
-        """Send a pending response with the counts as they are. Raises AssociationEnded."""
-        command = self._request.response(statuses.PENDING)
-        self.count(command, with_remaining=True)
-        self._request.respond(command)
-        self._next_pending = time.monotonic() + PENDING_INTERVAL_S
-
-    def count(self, command: CommandSet, *, with_remaining: bool) -> None:
-        """Put the counts into a response; more than 65535 are sent as 65535 (they are US)."""
-        command.completed_sub_operations = self.completed
-        command.failed_sub_operations = len(self.failed)
-        command.warning_sub_operations = self.warning
-        if with_remaining:
-            command.remaining_sub_operations = self.total - self.completed - self.warning - len(self.failed)
-
-    def fail(self, instances: Sequence[StoredInstance], reason: str) -> None:
-        """Count instances as failed; the first few go to the log."""
-        self.first_reason = self.first_reason or reason
-        for instance in instances:
-            if len(self.failed) < MAX_LOGGED_FAILURES:
-                fields = {
-                    "association": self._request.caller.association_id,
-                    "sop_instance_uid": instance.sop_instance_uid,
-                    "reason": reason,
-                }
-                logger.warning("sub-operation failed", extra={"fields": fields})
-            self.failed.append(instance.sop_instance_uid)
-
-    def final_status(self) -> int:
-        """Return what the counts amount to (PS3.4 C.4.2.3.1)."""
-        if self.cancelled:
-            return statuses.CANCEL
-        if self.failed and len(self.failed) == self.total:
-            return statuses.UNABLE_TO_PERFORM_SUB_OPERATIONS
-        return statuses.SUB_OPERATIONS_WITH_FAILURES if self.failed or self.warning else statuses.SUCCESS
+_LITTLE_ENDIAN = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+_UNUSUAL = (EXPLICIT_VR_BIG_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+"""In a context of their own, or some peers would choose one of them before what everybody prefers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +33,27 @@ class Originator:
     message_id: int
 
 
-class Sender:
-    """Sends instances over one association, each in the stored transfer syntax or in one that it can be decoded to.
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Whom objects are sent to: the name in metrics, and the transfer syntaxes it would rather have, the best first."""
 
-    `label` names the receiver in metrics. `unsent` are the instances not answered for yet.
+    label: str
+    transfer_syntaxes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An object ready to be sent, or the reason why it cannot be."""
+
+    context: PresentationContext | None = None
+    data_set: DataSetFile | None = None
+    reason: str = ""
+
+
+class Sender:
+    """Sends instances over one association: in a transfer syntax the receiver prefers, else as stored, else decoded.
+
+    While the receiver is at work on one object, the next is read and checked, or transcoded.
     """
 
     def __init__(
@@ -120,57 +61,87 @@ class Sender:
         environment: Environment,
         association: Association,
         contexts: Sequence[PresentationContext],
-        label: str,
+        receiver: Receiver,
         originator: Originator | None = None,
     ) -> None:
         self._environment = environment
         self._association = association
-        self._label = label
+        self._receiver = receiver
         self._originator = originator
         self._contexts: dict[str, dict[str, PresentationContext]] = {}
         for context in contexts:
             self._contexts.setdefault(context.abstract_syntax, {}).setdefault(context.transfer_syntax, context)
         self._message_id = 0
-        self.unsent: Sequence[StoredInstance] = ()
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._instances: Sequence[StoredInstance] = ()
+        self._position = 0
+
+    @property
+    def unsent(self) -> Sequence[StoredInstance]:
+        """List the instances that are not answered for yet."""
+        return self._instances[self._position :]
 
     def send(self, instances: Sequence[StoredInstance], progress: Progress, priority: int = 0) -> None:
         """Send until all are answered or `progress` is stopped. Raises AssociationEnded of this association."""
-        for position, instance in enumerate(instances):
-            self.unsent = instances[position:]
-            progress.attend()
-            if progress.stopped:
-                return
-            context = self._choose(instance)
-            if context is None:
-                progress.fail([instance], "no presentation context accepted that it can be sent in")
-                continue
+        self._instances, self._position = instances, 0
+        ahead: _Prepared | None = None
+        try:
+            while self._position < len(instances):
+                progress.attend()
+                if progress.stopped:
+                    return
+                instance = instances[self._position]
+                now, ahead = ahead or self._prepare(instance, progress), None
+                if now is None:
+                    continue
+                if now.context is None or now.data_set is None:
+                    progress.fail([instance], now.reason)
+                elif self._send(instance, now.context, now.data_set, priority, progress):
+                    if self._position + 1 < len(instances):
+                        ahead = self._prepare(instances[self._position + 1], progress)
+                    progress.answered(instance, self._await_response(progress))
+                self._position += 1
+        finally:
+            if ahead is not None and ahead.data_set is not None:
+                ahead.data_set.close()
+
+    def _prepare(self, instance: StoredInstance, progress: Progress) -> _Prepared | None:
+        """Open an object in the best way there is for the receiver; None if `progress` was stopped meanwhile."""
+        reader, reason = self._environment.archive.reader, "no presentation context accepted that it can be sent in"
+        for context in self._candidates(instance):
             try:
-                status = self._send_one(instance, context, progress, priority)
+                data_set = reader.open(
+                    instance, context.transfer_syntax, self._buffer, on_piece=progress.attend, wait=progress.wait
+                )
+            except ObjectNotConvertible as error:
+                reason = str(error)
             except ObjectUnreadable as error:
-                progress.fail([instance], str(error))
-                continue
-            category = statuses.category(status)
-            if category == "success":
-                progress.completed += 1
-            elif category == "warning":
-                progress.warning += 1
+                return _Prepared(reason=str(error))
+            except Stopped:
+                return None
             else:
-                progress.fail([instance], f"answered with status {status:04X}")
-        self.unsent = ()
+                return _Prepared(context, data_set)
+        return _Prepared(reason=reason)
 
-    def _choose(self, instance: StoredInstance) -> PresentationContext | None:
+    def _candidates(self, instance: StoredInstance) -> Iterator[PresentationContext]:
+        """Give the contexts to try, the best first; one of the uncompressed ones is as good as another."""
         contexts = self._contexts.get(instance.sop_class_uid, {})
-        stored = contexts.get(instance.transfer_syntax_uid)
-        if stored is not None:
-            return stored
-        reader = self._environment.archive.reader
-        decoded = (contexts.get(uid) for uid in (*_FALLBACKS, *UNCOMPRESSED))
-        return next((c for c in decoded if c is not None and reader.can_give(instance, c.transfer_syntax)), None)
+        stored = instance.transfer_syntax_uid
+        wanted = [uid for uid in (*self._receiver.transfer_syntaxes, stored) if uid in contexts]
+        native = next((uid for uid in (*_LITTLE_ENDIAN, *_UNUSUAL) if uid in contexts), None)
+        for uid in dict.fromkeys([*wanted, native] if native else wanted):
+            if uid == stored or can_transcode(stored, uid):
+                yield contexts[uid]
 
-    def _send_one(
-        self, instance: StoredInstance, context: PresentationContext, progress: Progress, priority: int
-    ) -> int:
-        """Send one object and return the status it was answered with."""
+    def _send(
+        self,
+        instance: StoredInstance,
+        context: PresentationContext,
+        data_set: DataSetFile,
+        priority: int,
+        progress: Progress,
+    ) -> bool:
+        """Send one object; false, and counted, if it cannot be read after all."""
         self._message_id = self._message_id % 0xFFFF + 1
         command = CommandSet(
             command_field=CommandField.C_STORE_RQ,
@@ -183,13 +154,14 @@ class Sender:
         if self._originator is not None:
             command.move_originator_ae_title = self._originator.ae_title
             command.move_originator_message_id = self._originator.message_id
-        with self._environment.archive.reader.open(instance, context.transfer_syntax) as data_set:
+        with data_set:
             try:
-                self._association.send_file(context.context_id, command, data_set.file, data_set.size_bytes)
-            except OSError as error:  # half of the object is on the wire: no message can follow
-                raise AssociationEnded("failed", f"file cannot be read: {error}", (SERVICE_USER, 0)) from error
-            self._environment.observer.sent(self._label, data_set.size_bytes)
-        return self._await_response(progress)
+                self._association.send_pieces(context.context_id, command, data_set.pieces(), data_set.size_bytes)
+            except OSError as error:
+                progress.fail([instance], f"file cannot be read: {error.strerror or error}")
+                return False
+        self._environment.observer.sent(self._receiver.label, data_set.size_bytes)
+        return True
 
     def _await_response(self, progress: Progress) -> int:
         timeout_s = self._association.timeouts.dimse
@@ -202,27 +174,24 @@ class Sender:
         raise timed_out(f"no C-STORE response within {timeout_s:g} s")
 
 
-def plan(
-    instances: Sequence[StoredInstance],
-) -> Iterator[tuple[list[ProposedContext], list[StoredInstance]]]:
-    """Divide instances, in order, into batches of at most 128 presentation contexts each, for one association each.
+def plan(instances: Sequence[StoredInstance], preferred: Sequence[str] = ()) -> tuple[list[ProposedContext], int]:
+    """Return presentation contexts for as many of the first instances as one association can hold, and their number.
 
-    A class has a context for each stored transfer syntax, and one with those that anything decodable can be sent in.
+    A class has a context for each transfer syntax that is preferred and can be had, one for each stored one, one with
+    the uncompressed ones that everybody knows, and one with the others.
     """
     proposals: dict[tuple[str, tuple[str, ...]], None] = {}
-    batch: list[StoredInstance] = []
-    for instance in instances:
-        wanted = {
-            (instance.sop_class_uid, (instance.transfer_syntax_uid,)): None,
-            (instance.sop_class_uid, _FALLBACKS): None,
-        }
+    for count, instance in enumerate(instances):
+        stored = instance.transfer_syntax_uid
+        alone = [*(uid for uid in preferred if can_transcode(stored, uid)), stored]
+        groups = (*((uid,) for uid in alone), _LITTLE_ENDIAN, _UNUSUAL)
+        wanted = {(instance.sop_class_uid, group): None for group in groups}
+        if proposals.keys() >= wanted.keys():
+            continue
         if len(proposals | wanted) > MAX_CONTEXTS:
-            yield _numbered(proposals), batch
-            proposals, batch = {}, []
+            return _numbered(proposals), count
         proposals |= wanted
-        batch.append(instance)
-    if batch:
-        yield _numbered(proposals), batch
+    return _numbered(proposals), len(instances)
 
 
 def _numbered(proposals: dict[tuple[str, tuple[str, ...]], None]) -> list[ProposedContext]:

@@ -1,6 +1,5 @@
 """Messages of an established association, with the peer's bytes made by hand."""
 
-import io
 import socket
 import struct
 import threading
@@ -32,6 +31,24 @@ from tests.support.wire import (
 )
 
 ECHO = command(0x30, VERIFICATION)
+
+
+def pieces(data: bytes) -> Iterator[memoryview]:
+    """Give data in pieces of even size, but for the last."""
+    for begin in range(0, len(data), 600):
+        yield memoryview(data)[begin : begin + 600]
+
+
+def failing(data: bytes = b"") -> Iterator[memoryview]:
+    """Give data, and then fail as a disk does."""
+    yield from pieces(data)
+    raise OSError(5, "bad sector")
+
+
+def response_to(message_id: int) -> bytes:
+    return encode(CommandSet(command_field=0x8001, message_id_being_responded_to=message_id, status=0))
+
+
 DEFAULTS = Timeouts()
 SHORT = Timeouts(acse=0.1, dimse=0.1, idle=0.2)
 
@@ -98,7 +115,7 @@ def test_a8_nothing_longer_than_the_peer_takes_is_sent(max_pdu_bytes):
     data = bytes(range(250)) * 10
     rq = CommandSet(command_field=1, message_id=1, affected_sop_class_uid=CT, has_data_set=True)
     ends.ours.send(3, rq, data)
-    ends.ours.send_file(3, rq, io.BytesIO(data), len(data))  # type: ignore[arg-type]
+    ends.ours.send_pieces(3, rq, pieces(data), len(data))
     ends.ours.close()
     received = b""
     while more := ends.peer.socket.recv(1 << 16):
@@ -114,14 +131,33 @@ def test_a8_nothing_longer_than_the_peer_takes_is_sent(max_pdu_bytes):
 
 def test_a_file_of_odd_size_is_padded_since_peers_abort_on_odd_fragments(ends):
     rq = CommandSet(command_field=1, message_id=1, affected_sop_class_uid=CT, has_data_set=True)
-    ends.ours.send_file(3, rq, io.BytesIO(b"12345rest"), 5)  # type: ignore[arg-type]
+    ends.ours.send_pieces(3, rq, pieces(b"12345"), 5)
     assert ends.peer.response().data == b"12345\0"
 
 
-def test_a_file_that_ends_early_is_an_error_and_not_a_short_message(ends):
+def test_a_file_that_cannot_be_read_leaves_the_association_usable_if_nothing_was_sent(ends):
     rq = CommandSet(command_field=1, message_id=1, affected_sop_class_uid=CT, has_data_set=True)
-    with pytest.raises(OSError, match="ends 5 bytes early"):
-        ends.ours.send_file(3, rq, io.BytesIO(b"12345"), 10)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="bad sector"):
+        ends.ours.send_pieces(3, rq, failing(), 10)
+    ends.ours.send_pieces(3, rq, pieces(b"1234"), 4)
+    assert ends.peer.response().data == b"1234"
+
+
+def test_a_file_that_cannot_be_read_to_its_end_ends_the_association_and_not_the_message(ends):
+    rq = CommandSet(command_field=1, message_id=1, affected_sop_class_uid=CT, has_data_set=True)
+    with pytest.raises(AssociationEnded, match="bad sector") as raised:
+        ends.ours.send_pieces(3, rq, failing(b"1234"), 10)
+    assert (raised.value.outcome, raised.value.abort) == ("failed", (0, 0))
+
+
+def test_a_response_that_came_while_a_cancel_was_looked_for_is_found(ends):
+    ends.peer.send(message(1, response_to(7)) + message(1, cancel(3)))
+    while not ends.ours.cancelled(3):
+        pass
+    found = ends.ours.response(7, 5)
+    assert found is not None
+    assert found.command.message_id_being_responded_to == 7
+    assert ends.ours.response(7, 0) is None, "once"
 
 
 def test_what_a_service_leaves_of_a_data_set_is_dropped(ends):
