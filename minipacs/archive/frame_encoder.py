@@ -44,9 +44,12 @@ class FrameEncoder:
         if len(frame) != layout.frame_bytes:
             raise TranscodeError(f"frame of {len(frame)} bytes, not {layout.frame_bytes}")
         options = {**layout.options(), "photometric_interpretation": self.interpretation}
-        source = frame if self._uid == RLE_LOSSLESS else self._fitted(frame)
+        if self._uid == RLE_LOSSLESS:  # it carries all the bits there are, not only those stored (PS3.5 G.2)
+            options["bits_stored"] = layout.bits_allocated
+        else:
+            self._check_range(frame)
         try:
-            encoded = _pydicom_encoder(self._uid).encode(source, encoding_plugin=self._plugin, **options)
+            encoded = _pydicom_encoder(self._uid).encode(frame, encoding_plugin=self._plugin, **options)
         except Exception as error:  # of any kind, from any plugin
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
             raise TranscodeError(f"frame cannot be encoded: {reason}") from error
@@ -54,17 +57,14 @@ class FrameEncoder:
             raise TranscodeError(f"frame encodes to {len(encoded)} bytes")
         return bytes(encoded) + b"\0" * (len(encoded) % 2)
 
-    def _fitted(self, frame: bytes) -> bytes:
-        """Give samples in as many bytes as Bits Stored needs, if none has more bits than that."""
+    def _check_range(self, frame: bytes) -> None:
         import numpy
 
         layout = self._layout
-        kind = "ui"[layout.representation]
-        samples = numpy.frombuffer(frame, f"<{kind}{layout.bits_allocated // 8}")
-        low, high = (
-            (-1 << layout.bits_stored - 1, 1 << layout.bits_stored - 1) if kind == "i" else (0, 1 << layout.bits_stored)
-        )
-        if layout.bits_stored < layout.bits_allocated and not low <= samples.min() <= samples.max() < high:
+        if layout.bits_stored == layout.bits_allocated:
+            return
+        samples = numpy.frombuffer(frame, f"<{'ui'[layout.representation]}{layout.bits_allocated // 8}")
+        magnitude_bits = layout.bits_stored - layout.representation
+        low = -1 << magnitude_bits if layout.representation else 0
+        if not low <= samples.min() <= samples.max() < 1 << magnitude_bits:
             raise TranscodeError("pixels have more bits than Bits Stored")
-        needed = next(size for size in (1, 2, 4) if layout.bits_stored <= 8 * size)
-        return samples.astype(f"<{kind}{needed}", copy=False).tobytes()
