@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pydicom
 import pytest
-from pydicom.data import get_testdata_file
 
 from minipacs.archive import codec_pool
 from minipacs.archive.codec_pool import CodecPool, wait_readable
@@ -18,7 +18,7 @@ from minipacs.archive.elements import TranscodeError
 from minipacs.archive.transcode import transcode
 from minipacs.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
-COMPRESSED = Path(str(get_testdata_file("MR_small_jp2klossless.dcm")))
+COMPRESSED = Path(pydicom.__file__).parent / "data" / "test_files" / "MR_small_jp2klossless.dcm"
 DIGEST = hashlib.sha256(COMPRESSED.read_bytes()).hexdigest()
 
 
