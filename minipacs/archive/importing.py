@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -65,7 +66,7 @@ def import_source(archive: Archive, source: Source, sop_classes: Set[str]) -> Im
         return Imported(source, None, "lies in the storage folder")
     try:
         with source.open() as stream:
-            return Imported(source, _store(archive, stream, sop_classes))
+            return Imported(source, store(archive, stream, sop_classes))
     except DimseError as error:
         return Imported(source, None, error.comment)
     except (OSError, zipfile.BadZipFile, EOFError) as error:
@@ -108,7 +109,8 @@ def _is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def _store(archive: Archive, stream: IO[bytes], sop_classes: Set[str]) -> Outcome:
+def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str]) -> Outcome:
+    """Store a Part 10 file. Raises OSError and DimseError."""
     meta, first = _read_file_meta(stream)
     if meta.sop_class_uid not in sop_classes:
         raise DimseError(0x0122, f"SOP class {meta.sop_class_uid or 'missing'} is not stored here"[:64])
@@ -122,7 +124,7 @@ def _store(archive: Archive, stream: IO[bytes], sop_classes: Set[str]) -> Outcom
         return incoming.commit()
 
 
-def _read_file_meta(stream: IO[bytes]) -> tuple[FileMeta, bytes]:
+def _read_file_meta(stream: IO[bytes] | FileIO) -> tuple[FileMeta, bytes]:
     """Read up to the data set, of which the second value is the beginning. Raises DimseError."""
     prefix = b""
     while True:

@@ -36,9 +36,9 @@ def recover(tree: FileTree, index: Index) -> Recovery:
     for digest, size_bytes in tree.published():
         expected = rows.pop(digest, None)
         if expected is None:
-            _adopt(tree, index, digest, found)
+            adopt(tree, index, digest, found)
         elif expected != size_bytes:
-            _set_aside(tree, index, digest, f"has {size_bytes} bytes instead of {expected}", found)
+            set_aside(tree, index, digest, f"has {size_bytes} bytes instead of {expected}", found)
     if rows:
         index.set_availability(list(rows), "UNAVAILABLE")
         found.missing += len(rows)
@@ -50,11 +50,11 @@ def recover(tree: FileTree, index: Index) -> Recovery:
         except FileNotFoundError:
             pass
         except (DimseError, OSError) as error:
-            _set_aside(tree, index, digest, str(error), found)
+            set_aside(tree, index, digest, str(error), found)
     return found
 
 
-def _adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
+def adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
     """Index a file that was published but not committed, or quarantine it."""
     try:
         added = _add(tree, index, digest)
@@ -93,10 +93,10 @@ def _add(tree: FileTree, index: Index, digest: str) -> bool:
     return index.add(record, "keep").outcome is Outcome.ADDED
 
 
-def _set_aside(tree: FileTree, index: Index, digest: str, reason: str, found: Recovery) -> None:
+def set_aside(tree: FileTree, index: Index, digest: str, reason: str, found: Recovery) -> None:
     """Quarantine a damaged file and mark its row: a re-send heals it."""
-    index.set_availability([digest], "UNAVAILABLE")
-    with tree.holding(digest, exclusive=True):
+    with tree.holding(digest, exclusive=True):  # for both: a re-send in between would find its row, but no file
+        index.set_availability([digest], "UNAVAILABLE")
         tree.quarantine(digest, reason)
     found.quarantined += 1
     found.missing += 1

@@ -3,7 +3,7 @@
 import click
 
 from minipacs import __version__
-from minipacs.cli import associations, network, objects, query, service, worklist
+from minipacs.cli import associations, care, network, objects, quarantine, query, service, worklist
 from minipacs.cli.common import Group
 
 
@@ -22,5 +22,9 @@ for command in (
     network.echo,
     worklist.worklist,
     associations.associations,
+    care.verify,
+    care.delete,
+    care.backup,
+    quarantine.quarantine,
 ):
     main.add_command(command)

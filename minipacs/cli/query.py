@@ -41,7 +41,7 @@ _COLUMNS: dict[Level, tuple[str, ...]] = {
 def find(load: Callable[..., Config], level: str, keys: Sequence[str], as_json: bool) -> None:
     """List what matches, by the rules of C-FIND: PatientName=DOE* StudyDate=20240101-20240131."""
     at = next(known for known in LEVELS if known.lower() == level)
-    asked = [(_attribute(name, at), value) for name, value in parse_keys(keys).items()]
+    asked = [(attribute_named(name, at), value) for name, value in parse_keys(keys).items()]
     config = load()
     prepare(config)
     returned = _all(at) if as_json else _shown(at, asked)
@@ -59,7 +59,8 @@ def find(load: Callable[..., Config], level: str, keys: Sequence[str], as_json: 
         print_table(rows, [a.keyword for a in returned])
 
 
-def _attribute(name: str, level: Level) -> Attribute:
+def attribute_named(name: str, level: Level) -> Attribute:
+    """Return the key of that name, if it can be asked for at `level`; else a usage error."""
     within = LEVELS[: LEVELS.index(level) + 1]
     known = BY_KEYWORD.get(name)
     if known is None or known.level not in within:

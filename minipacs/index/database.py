@@ -19,7 +19,7 @@ from peewee import Field, Model, Node, PeeweeException, SchemaManager, SqliteDat
 from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
 from minipacs.dicom.person_name import FOLD_VERSION
 from minipacs.dicom.phonetics import sounds_like
-from minipacs.dicom.statuses import OUT_OF_RESOURCES
+from minipacs.dicom.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from minipacs.errors import DimseError, MinipacsError
 from minipacs.index.matching import any_value_matches
 from minipacs.index.models import LEVEL_COLUMNS, LEVEL_MODELS, MODELS, RARE_VALUES, Setting, TableColumns, rare_value
@@ -49,6 +49,10 @@ CANCEL_CHECK_STEPS = 50_000
 
 _FUNCTIONS: tuple[Callable[[str, str], bool], ...] = (any_value_matches, items_match, sounds_like)
 """What SQL may call: of a stored value and a key."""
+
+BACKUP_STEP_PAGES = 2000
+BACKUP_MODE = 0o640
+PARTIAL_SUFFIX = ".part"
 
 _FOLD = "fold_version"
 
@@ -211,15 +215,39 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
 
+    def backup(self, path: Path, progress: Callable[[int, int], None] = lambda done, pages: None) -> None:
+        """Copy the index as it is at one instant to a new file, while others read and write; the copy is durable.
+
+        `progress` gets pages done and pages in all. Raises OSError (FileExistsError if there is one) and DimseError.
+        """
+        partial = path.with_name(path.name + PARTIAL_SUFFIX)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, BACKUP_MODE))
+        try:
+            os.close(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, BACKUP_MODE))
+            with self.errors(PROCESSING_FAILURE), self.reader() as connection:
+                connection.execute("BEGIN")  # one snapshot: a copy in steps would begin anew with every commit
+                try:
+                    connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+                    with closing(sqlite3.connect(partial)) as copy:
+                        connection.backup(
+                            copy, pages=BACKUP_STEP_PAGES, progress=lambda _, left, pages: progress(pages - left, pages)
+                        )
+                        copy.execute("PRAGMA journal_mode = DELETE").fetchone()
+                finally:
+                    connection.execute("ROLLBACK")
+            _sync(partial)
+            os.rename(partial, path)
+        except BaseException:
+            for left_over in (partial, path):
+                left_over.unlink(missing_ok=True)
+            raise
+        _sync(path.absolute().parent)
+
     def sync_log(self) -> None:
         """Make durable what was committed so far: the log, if it is still there, and its entry in the folder."""
-        for path in (f"{self.path}-wal", self.path.absolute().parent):
+        for path in (Path(f"{self.path}-wal"), self.path.absolute().parent):
             with suppress(FileNotFoundError):
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+                _sync(path)
 
     def finish_log(self, connection: Connection) -> None:
         """Move the log into the file, as far as readers allow; for the writer before it closes.
@@ -320,6 +348,14 @@ class Database:
             for row_id, text in connection.execute(rows, [attribute.keyword] * len(of_keyword)).fetchall():
                 keyword, _, *changed = rare_value(attribute, text)
                 connection.execute(update, (*changed, row_id, keyword))
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 @contextmanager

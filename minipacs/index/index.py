@@ -71,6 +71,10 @@ class Index(Reader):
         """Set Instance Availability of the rows with these digests."""
         self._writer.set_availability(digests, availability)
 
+    def backup(self, path: Path, progress: Callable[[int, int], None] = lambda done, pages: None) -> None:
+        """Copy the index to a new file, see `Database.backup`."""
+        self._database.backup(path, progress)
+
     def sync(self) -> None:
         """Make durable what was committed so far, as sync "batch" does not. Raises OSError."""
         self._database.sync_log()

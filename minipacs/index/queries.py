@@ -14,7 +14,7 @@ from peewee import Select, fn
 from minipacs.dicom.statuses import PROCESSING_FAILURE, QUERY_FAILED
 from minipacs.index.database import Connection, Database, QueryCancelled
 from minipacs.index.matching import MAX_LIST_VALUES
-from minipacs.index.models import COLUMNS, Instance, ModalityTotal, Patient, Series, Study
+from minipacs.index.models import COLUMNS, ONLINE, Instance, ModalityTotal, Patient, Series, Study
 from minipacs.index.selection import Query, Selection, selections
 
 FIRST_PAGE_ROWS = 100
@@ -70,6 +70,8 @@ class Reader:
         self._stored = columns
         uid = COLUMNS["SOPInstanceUID"].value
         self._select_instance, _ = database.compile(Instance.select(*columns).where(uid == ""))
+        self._select_uid, _ = database.compile(Instance.select(uid).where(Instance.digest == ""))
+        self._select_unavailable = Instance.select(Instance.digest).where(Instance.availability != ONLINE)
         self._select_digest, _ = database.compile(Instance.select(Instance.id).where(Instance.digest == ""))
 
     def find(
@@ -129,6 +131,15 @@ class Reader:
     def has_digest(self, digest: str) -> bool:
         """Tell whether a row stands for this file."""
         return self._row(self._select_digest, digest) is not None
+
+    def uid_of(self, digest: str) -> str | None:
+        """Return the SOP Instance UID of the row that stands for this file."""
+        row = self._row(self._select_uid, digest)
+        return str(row[0]) if row else None
+
+    def unavailable(self) -> list[str]:
+        """List the digests of the instances that cannot be retrieved."""
+        return [digest for (digest,) in self._rows(self._select_unavailable)]
 
     def digests(self) -> Iterator[tuple[str, int]]:
         """Give the digest and size in bytes of every file that has a row, in the order of digests."""

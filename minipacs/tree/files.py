@@ -17,6 +17,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from minipacs.tree.layout import OBJECT_SUFFIX, PREFIXES, REASON_SUFFIX, Layout,
 _LIBC = ctypes.CDLL(None, use_errno=True)
 FILE_MODE = 0o440
 FOLDER_MODE = 0o750
+MAX_NOTE_CHARS = 4096
 _NAMES = itertools.count(1)
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 
@@ -71,6 +73,16 @@ class StagedFile:
         """Close the descriptor, and with it give up the lock."""
         os.close(self.fd)
         self.fd = -1
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedFile:
+    """A file in quarantine: why, and since when (seconds since 1970)."""
+
+    digest: str
+    reason: str
+    since: float
+    size_bytes: int
 
 
 class FileTree:
@@ -161,7 +173,7 @@ class FileTree:
             return None
 
     def remove(self, digest: str) -> None:
-        """Remove a published file that was never acknowledged. Call under the exclusive `holding(digest)`."""
+        """Remove a published file that has no row. Call under the exclusive `holding(digest)`."""
         with suppress(FileNotFoundError):
             os.unlink(self.layout.published(digest))
 
@@ -187,6 +199,34 @@ class FileTree:
     def quarantined_files(self) -> int:
         """Count the files in quarantine."""
         return sum(name.endswith(OBJECT_SUFFIX) for name in os.listdir(self.layout.quarantine))
+
+    def quarantined(self) -> Iterator[QuarantinedFile]:
+        """List what is in quarantine, the oldest first; a note that cannot be read leaves the reason empty."""
+        digests = (name.removesuffix(OBJECT_SUFFIX) for name in os.listdir(self.layout.quarantine))
+        found = (self._quarantined(digest) for digest in digests if is_digest(digest))
+        return iter(sorted(filter(None, found), key=lambda file: (file.since, file.digest)))
+
+    def open_quarantined(self, digest: str) -> FileIO:
+        """Open a file in quarantine, unbuffered. Raises OSError."""
+        return FileIO(self.layout.quarantined(digest), "r")
+
+    def purge(self, digest: str) -> None:
+        """Remove a file and its note from quarantine, for ever. Raises OSError."""
+        for suffix in (OBJECT_SUFFIX, REASON_SUFFIX):
+            with suppress(FileNotFoundError):
+                os.unlink(self.layout.quarantined(digest, suffix))
+
+    def _quarantined(self, digest: str) -> QuarantinedFile | None:
+        try:
+            file = os.stat(self.layout.quarantined(digest))
+        except FileNotFoundError:
+            return None
+        try:
+            with open(self.layout.quarantined(digest, REASON_SUFFIX), encoding="utf-8") as note:
+                known = json.loads(note.read(MAX_NOTE_CHARS))
+            return QuarantinedFile(digest, str(known["reason"]), float(known["since"]), file.st_size)
+        except (OSError, ValueError, KeyError, TypeError):
+            return QuarantinedFile(digest, "", file.st_mtime, file.st_size)
 
     def published(self) -> Iterator[tuple[str, int]]:
         """Walk the published files: digest and size, folder by folder. What is no object is passed over."""

@@ -1,0 +1,131 @@
+"""`minipacs quarantine`: what is set aside, and the only way it is emptied."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import click
+import pydicom
+
+from minipacs.archive import quarantine as shelf
+from minipacs.archive.archive import Archive
+from minipacs.cli.care import opened
+from minipacs.cli.common import config_option, json_option, print_json, print_table, printable
+from minipacs.config import Config
+from minipacs.errors import MinipacsError
+from minipacs.index import Outcome
+from minipacs.services.offered import storage_classes
+from minipacs.tree.files import QuarantinedFile
+
+Load = Callable[..., Config]
+
+DAY_S = 86400
+_SHOWN = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "PatientID",
+    "PatientName",
+    "StudyDate",
+    "Modality",
+)
+
+
+@click.group()
+def quarantine() -> None:
+    """See, put back or remove what is in quarantine: files that gave way to others, or were found damaged."""
+
+
+@quarantine.command("list")
+@config_option
+@json_option
+def list_(load: Load, as_json: bool) -> None:
+    """List the files, the oldest first."""
+    with opened(load, read_only=True) as archive:
+        rows = [_row(file) for file in archive.tree.quarantined()]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table([{**row, "digest": str(row["digest"])[:16]} for row in rows], tuple(_row(_NOTHING)))
+
+
+@quarantine.command()
+@config_option
+@click.argument("digest")
+@json_option
+def show(load: Load, digest: str, as_json: bool) -> None:
+    """Show a file: why it is there, what it holds, and what is stored in its place."""
+    with opened(load, read_only=True) as archive:
+        file = shelf.named(archive.tree, digest)
+        facts = {**_row(file), "whole": shelf.is_whole(archive.tree, file.digest), **_contents(archive, file)}
+        current = archive.index.instance(str(facts.get("SOPInstanceUID", "")))
+        facts["current"] = None if current is None else current.digest
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:<18} {printable(str(value))}")
+
+
+@quarantine.command()
+@config_option
+@click.argument("digests", nargs=-1, required=True)
+def release(load: Load, digests: Sequence[str]) -> None:
+    """Store files again, as if they were imported: under duplicates = "replace" what is current gives way to them."""
+    failed = False
+    config = load()
+    with opened(lambda: config) as archive:
+        for digest in digests:
+            file = shelf.named(archive.tree, digest)
+            try:
+                outcome = shelf.release(archive, file.digest, storage_classes(config.storage.sop_classes))
+                refused = "another file is current" if outcome is Outcome.KEPT else ""
+            except MinipacsError as error:
+                refused = str(error)
+            failed = failed or bool(refused)
+            click.echo(f"{file.digest}: {f'not released: {refused}' if refused else 'released'}")
+    if failed:
+        sys.exit(1)
+
+
+@quarantine.command()
+@config_option
+@click.argument("digests", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every file.")
+@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Files that came before so many days.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge(load: Load, digests: Sequence[str], everything: bool, older_than: float | None, yes: bool) -> None:
+    """Remove files for ever: those named, all, or the old ones."""
+    if sum((bool(digests), everything, older_than is not None)) != 1:
+        raise click.UsageError("name DIGESTS, or --all, or --older-than")
+    before = time.time() - (older_than or 0) * DAY_S
+    with opened(load) as archive:
+        if digests:
+            files = [shelf.named(archive.tree, digest) for digest in digests]
+        else:
+            files = [file for file in archive.tree.quarantined() if file.since <= before]
+        size_bytes = sum(file.size_bytes for file in files)
+        if files and not yes and not click.confirm(f"Remove {len(files)} files, {size_bytes} bytes, for ever?"):
+            raise MinipacsError("nothing was removed")
+        for file in files:
+            archive.tree.purge(file.digest)
+    click.echo(f"{len(files)} files removed")
+
+
+_NOTHING = QuarantinedFile("", "", 0.0, 0)
+
+
+def _row(file: QuarantinedFile) -> dict[str, object]:
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(file.since))
+    return {"digest": file.digest, "since": since, "size_bytes": file.size_bytes, "reason": file.reason}
+
+
+def _contents(archive: Archive, file: QuarantinedFile) -> dict[str, object]:
+    """Read what the file says it is; it may be damaged in any way."""
+    try:
+        with archive.tree.open_quarantined(file.digest) as stream:
+            found = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_SHOWN))
+            return {keyword: str(found.get(keyword, "")) for keyword in _SHOWN}
+    except Exception as error:
+        return {"unreadable": type(error).__name__}
