@@ -51,6 +51,7 @@ class Found:
     final: Response
     pending: list[int] = field(default_factory=list)
     answers: list[Dataset] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
 
     @property
     def status(self) -> int:
@@ -105,10 +106,11 @@ class Finder(Wire):
 
     def collect(self) -> Found:
         """Read the answers to the last request."""
-        pending, answers = [], []
+        pending, answers, raw = [], [], []
         while True:
             response = self.response()
             if response.status not in (PENDING, UNSUPPORTED):
-                return Found(response, pending, answers)
+                return Found(response, pending, answers, raw)
             pending.append(response.status)
+            raw.append(response.data)
             answers.append(read_dataset(io.BytesIO(response.data), is_implicit_VR=True, is_little_endian=True))
