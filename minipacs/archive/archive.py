@@ -77,7 +77,8 @@ class Archive:
         background = BackgroundSync(lambda: _sync(tree, index)) if sync == "batch" and not read_only else None
 
         def committed(instances: int) -> None:
-            on_commit(instances)
+            if instances:
+                on_commit(instances)
             if background is not None:
                 background.wake()
 
@@ -99,6 +100,11 @@ class Archive:
         self._reader.close()
         if self._background is not None:
             self._background.close()
+
+    def make_durable(self) -> None:
+        """Return when all that was committed before is on the disk, also with `sync = "batch"`. Raises OSError."""
+        if self._background is not None:
+            _sync(self.tree, self.index)
 
     def receive(
         self,

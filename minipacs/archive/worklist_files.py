@@ -87,8 +87,8 @@ def _wl_request(data: bytes) -> Values:
 class WatchedFolder:
     """A folder whose `.wl` files, and those of the folders in it, are the worklist's: one thread calls `scan`.
 
-    Until the first scan is done, queries are refused. A file is read when it is new or has changed; while it is
-    broken the steps it had before stay.
+    Until a folder was read for the first time, queries are refused. A file is read when it is new or has changed; while
+    it is broken the steps it had before stay.
     """
 
     def __init__(self, path: Path, index: Index) -> None:
@@ -97,7 +97,8 @@ class WatchedFolder:
         self._seen: dict[str, _Stamp] = {}
         self._broken: set[str] = set()
         self._state: FolderState | None = None
-        index.worklist.set_folder_state(str(path), FolderState("folder not read yet", 0))
+        if index.worklist.watched_folder() != str(path):
+            index.worklist.set_folder_state(str(path), FolderState("folder not read yet", 0))
 
     def scan(self, stopping: Callable[[], bool] = lambda: False) -> float:
         """Bring the worklist up to date with the folder; if it cannot be read, queries are refused meanwhile.

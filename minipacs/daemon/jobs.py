@@ -23,6 +23,8 @@ from minipacs.daemon.slots import Slots
 from minipacs.daemon.worker import Shared
 from minipacs.errors import DimseError
 from minipacs.services.background import Background, Job
+from minipacs.services.commitment_jobs import CommitmentJobs
+from minipacs.services.offered import storage_classes
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +53,8 @@ class Jobs:
         if lock is not None:
             prepare(archive, lock)
         self._archive = archive
-        background = _background(self._config, archive)
-        background.start()
+        background = Background()
+        background.start(_jobs(self._config, archive, background, is_first=lock is not None))
         keeper = Keeper(self._inbox, archive.index)
         self._control.watch(self._wake_fd)
         self._control.ready()
@@ -140,16 +142,29 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
-def _background(config: Config, archive: Archive) -> Background:
-    """Gather all work that no association waits for: the one place where jobs are named."""
-    jobs: list[Job] = []
+def _jobs(config: Config, archive: Archive, background: Background, *, is_first: bool) -> list[Job]:
+    """Gather all work that no association waits for: the one place where jobs are named.
+
+    `is_first` tells that no other process has the archive.
+    """
+    commitments = CommitmentJobs(
+        config.ae.title,
+        archive,
+        composition.requestor(config),
+        {peer.title: peer for peer in composition.peers(config) if peer.is_destination}.get,
+        storage_classes(config.storage.sop_classes),
+        background.stopping,
+        background.wake,
+    )
+    if is_first:
+        commitments.begin()
+    jobs: list[Job] = [commitments.read_objects, commitments.tell_peers]
     if config.worklist.folder:
         folder = WatchedFolder(Path(config.worklist.folder), archive.index)
-        jobs.append(lambda: folder.scan(lambda: background.stopping))
+        jobs.append(lambda: folder.scan(background.stopping))
     else:
         forget_folder(archive.index)
-    background = Background(jobs)
-    return background
+    return jobs
 
 
 def run(

@@ -7,6 +7,7 @@ from typing import TypeVar
 from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
 from minipacs.index.associations import Associations
+from minipacs.index.commitments import Commitments
 from minipacs.index.database import Connection, Database, Sync
 from minipacs.index.models import Availability
 from minipacs.index.procedure_steps import ProcedureSteps
@@ -26,8 +27,8 @@ def _no_values(digest: str) -> Mapping[str, str]:
 class Index(Reader):
     """One index file; safe to use from any thread. Changes block until they are committed, see `Writer`.
 
-    `worklist` holds the scheduled procedure steps, `procedure_steps` the performed ones, `associations` the accounts of
-    the last associations.
+    `worklist` holds the scheduled procedure steps, `procedure_steps` the performed ones, `commitments` the
+    storage commitments that were asked for, `associations` the accounts of the last associations.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None) -> None:
@@ -37,6 +38,7 @@ class Index(Reader):
         self.worklist = Worklist(database, self._change)
         self.associations = Associations(database, self._change)
         self.procedure_steps = ProcedureSteps(database, self._change)
+        self.commitments = Commitments(database, self._change)
 
     @classmethod
     def open(

@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from peewee import AutoField, DoubleField, IntegerField, Model, TextField
+from peewee import AutoField, BooleanField, DoubleField, IntegerField, Model, TextField
 
 from minipacs.dicom.worklist import MATCHED_KEYS
 from minipacs.index.matching import Columns
@@ -58,7 +58,8 @@ class Commitment(Model):
     request = TextField()
     report = TextField(default="")
     state = TextField()
-    association_id = TextField()
+    bell = TextField(index=True)
+    was_rung = BooleanField(default=False)
     asked_at = DoubleField()
     attempts = IntegerField(default=0)
     due_at = DoubleField(index=True)

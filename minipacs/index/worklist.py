@@ -123,6 +123,11 @@ class Worklist:
         rows = self._rows(select, QUERY_FAILED)
         return FolderState(*rows[0]) if rows else FolderState("", 0)
 
+    def watched_folder(self) -> str:
+        """Return the path of the folder that is watched, "" for none."""
+        rows = self._rows(WorklistFolder.select(WorklistFolder.path), PROCESSING_FAILURE)
+        return str(rows[0][0]) if rows else ""
+
     def set_folder_state(self, path: str, state: FolderState) -> None:
         """Keep how the watched folder was found; an empty path tells that none is watched."""
 

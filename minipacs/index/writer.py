@@ -153,8 +153,7 @@ class Writer:
             rows.clear()
             return error
         written, rows.written = rows.written, 0
-        if written:
-            self._on_commit(written)
+        self._on_commit(written)
         return None
 
     def _settle(self, changes: Sequence[_Change], error: Exception | None) -> None:

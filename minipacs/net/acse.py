@@ -92,29 +92,33 @@ def encode_request(
     called_ae_title: str,
     contexts: Sequence[ProposedContext],
     max_pdu_bytes: int,
+    roles: Mapping[str, tuple[bool, bool]] | None = None,
 ) -> bytes:
-    """Build an A-ASSOCIATE-RQ with the default roles."""
+    """Build an A-ASSOCIATE-RQ; `roles` are those as SCU and SCP that we propose for us, where not the default ones."""
     primitive = _primitive(calling_ae_title, called_ae_title, _user_information(max_pdu_bytes, {}))
     encoded = _encode(pdus.A_ASSOCIATE_RQ(), primitive)
-    return _with_items(encoded, encoded[10:74], items.write_contexts(contexts), b"")
+    return _with_items(encoded, encoded[10:74], items.write_contexts(contexts), items.write_roles(roles or {}))
 
 
-def decode_accept(body: bytes, proposed: Sequence[ProposedContext]) -> tuple[dict[int, PresentationContext], int]:
-    """Read an A-ASSOCIATE-AC: the contexts it opens, with us as SCU, and the peer's maximum PDU length (0: no limit).
+def decode_accept(
+    body: bytes, proposed: Sequence[ProposedContext], roles: Mapping[str, tuple[bool, bool]] | None = None
+) -> tuple[dict[int, PresentationContext], int]:
+    """Read an A-ASSOCIATE-AC: the contexts it opens, and the peer's maximum PDU length (0: no limit).
 
-    Raises ProtocolError.
+    We are SCU, or what `roles` proposed unless the peer says otherwise: some leave it out. Raises ProtocolError.
     """
     found = _Items(body)
     pdu = pdus.A_ASSOCIATE_AC()
     _decode(pdu, body, found)
     by_id = {c.context_id: c for c in proposed}
+    agreed = {**(roles or {}), **items.read_roles(found.all_user(items.ROLE))} if roles else {}
     contexts = {
         answer.context_id: PresentationContext(
             answer.context_id,
             by_id[answer.context_id].abstract_syntax,
             answer.transfer_syntax,
-            as_scp=False,
-            as_scu=True,
+            as_scp=agreed.get(by_id[answer.context_id].abstract_syntax, (True, False))[1],
+            as_scu=agreed.get(by_id[answer.context_id].abstract_syntax, (True, False))[0],
         )
         for answer in items.read_answers(found.all(items.CONTEXT_ANSWER))
         if answer.result == ACCEPTANCE

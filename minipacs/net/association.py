@@ -16,9 +16,10 @@ from typing import Literal
 from minipacs.dicom.command_set import CommandField, CommandSet, decode, encode
 from minipacs.errors import DataSetError
 from minipacs.net import stream
+from minipacs.net.bell import Bell
 from minipacs.net.negotiation import PresentationContext
 from minipacs.net.stream import ControlPdu, Fragment, PduReader, ProtocolError
-from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
+from minipacs.net.transport import ConnectionLost, Rung, TimedOut, Transport, Woken
 
 MAX_COMMAND_SET_BYTES = 64 << 10
 MAX_QUEUED_MESSAGES = 16
@@ -131,8 +132,8 @@ class Association:
         self._command_context_id = 0
         self._operation: int | None = None
 
-    def request(self) -> Message:
-        """Return the peer's next message, waiting for it as long as an association may be idle.
+    def request(self) -> Message | None:
+        """Return the peer's next message, waiting for it as long as an association may be idle; None if rung for.
 
         Ends with "released" when the peer asks for the release, which `end` answers. Raises AssociationEnded.
         """
@@ -141,7 +142,10 @@ class Association:
             return self._begin(self._waiting.popleft())
         if self._reader.is_empty:
             self._reader.rest()
-        message = self._next_message(self.timeouts.idle, wakeable=not self._command)
+        try:
+            message = self._next_message(self.timeouts.idle, wakeable=not self._command)
+        except Rung:
+            return None
         if message is not None:
             return self._begin(message)
         if self._is_mid_message:
@@ -172,6 +176,15 @@ class Association:
         for message in found:
             self._waiting.remove(message)
         return any(m.command.message_id_being_responded_to == message_id for m in found)
+
+    def bell(self) -> str:
+        """Return the address of this association's bell, which is hung up now if there is none yet.
+
+        Once it has been rung, `request` returns None when the peer is silent. Raises OSError.
+        """
+        if self.transport.bell is None:
+            self.transport.bell = Bell()
+        return self.transport.bell.address
 
     def send(self, context_id: int, command: CommandSet, data: bytes | None = None) -> None:
         """Send a message whose data set, if any, is at hand. Raises AssociationEnded."""

@@ -2,8 +2,8 @@
 
 import select
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from minipacs.errors import MinipacsError
 from minipacs.net import acse, stream
@@ -37,8 +37,18 @@ class Requestor:
     timeouts: Timeouts
     max_pdu_bytes: int
 
-    def open(self, peer: Peer, contexts: Sequence[ProposedContext], companion: Companion | None = None) -> Association:
-        """Connect to `peer` and negotiate `contexts` (1 to 128), with us as SCU.
+    def called(self, ae_title: str) -> "Requestor":
+        """Return one under another title: that by which the peer called us."""
+        return replace(self, ae_title=ae_title)
+
+    def open(
+        self,
+        peer: Peer,
+        contexts: Sequence[ProposedContext],
+        companion: Companion | None = None,
+        roles: Mapping[str, tuple[bool, bool]] | None = None,
+    ) -> Association:
+        """Connect to `peer` and negotiate `contexts` (1 to 128), with us as SCU, or in the `roles` (SCU, SCP) given.
 
         `companion` is attended to while the peer is waited for, then and as long as the association lives. Raises
         AssociationRefused, and what the companion raises.
@@ -49,9 +59,9 @@ class Requestor:
             raise AssociationRefused(f"cannot connect: {error.strerror or error}") from error
         reader = PduReader()
         try:
-            request = acse.encode_request(self.ae_title, peer.title, contexts, self.max_pdu_bytes)
+            request = acse.encode_request(self.ae_title, peer.title, contexts, self.max_pdu_bytes, roles)
             transport.send([request], self.timeouts.acse)
-            accepted, max_pdu_bytes = acse.decode_accept(self._answer(transport, reader), contexts)
+            accepted, max_pdu_bytes = acse.decode_accept(self._answer(transport, reader), contexts, roles)
         except ProtocolError as error:
             Association(transport, reader, {}, 0, self.timeouts).abort(SERVICE_PROVIDER, error.reason)
             raise AssociationRefused(str(error)) from error

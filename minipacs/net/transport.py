@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from minipacs.net.bell import Bell
+
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 MAX_BUFFERS_A_WRITE = 512
@@ -31,6 +33,10 @@ class Woken(Exception):
     """The wake descriptor became readable: the process is shutting down."""
 
 
+class Rung(Exception):
+    """The transport's bell was rung: somebody has something for this association."""
+
+
 class Companion(Protocol):
     """Somebody to attend to while waiting for the peer: the requestor of a C-MOVE while its destination is slow."""
 
@@ -45,12 +51,13 @@ class Companion(Protocol):
 
 
 class Transport:
-    """A TCP connection to one peer. `wake_fd` ends a wait that asks for it, when it becomes readable."""
+    """A TCP connection to one peer. `wake_fd` and `bell` end a wait that asks for it, when they become readable."""
 
     def __init__(self, sock: socket.socket, wake_fd: int = -1) -> None:
         self.sock = sock
         self.wake_fd = wake_fd
         self.companion: Companion | None = None
+        self.bell: Bell | None = None
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -140,13 +147,16 @@ class Transport:
     def wait(self, events: int, deadline: float, *, wakeable: bool = False) -> None:
         """Wait until the socket is ready for `events`, attending to the companion meanwhile.
 
-        `deadline` is of the monotonic clock. Raises TimedOut, and Woken if `wakeable`.
+        `deadline` is of the monotonic clock. Raises TimedOut, and Woken or Rung if `wakeable`.
         """
         companion = self.companion
         poll = select.poll()
         poll.register(self.sock, events)
         if wakeable and self.wake_fd >= 0:
             poll.register(self.wake_fd, select.POLLIN)
+        bell_fd = self.bell.fileno() if wakeable and self.bell is not None else -1
+        if bell_fd >= 0:
+            poll.register(bell_fd, select.POLLIN)
         watched = -1 if companion is None else companion.fileno()
         if watched >= 0:
             poll.register(watched, select.POLLIN)
@@ -160,6 +170,8 @@ class Transport:
                 return
             if self.wake_fd in ready:
                 raise Woken
+            if bell_fd in ready:
+                raise Rung
             if companion is not None and (ready or companion.due_in_s() <= 0):
                 companion.attend()
                 if watched >= 0 and companion.fileno() < 0:
@@ -168,6 +180,7 @@ class Transport:
 
     def linger(self, timeout_s: float) -> None:
         """Wait until the peer closes, reading and dropping what it still sends, then close (PS3.8 9.1.5, ARTIM)."""
+        self._hang_up()
         deadline = time.monotonic() + timeout_s
         dropped = memoryview(bytearray(4096))
         with contextlib.suppress(ConnectionLost, TimedOut, Woken, OSError):
@@ -182,5 +195,11 @@ class Transport:
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the socket; may be called again."""
+        """Close the socket, and take the bell away; may be called again."""
         self.sock.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self.bell is not None:
+            self.bell.close()
+            self.bell = None

@@ -1,4 +1,4 @@
-"""Background work: jobs that wait for their time in one thread, apart from every association."""
+"""Background work: jobs that wait for their time, apart from every association."""
 
 import logging
 import os
@@ -14,55 +14,58 @@ Job = Callable[[], float]
 MAX_WAIT_S = 60.0
 RETRY_S = 5.0
 """After a job that failed."""
+STOP_WAIT_S = 5.0
 NICENESS = 10
-"""Beside associations the thread gets a small share of the processors."""
+"""Beside associations these threads get a small share of the processors."""
 
 
 class Background:
-    """Runs jobs, one after the other, from `start` to `stop`; each is called again when its time comes, or on `wake`.
+    """Runs jobs from `start` to `stop`, each in a thread of its own, when its time comes and after every `wake`.
 
-    Jobs keep what they must not lose in the index: the thread may end between any two of their steps.
+    Jobs keep what they must not lose in the index: a thread may end between any two of their steps.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._due = dict.fromkeys(jobs, 0.0)
-        self._changed = threading.Event()
+    def __init__(self) -> None:
+        self._wanted: list[threading.Event] = []
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="background", daemon=True)
+        self._threads: list[threading.Thread] = []
 
-    @property
     def stopping(self) -> bool:
-        """Tell whether jobs that take long should come to an end."""
+        """Tell whether jobs that take long should leave off."""
         return self._stopping.is_set()
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Start the threads."""
+        for job in jobs:
+            wanted = threading.Event()
+            self._wanted.append(wanted)
+            thread = threading.Thread(target=self._run, args=(job, wanted), name="background", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def wake(self) -> None:
         """Let every job look for work now; from any thread."""
-        self._changed.set()
+        for wanted in self._wanted:
+            wanted.set()
 
     def stop(self) -> None:
-        """End the thread after the step it is in."""
+        """End the threads after the steps they are in; one that waits for a slow peer is left to itself."""
         self._stopping.set()
-        self._changed.set()
-        self._thread.join()
+        self.wake()
+        deadline = time.monotonic() + STOP_WAIT_S
+        for thread in self._threads:
+            thread.join(max(deadline - time.monotonic(), 0))
 
-    def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        while not self.stopping:
-            woken = self._changed.is_set()
-            self._changed.clear()
-            for job, due in self._due.items():
-                if (woken or due <= time.monotonic()) and not self.stopping:
-                    self._due[job] = time.monotonic() + self._call(job)
-            wait_s = min(self._due.values(), default=MAX_WAIT_S + time.monotonic()) - time.monotonic()
-            self._changed.wait(min(max(wait_s, 0), MAX_WAIT_S))
+    def _run(self, job: Job, wanted: threading.Event) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)  # Linux: of this thread alone
+        while not self.stopping():
+            wanted.clear()
+            wanted.wait(min(self._call(job), MAX_WAIT_S))
 
     def _call(self, job: Job) -> float:
         try:
             return job()
         except Exception:
-            logger.exception("background job failed")
+            if not self.stopping():
+                logger.exception("background job failed")
             return RETRY_S

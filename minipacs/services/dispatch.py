@@ -13,12 +13,14 @@ from minipacs.dicom.sop_classes import (
     PROCEDURE_STEP,
     PROCEDURE_STEP_RETRIEVE,
     QUERY_RETRIEVE,
+    STORAGE_COMMITMENT,
     VERIFICATION,
 )
 from minipacs.errors import DimseError
 from minipacs.net.acceptor import Caller
 from minipacs.net.association import Association, AssociationEnded, Message
-from minipacs.services import find, procedure_step, retrieve, storage, verification, worklist
+from minipacs.services import commitment, find, procedure_step, retrieve, storage, verification, worklist
+from minipacs.services.commitment_jobs import answer_bell
 from minipacs.services.environment import RESPONSE, Environment, Request
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ SERVICES: Mapping[str, Mapping[int, Service]] = {
         CommandField.N_GET_RQ: _N_GET,
     },
     PROCEDURE_STEP_RETRIEVE: {CommandField.N_GET_RQ: _N_GET},
+    STORAGE_COMMITMENT: {CommandField.N_ACTION_RQ: Service("N-ACTION", commitment.ask)},
 }
 """The operations of each SOP class by command field; every other class that is accepted is one of storage."""
 
@@ -77,7 +80,11 @@ class Dispatcher:
         """Serve requests until the association ends; returns how. An operation that fails leaves it usable."""
         try:
             while True:
-                self._handle(Request(self._environment, association, caller, association.request()))
+                message = association.request()
+                if message is None:
+                    answer_bell(self._environment, association, caller)
+                else:
+                    self._handle(Request(self._environment, association, caller, message))
         except AssociationEnded as ended:
             return ended
 

@@ -8,6 +8,7 @@ from minipacs.dicom.sop_classes import (
     PROCEDURE_STEP_RETRIEVE,
     QUERY_RETRIEVE,
     STORAGE,
+    STORAGE_COMMITMENT,
     VERIFICATION,
 )
 from minipacs.dicom.transfer_syntaxes import (
@@ -24,6 +25,7 @@ _MESSAGE_CLASSES: Mapping[str, Right] = {
     MODALITY_WORKLIST: "worklist",
     PROCEDURE_STEP: "mpps",
     PROCEDURE_STEP_RETRIEVE: "mpps",
+    STORAGE_COMMITMENT: "commit",
 }
 """Classes whose messages are all that there is to negotiate, with the right that they need."""
 
