@@ -252,7 +252,7 @@ def _add(model: type[Model], name: str, field: Field, *, index: bool = False) ->
 def add_columns(model: type[Model], key: Key, *, indexed: bool = False, unique: bool = False) -> Columns:
     """Add the columns of one attribute to a model: its value, and the forms of it that are compared."""
     name = key.column
-    plain = indexed and key.vr not in ("PN", "TM", "DT") and key.keyword != "PatientID"
+    plain = indexed and key.vr not in ("PN", "TM", "DT")
     value = _add(model, name, _text(unique=unique), index=plain and not unique)
     if key.vr == "PN":
         folded = tuple(_add(model, f"{name}_{suffix}", _text(), index=indexed) for suffix in _GROUP_SUFFIXES)
@@ -268,7 +268,10 @@ def _level_attribute(attribute: Attribute) -> Columns:
     if attribute.computed:
         return Columns(_add(model, attribute.column, _text() if attribute.multi else _count()))
     unique = attribute.key == "U" and attribute.level != "PATIENT"
-    return add_columns(model, attribute, indexed=attribute.keyword in INDEXED, unique=unique)
+    indexed = (
+        attribute.keyword in INDEXED and attribute.keyword != "PatientID"
+    )  # which the index "identity" begins with
+    return add_columns(model, attribute, indexed=indexed, unique=unique)
 
 
 COLUMNS: Mapping[str, Columns] = MappingProxyType({a.keyword: _level_attribute(a) for a in ATTRIBUTES})

@@ -16,12 +16,19 @@ from minipacs.index.models import add_columns, table_columns
 class WorklistStep(Model):
     """One row for each scheduled procedure step, by Study Instance UID and Scheduled Procedure Step ID.
 
-    `start` is its date and time, joined in normal form. `source` is the file it comes from, "" if it was added.
+    `start` is its date and time, joined in normal form. `source` is the file it comes from, "" if it was added. All
+    that it holds stands in another table, so that these rows are short to search.
     """
 
     id = AutoField()
     source = TextField(default="", index=True)
     start = TextField()
+
+
+class WorklistDocument(Model):
+    """One row for each row of the worklist."""
+
+    step_id = IntegerField(primary_key=True)
     document = TextField()
 
 
@@ -68,7 +75,12 @@ class Commitment(Model):
 
 
 WORKLIST_COLUMNS: Mapping[str, Columns] = MappingProxyType(
-    {key.keyword: add_columns(WorklistStep, key) for key in MATCHED_KEYS}
+    {
+        key.keyword: add_columns(
+            WorklistStep, key, indexed=key.keyword in ("PatientID", "PatientName", "AccessionNumber")
+        )
+        for key in MATCHED_KEYS
+    }
 )
 """The columns of every matching key of the worklist, by keyword."""
 
@@ -83,4 +95,4 @@ WorklistStep.add_index(
 WorklistStep.add_index(WorklistStep.start, WorklistStep.id, name="worklist_order")
 Commitment.add_index(Commitment.ae_title, Commitment.transaction_uid, name="commitment_transaction")
 
-WORKFLOW_MODELS: tuple[type[Model], ...] = (WorklistStep, WorklistFolder, ProcedureStep, Commitment)
+WORKFLOW_MODELS: tuple[type[Model], ...] = (WorklistStep, WorklistDocument, WorklistFolder, ProcedureStep, Commitment)

@@ -4,9 +4,10 @@ Dates and times asked for as ranges form one interval. A step without a value ne
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from peewee import OP, ColumnBase, Expression, Tuple
+from peewee import OP, ColumnBase, Expression, Field, Tuple
 
 from minipacs.dicom.json_values import dumps, loads
 from minipacs.dicom.statuses import PROCESSING_FAILURE, QUERY_FAILED
@@ -16,7 +17,13 @@ from minipacs.index import temporal
 from minipacs.index.database import Connection, Database, QueryCancelled
 from minipacs.index.matching import all_of, match
 from minipacs.index.queries import FIRST_PAGE_ROWS, MAX_PAGE_ROWS, PAGE_GROWTH, Cancelled
-from minipacs.index.workflow_models import WORKLIST_COLUMNS, WORKLIST_TABLE, WorklistFolder, WorklistStep
+from minipacs.index.workflow_models import (
+    WORKLIST_COLUMNS,
+    WORKLIST_TABLE,
+    WorklistDocument,
+    WorklistFolder,
+    WorklistStep,
+)
 
 _T = TypeVar("_T")
 
@@ -32,6 +39,15 @@ _STATUS = BY_KEYWORD["ScheduledProcedureStepStatus"]
 _STUDY = BY_KEYWORD["StudyInstanceUID"]
 _STEP_ID = BY_KEYWORD["ScheduledProcedureStepID"]
 _status_column = WORKLIST_COLUMNS[_STATUS.keyword].value
+_FIELDS: tuple[Field, ...] = (
+    WorklistStep.source,
+    WorklistStep.start,
+    *WORKLIST_TABLE.attribute_fields,
+    *WORKLIST_TABLE.derived_fields,
+)
+
+STEPS_A_COMMIT = 200
+"""So many keep others from writing for some milliseconds only."""
 
 Keys = Sequence[tuple[WorklistKey, str]]
 
@@ -76,6 +92,13 @@ class Worklist:
     def __init__(self, database: Database, change: Change) -> None:
         self._database = database
         self._change = change
+        identity = WORKLIST_COLUMNS[_STUDY.keyword].value == "", WORKLIST_COLUMNS[_STEP_ID.keyword].value == ""
+        compile_ = database.compile
+        self._identify, _ = compile_(WorklistStep.select(WorklistStep.id, _status_column).where(*identity))
+        self._insert, self._update = database.insert(_FIELDS), database.update(_FIELDS)
+        self._insert_document, _ = compile_(WorklistDocument.insert(step_id=0, document=""))
+        self._delete_document, _ = compile_(WorklistDocument.delete().where(WorklistDocument.step_id == 0))
+        self._delete_step, _ = compile_(WorklistStep.delete().where(WorklistStep.id == 0))
 
     def find(self, keys: Keys, *, hidden_too: bool = False, cancelled: Cancelled | None = None) -> Iterator[Step]:
         """Give the steps that match, by start; those begun or over only if their status is a key, or `hidden_too`.
@@ -94,14 +117,17 @@ class Worklist:
 
         What was begun stays begun.
         """
-        return self._change(lambda connection: [self._put(connection, values, "") for values in steps])
+        found: list[int] = []
+        for begin in range(0, len(steps), STEPS_A_COMMIT):
+            found += self._change(partial(self._put_all, steps[begin : begin + STEPS_A_COMMIT], ""))
+        return found
 
     def put_files(self, files: Mapping[str, Sequence[Values]]) -> None:
         """Let each source have exactly these steps; one without any is forgotten."""
 
         def work(connection: Connection) -> None:
             for source, steps in files.items():
-                kept = {self._put(connection, values, source) for values in steps}
+                kept = set(self._put_all(steps, source, connection))
                 stale = WorklistStep.select(WorklistStep.id).where(WorklistStep.source == source)
                 found = connection.execute(*self._database.compile(stale)).fetchall()
                 self._delete(connection, [row_id for (row_id,) in found if row_id not in kept])
@@ -139,28 +165,29 @@ class Worklist:
 
         self._change(work)
 
+    def _put_all(self, steps: Sequence[Values], source: str, connection: Connection) -> list[int]:
+        return [self._put(connection, values, source) for values in steps]
+
     def _put(self, connection: Connection, values: Values, source: str) -> int:
         """Insert or update one step; returns its id."""
         new = Step(0, source, values)
         row = _columns(new)
-        identity = [
-            WORKLIST_COLUMNS[key.keyword].value == row[WORKLIST_COLUMNS[key.keyword].value.name]
-            for key in (_STUDY, _STEP_ID)
-        ]
-        select = WorklistStep.select(WorklistStep.id, _status_column).where(*identity)
-        known = connection.execute(*self._database.compile(select)).fetchone()
+        known = connection.execute(self._identify, (new.value(_STUDY), new.value(_STEP_ID))).fetchone()
         if known is None:
-            insert = WorklistStep.insert(**row).returning(WorklistStep.id)
-            return int(connection.execute(*self._database.compile(insert)).fetchone()[0])
-        if known[1] in HIDDEN:
-            row[_status_column.name] = known[1]
-        update = WorklistStep.update(**row).where(WorklistStep.id == known[0])
-        connection.execute(*self._database.compile(update))
-        return int(known[0])
+            row_id = int(connection.execute(self._insert, tuple(row.values())).fetchone()[0])
+        else:
+            row_id = int(known[0])
+            if known[1] in HIDDEN:
+                row[_status_column] = known[1]
+            connection.execute(self._update, (*row.values(), row_id))
+        connection.execute(self._delete_document, (row_id,))
+        connection.execute(self._insert_document, (row_id, dumps(values)))
+        return row_id
 
     def _delete(self, connection: Connection, step_ids: Sequence[int]) -> None:
         for step_id in step_ids:
-            connection.execute(*self._database.compile(WorklistStep.delete().where(WorklistStep.id == step_id)))
+            connection.execute(self._delete_step, (step_id,))
+            connection.execute(self._delete_document, (step_id,))
 
     def _pages(self, conditions: Sequence[ColumnBase], cancelled: Cancelled | None) -> Iterator[Step]:
         order = (WorklistStep.start, WorklistStep.id)
@@ -169,8 +196,8 @@ class Worklist:
         while True:
             place = [Expression(Tuple(*order), OP.GT, Tuple(*after))] if after else []
             select = WorklistStep.select(
-                WorklistStep.start, WorklistStep.id, WorklistStep.source, _status_column, WorklistStep.document
-            )
+                WorklistStep.start, WorklistStep.id, WorklistStep.source, _status_column, WorklistDocument.document
+            ).join(WorklistDocument, on=WorklistDocument.step_id == WorklistStep.id)
             where = [*conditions, *place]
             select = select.where(all_of(where)) if where else select
             rows = self._rows(select.order_by(*order).limit(size), QUERY_FAILED, cancelled)
@@ -200,37 +227,33 @@ def _step(row_id: int, source: str, status: str, document: str) -> Step:
     return Step(row_id, source, {**values, STEP_SEQUENCE: (step,)})
 
 
-def _columns(new: Step) -> dict[str, object]:
-    """Give the columns of a step by name."""
+def _columns(new: Step) -> dict[Field, object]:
+    """Give the columns of a step, in the order of `_FIELDS`."""
     attributes = WORKLIST_TABLE.attributes({key.keyword: new.value(key) for key in MATCHED_KEYS})
-    fields = (*WORKLIST_TABLE.attribute_fields, *WORKLIST_TABLE.derived_fields)
-    row: dict[str, object] = {
-        field.name: value
-        for field, value in zip(fields, (*attributes, *WORKLIST_TABLE.derived(attributes)), strict=True)
-    }
-    row[_status_column.name] = row[_status_column.name] or SCHEDULED
     start = temporal.date(new.value(_DATE)) + temporal.normal(new.value(_TIME), "TM")
-    return {**row, "source": new.source, "start": start, "document": dumps(new.values)}
+    values = (new.source, start, *attributes, *WORKLIST_TABLE.derived(attributes))
+    row: dict[Field, object] = dict(zip(_FIELDS, values, strict=True))
+    row[_status_column] = row[_status_column] or SCHEDULED
+    return row
 
 
 def _conditions(keys: Keys, hidden_too: bool) -> list[ColumnBase]:
     given = dict(keys)
     found: list[ColumnBase] = []
-    interval = _interval(given.get(_DATE, ""), given.get(_TIME, ""))
-    if interval is not None:
-        found.append(WorklistStep.start.between(*interval))
+    days = temporal.span(given.get(_DATE, "").strip(" "), "DA")
+    times = temporal.span(given.get(_TIME, "").strip(" "), "TM")
+    is_interval = _is_range(days) and _is_range(times)  # one of moments (PS3.4 Table K.6-1)
+    if days is not None:
+        first, last = (times.low, times.high) if times is not None and is_interval else ("0" * 12, "9" * 12)
+        found.append(WorklistStep.start.between(days.low + first, days.high + last))
     for key, value in keys:
         matched = match(key, value, WORKLIST_COLUMNS[key.keyword])
-        if matched is not None and not (interval is not None and key in (_DATE, _TIME)):
+        if matched is not None and not (is_interval and key in (_DATE, _TIME)):
             found.append(matched.expression)
     if not hidden_too and not given.get(_STATUS, "").strip(" *"):
         found.append(_status_column.not_in(HIDDEN))
     return found
 
 
-def _interval(date: str, time: str) -> tuple[str, str] | None:
-    """Join a range of dates and one of times to an interval of moments (PS3.4 Table K.6-1); None if one is no range."""
-    days, times = temporal.span(date.strip(" "), "DA"), temporal.span(time.strip(" "), "TM")
-    if days is None or times is None or days.low == days.high or times.low == times.high:
-        return None
-    return days.low + times.low, days.high + times.high
+def _is_range(span: temporal.Span | None) -> bool:
+    return span is not None and span.low != span.high
