@@ -59,7 +59,9 @@ class Server:
         self._changed = threading.Condition()
         self._ended = False
         command = [*self.wrapper, *MINIPACS, "serve", "--config", str(self.config)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+        )
         self._collector = threading.Thread(target=self._collect, daemon=True)
         self._collector.start()
         ready = self.wait_for(lambda line: line.get("event") == "ready", START_TIMEOUT_S)
@@ -122,8 +124,8 @@ class Server:
         return [self.process.pid, *map(int, children)]
 
     def kill(self) -> None:
-        """Kill the parent, and return when the last process has ended."""
-        self.process.kill()
+        """Kill all its processes at once, as a power loss would, and return when the last has ended."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(STOP_TIMEOUT_S)
         self._collector.join()
 
