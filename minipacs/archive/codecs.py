@@ -5,6 +5,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from minipacs.archive import jpeg
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
@@ -20,14 +21,11 @@ class Codec(NamedTuple):
 
 
 _OPENJPEG, _RLE, _JPEG_LS = Codec("pylibjpeg", "openjpeg"), Codec("pylibjpeg", "rle"), Codec("pyjpegls", "jpeg_ls")
-_NUMPY_RLE, _GDCM = Codec("pydicom", "numpy"), Codec("gdcm", "gdcm")
+_NUMPY_RLE, _JPEG = Codec("pydicom", "numpy"), Codec(jpeg.LABEL, "imagecodecs")
 
 DECODERS: Mapping[str, tuple[Codec, ...]] = {
     RLE_LOSSLESS: (_RLE, _NUMPY_RLE),
-    "1.2.840.10008.1.2.4.50": (_GDCM,),
-    "1.2.840.10008.1.2.4.51": (_GDCM,),
-    "1.2.840.10008.1.2.4.57": (_GDCM,),
-    "1.2.840.10008.1.2.4.70": (_GDCM,),
+    **dict.fromkeys(jpeg.DECODER_DEPENDENCIES, (_JPEG,)),
     JPEG_LS_LOSSLESS: (_JPEG_LS,),
     "1.2.840.10008.1.2.4.81": (_JPEG_LS,),
     JPEG_2000_LOSSLESS: (_OPENJPEG,),

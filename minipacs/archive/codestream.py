@@ -1,6 +1,7 @@
-"""What the headers of compressed frames say (ISO/IEC 15444-1 A.5, A.6; ISO/IEC 10918-1 B.2.2, 14495-1 C.2.2)."""
+"""What headers of compressed frames say (ISO/IEC 15444-1 A.5, A.6; 10918-1 B.2.2; 14495-1 C.2.2; PS3.5 G.5)."""
 
 import struct
+from itertools import pairwise
 from typing import NamedTuple
 
 from minipacs.archive.elements import TranscodeError
@@ -13,6 +14,7 @@ _SIZE, _CODING_STYLE, _TILE_PART = 0xFF51, 0xFF52, 0xFF90
 _START_OF_IMAGE_BYTES, _START_OF_SCAN = 2, 0xDA
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_RLE_HEADER = struct.Struct("<16I")
 
 
 class Codestream(NamedTuple):
@@ -94,3 +96,15 @@ def read_jpeg(frame: bytes) -> JpegFrame:
                 pos += 2 + struct.unpack_from(">H", frame, pos + 2)[0]
     except (struct.error, IndexError):
         raise TranscodeError("header of the JPEG image is malformed") from None
+
+
+def check_rle(frame: bytes, segments: int) -> None:
+    """Refuse a frame whose header does not tell of `segments` segments, one behind the other."""
+    if len(frame) < _RLE_HEADER.size:
+        raise TranscodeError("RLE header is cut short")
+    told, *offsets = _RLE_HEADER.unpack_from(frame)
+    if told != segments:
+        raise TranscodeError(f"{told} RLE segments, not {segments}")
+    bounds = [*offsets[:told], len(frame)]
+    if bounds[0] != _RLE_HEADER.size or any(a >= b for a, b in pairwise(bounds)):
+        raise TranscodeError("offsets of the RLE segments are out of order")

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from minipacs.archive import jpeg
 from minipacs.archive.codecs import RLE_LOSSLESS, decoder
 from minipacs.archive.codestream import (
     CODESTREAM,
     FRAME_STARTS,
     Codestream,
     JpegFrame,
+    check_rle,
     read_codestream,
     read_jpeg,
     strip_jp2,
@@ -46,7 +48,10 @@ def _pydicom_decoder(transfer_syntax_uid: str) -> Any:
 
     # A failure reaches the caller as an exception; the library would log it besides, with its traceback.
     logging.getLogger("pydicom.pixels.decoders.base").setLevel(logging.CRITICAL + 1)
-    return get_decoder(transfer_syntax_uid)
+    found = get_decoder(transfer_syntax_uid)
+    if transfer_syntax_uid in jpeg.DECODER_DEPENDENCIES:
+        found.add_plugin(jpeg.LABEL, (jpeg.__name__, jpeg.decode_frame.__name__))
+    return found
 
 
 class EncapsulatedImage:
@@ -125,7 +130,9 @@ class EncapsulatedImage:
         plugin = decoder(self._transfer_syntax_uid)
         if plugin is None:
             raise TranscodeError("no decoder")
-        if self._transfer_syntax_uid != RLE_LOSSLESS:
+        if self._transfer_syntax_uid == RLE_LOSSLESS:
+            check_rle(encoded, layout.samples * layout.bits_allocated // 8)
+        else:
             # JPEG and JPEG 2000 end alike; decoders do not mind if what is missing was replaced by zeros.
             if _END_OF_CODE not in encoded[-_MAX_PADDING_BYTES:]:
                 raise TranscodeError("encoded frame has no end")

@@ -336,15 +336,17 @@ MONO_RLE = even(encode_rle(MONO))
 @pytest.mark.parametrize(
     ("described", "parts", "reason"),
     [
-        (MONO_ATTRIBUTES, [MONO_RLE[:-10]], "expected amount"),
+        (MONO_ATTRIBUTES, [MONO_RLE[:-10]], "frame 1: "),
         (MONO_ATTRIBUTES, [MONO_RLE[:40]], "RLE header"),
         (MONO_ATTRIBUTES, [b"\x03" + MONO_RLE[1:]], "segments"),
         (MONO_ATTRIBUTES, [b"\xff" + MONO_RLE[1:]], "segments"),
+        (MONO_ATTRIBUTES, [MONO_RLE[:4] + b"\x41" + MONO_RLE[5:]], "out of order"),
+        (MONO_ATTRIBUTES, [MONO_RLE[:8] + bytes(4) + MONO_RLE[12:]], "out of order"),
         (MONO_ATTRIBUTES, [MONO_RLE, MONO_RLE], "2 frames in the fragments, not 1"),
         (MONO_ATTRIBUTES, split(MONO_RLE), "2 frames in the fragments, not 1"),
         (attributes(MONO, 12, NumberOfFrames="2"), [MONO_RLE], "1 frames in the fragments, not 2"),
         (attributes(MONO, 12, NumberOfFrames="2"), [MONO_RLE, MONO_RLE[:-10]], "frame 2: "),
-        (attributes(MONO, 12, Rows=34), [MONO_RLE], "expected amount"),
+        (attributes(MONO, 12, Rows=34), [MONO_RLE], "frame 1: "),
         (attributes(MONO, 12, SamplesPerPixel=3), [MONO_RLE], "segments"),
     ],
 )
@@ -368,5 +370,5 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_failing_decoder_logs_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        refused(MONO_ATTRIBUTES + fragments(MONO_RLE[:-10]), RLE, "expected amount")
+        refused(MONO_ATTRIBUTES + fragments(MONO_RLE[:-10]), RLE, "frame 1: ")
     assert not [record for record in caplog.records if record.exc_info]

@@ -42,6 +42,7 @@ CUT_OR_DAMAGED = {
     "DICOMDIR-nooffset",
     "JPEG2000-embedded-sequence-delimiter.dcm",
     "MR_truncated.dcm",
+    "SC_rgb_jpeg.dcm",
     "rtplan_truncated.dcm",
 }
 DCMTK_REPAIRS = {"winter.dcm", "nested_priv_SQ.dcm"}  # an element that stands twice, a value of odd length
