@@ -1,8 +1,9 @@
-"""Writes the files that are generated from the code: to be run, by .venv/bin/python, after a change of settings."""
+"""Writes the files that come from the code: to be run, by .venv/bin/python, when settings or commands change."""
 
 from pathlib import Path
 
 from minipacs import config
+from minipacs.cli.manual import manual as manual_page
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- settings: generated -->\n", "<!-- end of settings -->\n"
@@ -15,6 +16,7 @@ def generated() -> dict[Path, str]:
     _, after = rest.split(END)
     return {
         ROOT / "etc/minipacs.toml": config.sample(),
+        ROOT / "docs/minipacs.1": manual_page(),
         manual: before + START + config.table() + END + after,
     }
 
