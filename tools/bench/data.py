@@ -47,6 +47,7 @@ LOADS = {
         Load("large", studies=4, series=2, instances=50, rows=512, year=2020),
         Load("small", studies=10, series=2, instances=50, rows=64, year=2021),
         Load("parallel", studies=20, series=1, instances=50, rows=64, year=2022),
+        Load("reload", studies=20, series=1, instances=50, rows=64, year=2019),
         Load("stock", studies=2, series=1, instances=50, rows=64, year=2023),
         Load("index", studies=2000, series=1, instances=2, rows=8, year=2024),
     )

@@ -1,7 +1,10 @@
 """The table of works: what is done to each system, and what figures come of it."""
 
+import os
+import signal
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,10 +13,11 @@ from pathlib import Path
 
 from tools.bench import data
 from tools.bench.data import LOADS, Load
-from tools.bench.systems import FAST, SINK_TITLE, STOCK, BenchError, Process, System, free_port
+from tools.bench.systems import FAST, SINK_TITLE, STOCK, BenchError, Minipacs, Process, System, free_port
 from tools.bench.wire import STUDY_ROOT_FIND, VERIFICATION, Wire, associate_rq, find_rq
 
 PARALLEL_SENDERS = 4
+RELOAD_INTERVAL_S = 0.5
 ASSOCIATIONS_TIMED = 30
 FINDS_TIMED = 7
 IDLE_ASSOCIATIONS = 500
@@ -93,6 +97,25 @@ def _storing(load_name: str, environment: dict[str, str] = FAST, senders: int = 
         return (_store(shop, system, LOADS[load_name], environment, senders),)
 
     return run
+
+
+def _reload(shop: Workshop, system: System) -> tuple[float]:
+    """Store while the configuration is read again and again; an association that is lost fails the work."""
+    if not isinstance(system, Minipacs):
+        raise NotMeasured("reloads in another way, or not at all")
+    over = threading.Event()
+
+    def reload() -> None:
+        while not over.wait(RELOAD_INTERVAL_S):
+            os.kill(system.process.pid, signal.SIGHUP)
+
+    reloading = threading.Thread(target=reload)
+    reloading.start()
+    try:
+        return (_store(shop, system, LOADS["reload"], senders=PARALLEL_SENDERS),)
+    finally:
+        over.set()
+        reloading.join()
 
 
 def _retrieving(load_name: str, client: str, *options: str) -> "Run":
@@ -216,6 +239,7 @@ WORKS: tuple[Work, ...] = (
     _work("store_large", _storing("large"), "s", "400 CT of 512 KiB, one association"),
     _work("store_small", _storing("small"), "s", "1000 CT of 9 KiB, one association"),
     _work("store_parallel", _storing("parallel", senders=PARALLEL_SENDERS), "s", "1000 CT of 9 KiB, four associations"),
+    _work("store_reloaded", _reload, "s", "as store_parallel, with a SIGHUP every half second; none may be lost"),
     _work("store_stock", _storing("stock", STOCK), "s", "100 CT of 9 KiB, storescu as Debian ships it (Nagle on)"),
     _work("get_large", _retrieving("large", "getscu", "--ignore", "-pdu", "131072"), "s", "4 studies of 100 CT, C-GET"),
     _work("move_large", _retrieving("large", "movescu", "-aem", SINK_TITLE), "s", "4 studies of 100 CT, C-MOVE"),
