@@ -3,6 +3,7 @@
 import json
 import time
 
+from minipacs.net.rejections import BURST
 from tests.support import server as commands
 from tests.support import wire
 from tests.support.objects import ct
@@ -135,3 +136,19 @@ def test_what_is_kept_survives_a_restart(server):
         caller.release()
     assert server.stop() == 0
     assert [found["outcome"] for found in listed(server, 1)] == ["released"]
+
+
+def test_who_is_rejected_in_a_loop_is_not_answered_for_a_while(start_server):
+    server = start_server(more=PEERS, ae="workers = 1")
+    answers = []
+    for _ in range(BURST + 5):
+        with Wire(server.port) as caller:
+            try:
+                answers.append(caller.associate(calling=b"STRANGER")[0])
+            except (EOFError, ConnectionError):
+                answers.append(None)
+    assert answers[:BURST] == [3] * BURST
+    assert None in answers[BURST:]
+    [line] = server.events("too many rejections: address is not answered for a while")[:1]
+    assert line["address"] == "127.0.0.1"
+    assert server.metric("minipacs_associations_total", outcome="rejected") >= BURST
