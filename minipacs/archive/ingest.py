@@ -98,6 +98,7 @@ class Incoming:
 
     def commit(self) -> Outcome:
         """Check the object, make it durable and index it; tells whether it is new, known, or replaced another."""
+        self._tree.begin_sync(self._staged)
         header = self._scanner.finish()
         header.charsets = header.charsets or self._charsets
         if not self._data_set_bytes:

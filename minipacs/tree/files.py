@@ -24,6 +24,9 @@ from pathlib import Path
 from minipacs.tree.layout import OBJECT_SUFFIX, PREFIXES, REASON_SUFFIX, Layout, is_digest
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_SYNC_FILE_RANGE_WRITE = 2
+_WHOLE_FILE = ctypes.c_int64(0)
+"""Its first byte, and, as a length, up to its end."""
 FILE_MODE = 0o440
 FOLDER_MODE = 0o750
 MAX_NOTE_CHARS = 4096
@@ -133,6 +136,11 @@ class FileTree:
         with suppress(FileNotFoundError):  # swept by another process
             os.unlink(name)
         return file
+
+    def begin_sync(self, staged: StagedFile) -> None:
+        """Let the disk take what was written while there is still something to check; only `publish` waits for it."""
+        if self._durable:
+            _LIBC.sync_file_range(staged.fd, _WHOLE_FILE, _WHOLE_FILE, _SYNC_FILE_RANGE_WRITE)
 
     @contextmanager
     def holding(self, digest: str, *, exclusive: bool = False) -> Iterator[int]:
