@@ -1,11 +1,11 @@
 """C-FIND: from an identifier to a query, and from each row straight to a pending response (PS3.4 C.4.1)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from minipacs.dicom import items, statuses
-from minipacs.dicom.attributes import QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE
+from minipacs.dicom.attributes import BY_KEYWORD, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE
 from minipacs.dicom.command_set import CommandSet
 from minipacs.dicom.identifier import Identifier, ResponseEncoder
 from minipacs.dicom.sop_classes import QUERY_RETRIEVE
@@ -17,6 +17,8 @@ from minipacs.services.environment import Request
 from minipacs.services.identifiers import read_identifier
 from minipacs.services.pending import answer_matches, cancelled
 from minipacs.services.query_keys import Asked, check_hierarchy, read_keys
+
+MODALITIES_IN_STUDY = BY_KEYWORD["ModalitiesInStudy"].tag
 
 Row = tuple[str, ...]
 Encoder = Callable[[Row], bytes]
@@ -71,6 +73,17 @@ def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated:
 
 
 def _encoder(request: Request, identifier: Identifier, asked: Asked) -> Encoder:
+    """Prepare what writes rows. Modalities in Study is left out where there are none: OHIF fails on an empty one."""
+    encode_row = _row_encoder(request, identifier, asked)
+    if MODALITIES_IN_STUDY not in asked.returned:
+        return encode_row
+    at = list(asked.returned).index(MODALITIES_IN_STUDY)
+    others = {tag: attribute for tag, attribute in asked.returned.items() if tag != MODALITIES_IN_STUDY}
+    encode_others = _row_encoder(request, identifier, replace(asked, returned=others))
+    return lambda row: encode_row(row) if row[at] else encode_others(row[:at] + row[at + 1 :])
+
+
+def _row_encoder(request: Request, identifier: Identifier, asked: Asked) -> Encoder:
     """Prepare what writes rows: with what is the same in every answer, and fast unless there are sequences."""
     fixed = [(QUERY_RETRIEVE_LEVEL, "CS", asked.level), (RETRIEVE_AE_TITLE, "AE", request.environment.ae_title)]
     fixed += [(tag, "LO", creator) for tag, creator in asked.creators.items()]
