@@ -16,8 +16,8 @@ from tools.bench.works import WORKS
 ROOT = Path(__file__).parent.parent
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tools.bench", *map(str, arguments)]
+def run(*arguments: object, module: str = "tools.bench") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
 
 
@@ -34,6 +34,15 @@ def test_measures_and_leaves_nothing_behind(tmp_path):
         assert figure["systems"]["minipacs"]["median"] > 0
         assert f"| {name}" in done.stdout
     assert list(folder.iterdir()) == []
+
+
+def test_the_worklist_is_measured():
+    done = run("--steps", 30, module="tools.bench.worklists")
+    assert done.returncode == 0, done.stderr
+    answers = {row.split("|")[1].strip(): row.split("|")[2].strip() for row in done.stdout.splitlines()[4:] if row}
+    assert answers["everything"] == "30"
+    assert answers["station"] == "3"
+    assert answers["station without steps"] == "0"
 
 
 def test_unknown_work_is_a_usage_error():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from peewee import OP, ColumnBase, Expression, Field, Tuple
+from peewee import OP, SQL, ColumnBase, Expression, Field, Select, Tuple, fn
 
 from minipacs.dicom.json_values import dumps, loads
 from minipacs.dicom.statuses import PROCESSING_FAILURE, QUERY_FAILED
@@ -107,6 +107,14 @@ class Worklist:
         `cancelled` says so.
         """
         return self._pages(_conditions(keys, hidden_too), cancelled)
+
+    def count(self, keys: Keys, limit: int, *, cancelled: Cancelled | None = None) -> int:
+        """Count the steps that `find` would give, up to `limit`."""
+        select = WorklistStep.select(SQL("1"))
+        conditions = _conditions(keys, hidden_too=False)
+        inner = (select.where(all_of(conditions)) if conditions else select).limit(limit)
+        ((total,),) = self._rows(Select([inner], [fn.COUNT(SQL("*"))]), QUERY_FAILED, cancelled)
+        return int(total)
 
     def step(self, step_id: int) -> Step | None:
         """Look a step up, whatever its state."""

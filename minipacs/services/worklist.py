@@ -81,10 +81,13 @@ def _has_value(identifier: Identifier, tag: int) -> bool:
 
 
 def _answers(request: Request, identifier: Identifier, asked: Asked) -> Iterator[bytes]:
-    """Give the identifier of each match. Raises QueryCancelled."""
+    """Give the identifier of each match. Raises QueryCancelled; DimseError A700 if they are more than they may be."""
     implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
-    worklist = request.environment.archive.index.worklist
-    for step in worklist.find(asked.keys, cancelled=partial(cancelled, request)):
+    worklist, most = request.environment.archive.index.worklist, request.environment.query.max_matches
+    stop = partial(cancelled, request)
+    if most and worklist.count(asked.keys, most + 1, cancelled=stop) > most:
+        raise DimseError(statuses.OUT_OF_RESOURCES, f"more than {most} matches")
+    for step in worklist.find(asked.keys, cancelled=stop):
         yield encode(answer(identifier, step), identifier.charsets, implicit=implicit)
 
 

@@ -239,6 +239,15 @@ def test_w8_cancel_between_answers(start_server: Callable[..., Server]):
     assert server.events("C-FIND-MWL")[0]["status"] == "FE00"
 
 
+def test_w3_more_than_the_limit_is_a700(start_server: Callable[..., Server]):
+    server = start_server(more="[query]\nmax_matches = 2")
+    schedule(server, REQUESTS[2])
+    assert [status for status, _ in query(server.port, dataset({"PatientID": ""}))] == [0xA700]
+    removed = run("worklist", "remove", "--config", server.config, 1)
+    assert removed.stdout == "1 removed\n"
+    assert [status for status, _ in query(server.port, dataset({"PatientID": ""}))] == [0xFF00, 0xFF00, 0x0000]
+
+
 def test_a_dead_source_is_a700(start_server: Callable[..., Server], tmp_path: Path):
     server = start_server(more=f'[worklist]\nfolder = "{tmp_path / "absent"}"')
     server.wait_for(lambda line: line.get("event") == "worklist folder cannot be read")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 VERIFICATION = "1.2.840.10008.1.1"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
 
 _IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
@@ -15,6 +16,7 @@ _ACCEPTED, _P_DATA = 2, 4
 _C_FIND_RQ = 0x0020
 _PENDING = (0xFF00, 0xFF01)
 _NO_DATA_SET = 0x0101
+_ITEM = 0xFFFEE000
 
 
 class WireError(Exception):
@@ -30,14 +32,18 @@ def associate_rq(called_ae_title: str, sop_class_uid: str) -> bytes:
     return struct.pack(">BxL", 1, len(body)) + body
 
 
-def find_rq(sop_class_uid: str, keys: Mapping[int, str]) -> bytes:
-    """Build a C-FIND-RQ with `keys` by tag, in context 1, as two P-DATA-TF."""
+def find_rq(
+    sop_class_uid: str, keys: Mapping[int, str], sequences: Mapping[int, Mapping[int, str]] | None = None
+) -> bytes:
+    """Build a C-FIND-RQ with `keys` by tag, and `sequences` of one item, in context 1, as two P-DATA-TF."""
     body = _element(0x0002, sop_class_uid.encode())
     body += b"".join(
         _element(tag, struct.pack("<H", value))
         for tag, value in ((0x100, _C_FIND_RQ), (0x110, 1), (0x700, 0), (0x800, 1))
     )
-    identifier = b"".join(_element(tag, value.encode()) for tag, value in sorted(keys.items()))
+    elements = {tag: value.encode() for tag, value in keys.items()}
+    elements |= {tag: _element(_ITEM, _elements(item)) for tag, item in (sequences or {}).items()}
+    identifier = b"".join(_element(tag, value) for tag, value in sorted(elements.items()))
     return _p_data(3, _element(0, struct.pack("<L", len(body))) + body) + _p_data(2, identifier)
 
 
@@ -116,6 +122,10 @@ class Wire:
 
 def _item(item_type: int, body: bytes) -> bytes:
     return struct.pack(">BxH", item_type, len(body)) + body
+
+
+def _elements(values: Mapping[int, str]) -> bytes:
+    return b"".join(_element(tag, value.encode()) for tag, value in sorted(values.items()))
 
 
 def _element(tag: int, value: bytes) -> bytes:
