@@ -2,12 +2,13 @@
 
 import importlib
 import re
-import runpy
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from minipacs.archive.codecs import decoder
+from minipacs.cli import main
 from minipacs.config.schema import SECTIONS, settings_of
 from minipacs.dicom import charset, statuses
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -34,11 +35,53 @@ def section(title: str) -> str:
     return found[1]
 
 
-def test_generated_tables_are_those_of_the_code():
-    tool = runpy.run_path(str(ROOT / "tools/conformance.py"))
-    assert tool["generated"]() == {ROOT / "docs/conformance.md": TEXT}, "run .venv/bin/python tools/conformance.py"
-    marked = re.findall(r"<!-- (\w+): generated -->\n.+?<!-- end of \1 -->\n", TEXT, re.DOTALL)
-    assert sorted(marked) == sorted(tool["SECTIONS"])
+def printed(tmp_path: Path, config: str) -> str:
+    (tmp_path / "minipacs.toml").write_text(config)
+    done = CliRunner().invoke(main, ["conformance", "--config", str(tmp_path / "minipacs.toml")])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_document_is_that_of_the_defaults(tmp_path: Path):
+    assert printed(tmp_path, "") == TEXT, "run .venv/bin/python tools/generate.py"
+    assert "<!--" not in TEXT
+
+
+def test_the_statement_follows_the_configuration(tmp_path: Path):
+    more = """
+[ae]
+title = "OURS|"
+max_associations = 7
+[timeouts]
+idle = 12.5
+[storage]
+sop_classes = ["1.2.3.4"]
+[index]
+keys = ["SERIES:ScanOptions", '0009,"ACME",10']
+[[peer]]
+title = "CT1"
+host = "10.0.0.1"
+allow = ["echo"]
+"""
+    lines = printed(tmp_path, more).splitlines()
+    for line in (
+        '| `ae.title` | `"OURS\\|"` |',
+        "| `ae.max_associations` | `7` |",
+        '| `access.policy` | `"open"` |',
+        "| configured: 1.2.3.4 | `1.2.3.4` |",
+        "| CT1 | 10.0.0.1 | 104 | echo | ISO_IR 100 |",
+        "| ScanOptions | (0018,0022) | CS | optional | single value, wildcard; any of its values |",
+        '| 0009,"ACME",10 | (0009,0010) | LO | optional | single value, wildcard |',
+    ):
+        assert line in lines
+    assert any(line.startswith("| `timeouts.idle` | 12.5 s |") for line in lines)
+
+
+def test_a_faulty_configuration_is_told(tmp_path: Path):
+    (tmp_path / "bad.toml").write_text("[ae]\nport = -1")
+    done = CliRunner().invoke(main, ["conformance", "--config", str(tmp_path / "bad.toml")])
+    assert done.exit_code == 2
+    assert "ae.port" in done.output
 
 
 @pytest.mark.parametrize(("constant", "value"), [(row[0].strip("`"), row[1]) for row in rows(LIMIT)])

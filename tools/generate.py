@@ -1,8 +1,10 @@
-"""Writes the files that come from the code: to be run, by .venv/bin/python, when settings or commands change."""
+"""Writes the files that come from the code: to be run, by .venv/bin/python, when that changes."""
 
+import os
 from pathlib import Path
 
 from minipacs import config
+from minipacs.cli.conformance import statement
 from minipacs.cli.manual import manual as manual_page
 
 ROOT = Path(__file__).parent.parent
@@ -17,6 +19,7 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "etc/minipacs.toml": config.sample(),
         ROOT / "docs/minipacs.1": manual_page(),
+        ROOT / "docs/conformance.md": statement(config.load(Path(os.devnull))),
         manual: before + START + config.table() + END + after,
     }
 

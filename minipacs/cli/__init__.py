@@ -3,7 +3,7 @@
 import click
 
 from minipacs import __version__
-from minipacs.cli import associations, care, network, objects, quarantine, query, service, worklist
+from minipacs.cli import associations, care, conformance, network, objects, quarantine, query, service, worklist
 from minipacs.cli.common import Group
 
 
@@ -26,5 +26,6 @@ for command in (
     care.delete,
     care.backup,
     quarantine.quarantine,
+    conformance.conformance,
 ):
     main.add_command(command)

@@ -1,0 +1,225 @@
+"""`minipacs conformance`: the conformance statement, its tables from the code and the configuration (PS3.2)."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+from pydicom.uid import UID, UID_dictionary
+
+from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from minipacs.cli.common import config_option, printable
+from minipacs.config import Config
+from minipacs.config.schema import SECTIONS as SETTINGS
+from minipacs.config.schema import settings_of
+from minipacs.config.text import toml
+from minipacs.dicom.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Attribute, Key
+from minipacs.dicom.identifier import Element, Identifier
+from minipacs.dicom.keys import KeyTable, extended_key
+from minipacs.dicom.sop_classes import (
+    MODALITY_WORKLIST,
+    PROCEDURE_STEP,
+    PROCEDURE_STEP_RETRIEVE,
+    QUERY_RETRIEVE,
+    STORAGE,
+    STORAGE_COMMITMENT,
+    VERIFICATION,
+)
+from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.worklist import WORKLIST_KEYS
+from minipacs.index.matching import WILDCARD_VRS
+from minipacs.index.temporal import VRS as DATE_AND_TIME_VRS
+from minipacs.services.dispatch import SERVICES
+from minipacs.services.query_keys import read_keys
+
+_TEMPLATE = Path(__file__).with_suffix(".md")
+_PLACE = re.compile(r"<!-- (\w+) -->\n")
+_SHOWN_SECTIONS = ("ae", "storage", "query", "access")
+_NOT_SHOWN = frozenset({"ae.workers", "storage.path", "storage.sync", "storage.min_free_bytes", "storage.sop_classes"})
+"""Settings of these that no peer can tell, or that other tables show."""
+
+_OPERATION_NAMES = {"find": "FIND", "move": "MOVE", "get": "GET"}
+_MODEL_NAMES = {"PATIENT": "Patient Root", "STUDY": "Study Root", "PATIENT_STUDY_ONLY": "Patient/Study Only (Retired)"}
+_KEY_TYPES = {"U": "unique", "R": "required", "O": "optional"}
+
+
+_WORKFLOW = {
+    MODALITY_WORKLIST: "Modality Worklist Information Model - FIND",
+    PROCEDURE_STEP: "Modality Performed Procedure Step",
+    PROCEDURE_STEP_RETRIEVE: "Modality Performed Procedure Step Retrieve",
+    STORAGE_COMMITMENT: "Storage Commitment Push Model",
+}
+
+
+@click.command()
+@config_option
+def conformance(load: Callable[..., Config]) -> None:
+    """Print the DICOM conformance statement of this archive, as it is configured, in Markdown."""
+    click.echo(statement(load()), nl=False)
+
+
+def statement(config: Config) -> str:
+    """Write the conformance statement of an archive with this configuration, in Markdown."""
+    return _PLACE.sub(lambda place: "\n".join(_TABLES[place[1]](config)) + "\n", _TEMPLATE.read_text())
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    """Lay out a Markdown table."""
+    for row in (header, ["---"] * len(header), *rows):
+        yield f"| {' | '.join(_cell(value) for value in row)} |"
+
+
+def _cell(value: object) -> str:
+    return printable(str(value)).replace("|", "\\|")
+
+
+def _tag_name(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _identity(config: Config) -> Iterator[str]:
+    rows = [
+        ("Implementation Class UID", f"`{IMPLEMENTATION_CLASS_UID}`"),
+        ("Implementation Version Name", f"`{IMPLEMENTATION_VERSION_NAME}`"),
+    ]
+    return _table(("item", "value"), rows)
+
+
+def _services(config: Config) -> Iterator[str]:
+    rows = [("Verification", f"`{VERIFICATION}`", "yes", "yes")]
+    rows.append((f"Storage: {len(_names(config))} SOP classes, Annex A", "", "yes", "yes"))
+    rows += [
+        (
+            f"{_MODEL_NAMES[entry.model]} Query/Retrieve Information Model - {_OPERATION_NAMES[entry.operation]}",
+            f"`{uid}`",
+            "no",
+            "yes",
+        )
+        for uid, entry in QUERY_RETRIEVE.items()
+    ]
+    rows += [(name, f"`{uid}`", "no", "yes") for uid, name in _WORKFLOW.items() if uid in SERVICES]
+    return _table(("SOP class", "UID", "SCU", "SCP"), rows)
+
+
+def _timeouts(config: Config) -> Iterator[str]:
+    rows = [
+        (f"`timeouts.{key}`", f"{toml(getattr(config.timeouts, key))} s", row.help)
+        for key, row in settings_of(type(config.timeouts)).items()
+    ]
+    return _table(("setting", "value", "how long a peer is waited for"), rows)
+
+
+def _settings(config: Config) -> Iterator[str]:
+    rows = [
+        (f"`{name}.{key}`", f"`{toml(config.policy if key == 'policy' else getattr(getattr(config, name), key))}`")
+        for name in _SHOWN_SECTIONS
+        for key in settings_of(SETTINGS[name])
+        if f"{name}.{key}" not in _NOT_SHOWN
+    ]
+    return _table(("setting", "value"), rows)
+
+
+def _peers(config: Config) -> Iterator[str]:
+    rows = [
+        (peer.title, peer.host or "any", peer.port if peer.destination else "", ", ".join(peer.allow), peer.charset)
+        for peer in config.peers
+    ]
+    header = ("AE title", "host", "port", "services it may ask for", "character set of its objects that name none")
+    return _table(header, rows or [("none", "", "", "", "")])
+
+
+def _keys(config: Config) -> Iterator[str]:
+    table = KeyTable([extended_key(text) for text in config.index.keys])
+    for level in LEVELS:
+        yield from (f"**{level}**", "")
+        rows = [_key_row(attribute, table) for attribute in table.attributes if attribute.level == level]
+        yield from _table(("attribute", "tag", "VR", "key", "matching, beside universal"), rows)
+        yield ""
+
+
+def _key_row(attribute: Attribute, table: KeyTable) -> tuple[str, ...]:
+    key = _KEY_TYPES[attribute.key] + (", computed" if attribute.computed else "")
+    matching = _matching(attribute) if _is_key(attribute, table) else "not in C-FIND: kept for `minipacs find`"
+    return attribute.keyword, _tag_name(attribute.tag), attribute.vr, key, matching
+
+
+def _is_key(attribute: Attribute, table: KeyTable) -> bool:
+    """Ask C-FIND itself whether it takes an attribute for a key; private ones are configured for that."""
+    level = Element("CS", attribute.level.encode())
+    identifier = Identifier({QUERY_RETRIEVE_LEVEL: level, attribute.tag: Element(attribute.vr)})
+    keys = read_keys(identifier, "PATIENT", table).keys
+    return bool(attribute.creator) or any(key is attribute for key, _ in keys)
+
+
+def _worklist_keys(config: Config) -> Iterator[str]:
+    rows = [
+        (
+            ("> " if key.in_step else "") + key.keyword,
+            _tag_name(key.tag),
+            key.vr,
+            key.return_type,
+            _matching(key) if key.matched else "universal only",
+        )
+        for key in WORKLIST_KEYS
+    ]
+    return _table(("attribute", "tag", "VR", "return key type", "matching, beside universal"), rows)
+
+
+def _matching(attribute: Key) -> str:
+    if attribute.vr == "SQ":
+        return "sequence"
+    kinds = ["single value"]
+    if attribute.vr in WILDCARD_VRS:
+        kinds.append("wildcard")
+    if attribute.vr in DATE_AND_TIME_VRS:
+        kinds.append("range")
+    if attribute.vr == "UI":
+        kinds.append("UID list")
+    return ", ".join(kinds) + ("; any of its values" if attribute.multi else "")
+
+
+def _storage_classes(config: Config) -> Iterator[str]:
+    rows = [
+        (name + (" (Retired)" if _is_retired(uid) else ""), f"`{uid}`")
+        for uid, name in sorted(_names(config).items(), key=_by_uid)
+    ]
+    return _table((f"SOP class ({len(rows)})", "UID"), rows)
+
+
+def _names(config: Config) -> Mapping[str, str]:
+    """Give the storage SOP classes by UID, those of the configuration included."""
+    return {**{uid: f"configured: {UID(uid).name}" for uid in config.storage.sop_classes}, **STORAGE}
+
+
+def _transfer_syntaxes(config: Config) -> Iterator[str]:
+    rows = [
+        (
+            syntax.name + (" (Retired)" if _is_retired(uid) else ""),
+            f"`{uid}`",
+            "encapsulated" if syntax.encapsulated else "deflated" if syntax.deflated else "native",
+        )
+        for uid, syntax in sorted(TRANSFER_SYNTAXES.items(), key=_by_uid)
+    ]
+    return _table((f"transfer syntax ({len(rows)})", "UID", "Pixel Data"), rows)
+
+
+def _is_retired(uid: str) -> bool:
+    return uid in UID_dictionary and UID(uid).is_retired
+
+
+def _by_uid(entry: tuple[str, object]) -> list[int]:
+    return [int(component) for component in entry[0].split(".")]
+
+
+_TABLES: Mapping[str, Callable[[Config], Iterator[str]]] = {
+    "identity": _identity,
+    "services": _services,
+    "timeouts": _timeouts,
+    "settings": _settings,
+    "peers": _peers,
+    "keys": _keys,
+    "worklist_keys": _worklist_keys,
+    "storage_classes": _storage_classes,
+    "transfer_syntaxes": _transfer_syntaxes,
+}
+"""What stands in the places of the template."""
