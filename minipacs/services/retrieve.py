@@ -69,7 +69,7 @@ def _move_all(
         try:
             association = request.environment.requestor.open(destination, contexts, progress)
         except AssociationRefused as error:
-            comment = f"move destination: {error}"
+            comment = f"destination: {error}"
             progress.fail(instances, comment)
             return comment
         sender = Sender(request.environment, association, list(association.contexts.values()), receiver, originator)
@@ -78,7 +78,7 @@ def _move_all(
         except AssociationEnded as ended:
             association.end(ended)
             if ended.outcome != "failed":
-                comment = f"move destination: association {ended.outcome}"
+                comment = f"destination: association {ended.outcome}"
                 progress.fail([*sender.unsent, *instances[count:]], comment)
                 return comment
             # Our own file was at fault: what remains goes over another association.
