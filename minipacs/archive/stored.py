@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import FileIO
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from minipacs.archive.codec_pool import CodecPool, Wait, wait_readable
-from minipacs.archive.codecs import can_transcode
 from minipacs.archive.elements import TranscodeError
 from minipacs.dicom.part10 import file_meta
 from minipacs.errors import MinipacsError
 from minipacs.index import StoredInstance
 from minipacs.tree.files import FileTree
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 BUFFER_BYTES = 1 << 20
 """For `ObjectReader.open`: larger objects are read twice, to be checked and to be sent."""
@@ -76,10 +78,17 @@ class ObjectReader:
         """End the codec processes; call when nothing is read any more."""
         self._codecs.close()
 
-    def can_give(self, instance: StoredInstance, transfer_syntax_uid: str) -> bool:
-        """Tell whether `open` may be able to give the object in that transfer syntax."""
-        stored = instance.transfer_syntax_uid
-        return stored == transfer_syntax_uid or can_transcode(stored, transfer_syntax_uid)
+    def header(self, instance: StoredInstance) -> "Dataset":
+        """Decode what stands before the pixels. Raises ObjectUnreadable."""
+        from pydicom import dcmread
+
+        try:
+            with self._tree.open(instance.digest) as file:
+                return dcmread(file, stop_before_pixels=True)
+        except OSError as error:
+            raise ObjectUnreadable(f"file cannot be opened: {error.strerror}") from error
+        except Exception as error:  # of any kind: the library takes apart what was kept as it came
+            raise ObjectUnreadable(f"data set cannot be decoded: {error}") from error
 
     def open(
         self,

@@ -3,7 +3,18 @@
 import click
 
 from minipacs import __version__
-from minipacs.cli import associations, care, conformance, network, objects, quarantine, query, service, worklist
+from minipacs.cli import (
+    associations,
+    care,
+    conformance,
+    network,
+    objects,
+    quarantine,
+    query,
+    service,
+    transfer,
+    worklist,
+)
 from minipacs.cli.common import Group
 
 
@@ -20,6 +31,8 @@ for command in (
     query.find,
     query.stats,
     network.echo,
+    transfer.send,
+    transfer.export_,
     worklist.worklist,
     associations.associations,
     care.verify,

@@ -6,8 +6,8 @@ import os
 import pwd
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -119,14 +119,27 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("?", text)
 
 
-def progress(items: Iterable[T], label: str, name: Callable[[T], str]) -> AbstractContextManager[Iterable[T]]:
+def progress(
+    items: Iterable[T], label: str, name: Callable[[T], str], total: int | None = None
+) -> AbstractContextManager[Iterable[T]]:
     """Show a progress bar while `items` are gone through, on a terminal; in a pipe nothing."""
     if not sys.stderr.isatty():
         return nullcontext(items)
     return click.progressbar(
         items,
+        length=total,
         label=label,
         file=sys.stderr,
         show_pos=True,
         item_show_func=lambda item: None if item is None else printable(name(item)),
     )
+
+
+@contextmanager
+def steps(total: int, label: str) -> Iterator[Callable[[int], object]]:
+    """Show a progress bar that the function given moves on, on a terminal; in a pipe nothing."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    with click.progressbar(length=total, label=label, file=sys.stderr, show_pos=True) as bar:
+        yield bar.update

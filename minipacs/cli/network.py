@@ -8,6 +8,7 @@ from minipacs import daemon, log
 from minipacs.cli.common import config_option
 from minipacs.config import Config
 from minipacs.errors import MinipacsError
+from minipacs.net.access import Peer
 from minipacs.services.verification import verify
 
 
@@ -18,15 +19,20 @@ def echo(load: Callable[..., Config], title: str) -> None:
     """Send a C-ECHO to a configured peer."""
     config = load()
     log.setup("error", config.log.format)
-    known = {p.title: p for p in daemon.peers(config)}
-    if title not in known:
-        raise MinipacsError(f"no [[peer]] is called {title!r}; configured: {', '.join(known) or 'none'}")
-    peer = known[title]
-    if not peer.is_destination:
-        raise MinipacsError(f"[[peer]] {title} has no host to call")
+    peer = known_peer(config, title)
     where = f"{title} at {peer.host} port {peer.port}"
     try:
         duration_s = verify(daemon.requestor(config), peer)
     except MinipacsError as error:
         raise MinipacsError(f"{where}: {error}") from error
     click.echo(f"{where} answered in {duration_s * 1000:.0f} ms")
+
+
+def known_peer(config: Config, title: str) -> Peer:
+    """Look up a peer that can be called. Raises MinipacsError."""
+    known = {p.title: p for p in daemon.peers(config)}
+    if title not in known:
+        raise MinipacsError(f"no [[peer]] is called {title!r}; configured: {', '.join(known) or 'none'}")
+    if not known[title].is_destination:
+        raise MinipacsError(f"[[peer]] {title} has no host to call")
+    return known[title]

@@ -10,13 +10,11 @@ from minipacs.dicom.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import DimseError
 from minipacs.index import StoredInstance
-from minipacs.net.access import Peer
-from minipacs.net.association import AssociationEnded
-from minipacs.net.requestor import AssociationRefused
+from minipacs.services.delivery import Delivery
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import levels_of, read_identifier, read_level
 from minipacs.services.progress import RequestedProgress
-from minipacs.services.sub_operations import Originator, Receiver, Sender, plan
+from minipacs.services.sub_operations import Originator, Receiver, Sender
 
 _FAILED_SOP_INSTANCE_UID_LIST = (0x00080058, "UI")
 
@@ -34,7 +32,17 @@ def move(request: Request) -> CommandSet:
     try:
         if instances:
             progress.pending()
-            comment = _move_all(request, destination, instances, progress)
+            environment = request.environment
+            originator = Originator(request.caller.ae_title, request.message_id)
+            delivery = Delivery(
+                environment.archive.reader,
+                environment.requestor,
+                destination,
+                environment.observer.sent,
+                originator,
+                request.message.command.priority or 0,
+            )
+            comment = delivery.send(instances, progress)
     finally:
         _log(request, progress)
     return _finish(request, progress, comment)
@@ -51,47 +59,13 @@ def get(request: Request) -> CommandSet:
     try:
         if instances:
             progress.pending()
-            sender = Sender(request.environment, request.association, contexts, receiver)
+            environment = request.environment
+            sent = environment.observer.sent
+            sender = Sender(environment.archive.reader, request.association, contexts, receiver, sent)
             sender.send(instances, progress, request.message.command.priority or 0)
     finally:
         _log(request, progress)
     return _finish(request, progress, comment)
-
-
-def _move_all(
-    request: Request, destination: Peer, instances: Sequence[StoredInstance], progress: RequestedProgress
-) -> str:
-    """Open associations one after the other and send over them; returns why the last one failed, if it did."""
-    originator = Originator(request.caller.ae_title, request.message_id)
-    receiver = Receiver(destination.title, destination.transfer_syntaxes)
-    while instances and not progress.stopped:
-        contexts, count = plan(instances, destination.transfer_syntaxes)
-        try:
-            association = request.environment.requestor.open(destination, contexts, progress)
-        except AssociationRefused as error:
-            comment = f"destination: {error}"
-            progress.fail(instances, comment)
-            return comment
-        sender = Sender(request.environment, association, list(association.contexts.values()), receiver, originator)
-        try:
-            sender.send(instances[:count], progress, request.message.command.priority or 0)
-        except AssociationEnded as ended:
-            association.end(ended)
-            if ended.outcome != "failed":
-                comment = f"destination: association {ended.outcome}"
-                progress.fail([*sender.unsent, *instances[count:]], comment)
-                return comment
-            # Our own file was at fault: what remains goes over another association.
-            progress.fail(sender.unsent[:1], ended.reason)
-            instances = [*sender.unsent[1:], *instances[count:]]
-        except BaseException:
-            association.abort()
-            raise
-        else:
-            association.transport.companion = None
-            association.release()
-            instances = instances[count:]
-    return ""
 
 
 def _matches(request: Request) -> list[StoredInstance]:

@@ -1,11 +1,11 @@
 """The C-STORE sub-operations of C-MOVE, C-GET and `minipacs send`: contexts, and sending (PS3.4 B, C.4.2, C.4.3)."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from minipacs.archive.codecs import can_transcode
-from minipacs.archive.stored import BUFFER_BYTES, DataSetFile, ObjectNotConvertible, ObjectUnreadable
+from minipacs.archive.stored import BUFFER_BYTES, DataSetFile, ObjectNotConvertible, ObjectReader, ObjectUnreadable
 from minipacs.dicom.command_set import CommandField, CommandSet
 from minipacs.dicom.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -17,7 +17,6 @@ from minipacs.index import StoredInstance
 from minipacs.net.association import Association, timed_out
 from minipacs.net.negotiation import PresentationContext, ProposedContext
 from minipacs.net.requestor import MAX_CONTEXTS
-from minipacs.services.environment import Environment
 from minipacs.services.progress import Progress, Stopped
 
 _LITTLE_ENDIAN = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
@@ -53,20 +52,23 @@ class _Prepared:
 class Sender:
     """Sends instances over one association: in a transfer syntax the receiver prefers, else as stored, else decoded.
 
-    While the receiver is at work on one object, the next is read and checked, or transcoded.
+    While the receiver is at work on one object, the next is read and checked, or transcoded. `sent` hears the
+    receiver's label and the bytes of each data set.
     """
 
     def __init__(
         self,
-        environment: Environment,
+        reader: ObjectReader,
         association: Association,
         contexts: Sequence[PresentationContext],
         receiver: Receiver,
+        sent: Callable[[str, int], None],
         originator: Originator | None = None,
     ) -> None:
-        self._environment = environment
+        self._reader = reader
         self._association = association
         self._receiver = receiver
+        self._sent = sent
         self._originator = originator
         self._contexts: dict[str, dict[str, PresentationContext]] = {}
         for context in contexts:
@@ -107,10 +109,10 @@ class Sender:
 
     def _prepare(self, instance: StoredInstance, progress: Progress) -> _Prepared | None:
         """Open an object in the best way there is for the receiver; None if `progress` was stopped meanwhile."""
-        reader, reason = self._environment.archive.reader, "no presentation context accepted that it can be sent in"
+        reason = "no presentation context accepted that it can be sent in"
         for context in self._candidates(instance):
             try:
-                data_set = reader.open(
+                data_set = self._reader.open(
                     instance, context.transfer_syntax, self._buffer, on_piece=progress.attend, wait=progress.wait
                 )
             except ObjectNotConvertible as error:
@@ -160,7 +162,7 @@ class Sender:
             except OSError as error:
                 progress.fail([instance], f"file cannot be read: {error.strerror or error}")
                 return False
-        self._environment.observer.sent(self._receiver.label, data_set.size_bytes)
+        self._sent(self._receiver.label, data_set.size_bytes)
         return True
 
     def _await_response(self, progress: Progress) -> int:

@@ -1,0 +1,125 @@
+"""`minipacs send` and `minipacs export`."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from minipacs import daemon
+from minipacs.archive.archive import Archive
+from minipacs.archive.dicomdir import Directory
+from minipacs.archive.exporting import DICOMDIR, KEYWORDS, Exported, FolderTarget, ZipTarget, export
+from minipacs.cli.common import config_option, parse_keys, prepare, printable, progress, steps
+from minipacs.cli.network import known_peer
+from minipacs.cli.query import attribute_named
+from minipacs.config import Config
+from minipacs.dicom.attributes import BY_KEYWORD
+from minipacs.errors import MinipacsError
+from minipacs.index import Query, StoredInstance
+from minipacs.services.delivery import Delivery
+from minipacs.services.progress import Progress
+
+ZIP_NAME = "export.zip"
+
+
+@click.command()
+@config_option
+@click.argument("title", metavar="PEER")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY=VALUE...")
+def send(load: Callable[..., Config], title: str, keys: Sequence[str]) -> None:
+    """Send what matches to a configured peer, by C-STORE: WORKSTATION PatientID=P1."""
+    asked = _keys(keys)
+    config = load()
+    peer = known_peer(config, title)
+    prepare(config)
+    archive = daemon.open_archive(config, read_only=True)
+    try:
+        uids = [row["SOPInstanceUID"] for row in _matching(archive, asked, ("SOPInstanceUID",))]
+        instances = archive.index.instances({"SOPInstanceUID": uids})
+        with steps(len(instances), "sending") as step:
+            sent = _Shown(len(instances), step)
+            comment = Delivery(archive.reader, daemon.requestor(config), peer).send(instances, sent)
+    finally:
+        archive.close()
+    if comment:
+        raise MinipacsError(f"{title}: {comment}; {sent.completed + sent.warning} of {sent.total} sent")
+    warned = f", {sent.warning} of them with a warning" if sent.warning else ""
+    click.echo(f"{sent.completed + sent.warning} sent{warned}, {len(sent.failed)} failed")
+    if sent.failed:
+        sys.exit(1)
+
+
+@click.command("export")
+@config_option
+@click.option("--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Target folder.")
+@click.option("--zip", "zipped", is_flag=True, help=f"Write one file, {ZIP_NAME}, instead of folders.")
+@click.option("--dicomdir", "with_dicomdir", is_flag=True, help="Write a DICOM file-set: File IDs, and a DICOMDIR.")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY=VALUE...")
+def export_(load: Callable[..., Config], folder: Path, zipped: bool, with_dicomdir: bool, keys: Sequence[str]) -> None:
+    """Write what matches as DICOM files, in folders of patients, studies and series: --to out PatientID=P1."""
+    asked = _keys(keys)
+    config = load()
+    existing = folder / (ZIP_NAME if zipped else DICOMDIR)
+    if (zipped or with_dicomdir) and existing.exists():
+        raise MinipacsError(f"{existing} exists already")
+    prepare(config)
+    archive = daemon.open_archive(config, read_only=True)
+    try:
+        rows = list(_matching(archive, asked, KEYWORDS))
+        with ZipTarget(folder / ZIP_NAME) if zipped else FolderTarget(folder) as target:
+            copies = export(archive.reader, _stored(archive, rows), target, Directory() if with_dicomdir else None)
+            with progress(copies, "exporting", lambda item: item.name, len(rows)) as bar:
+                found = list(bar)
+    except OSError as error:
+        raise MinipacsError(f"cannot write to {folder}: {error.strerror or error}") from error
+    finally:
+        archive.close()
+    _summarise(found)
+
+
+class _Shown(Progress):
+    """Progress that moves a bar."""
+
+    def __init__(self, total: int, step: Callable[[int], object]) -> None:
+        super().__init__(total)
+        self._step = step
+
+    def answered(self, instance: StoredInstance, status: int) -> None:
+        failed = len(self.failed)
+        super().answered(instance, status)
+        self._step(1 - (len(self.failed) - failed))  # `fail` has counted the others
+
+    def fail(self, instances: Sequence[StoredInstance], reason: str) -> None:
+        super().fail(instances, reason)
+        self._step(len(instances))
+
+
+def _keys(words: Sequence[str]) -> dict[str, str]:
+    keys = parse_keys(words)
+    for name in keys:
+        attribute_named(name, "IMAGE")
+    return keys
+
+
+def _matching(archive: Archive, keys: Mapping[str, str], returned: Sequence[str]) -> Iterator[Mapping[str, str]]:
+    """Give the values of each instance that matches, by the rules of C-FIND."""
+    asked = [(attribute_named(name, "IMAGE"), value) for name, value in keys.items()]
+    query = Query("IMAGE", asked, [BY_KEYWORD[keyword] for keyword in returned])
+    return (dict(zip(returned, row, strict=True)) for row in archive.index.find(query))
+
+
+def _stored(archive: Archive, rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[StoredInstance, Mapping[str, str]]]:
+    for values in rows:
+        instance = archive.index.instance(values["SOPInstanceUID"])
+        if instance is not None:
+            yield instance, values
+
+
+def _summarise(found: Sequence[Exported]) -> None:
+    faults = [item for item in found if item.fault]
+    for item in faults:
+        click.echo(f"not exported: {printable(item.sop_instance_uid)}: {printable(item.fault)}", err=True)
+    click.echo(f"{len(found) - len(faults)} exported, {len(faults)} failed")
+    if faults:
+        sys.exit(1)
