@@ -11,7 +11,7 @@ from typing import Literal
 from minipacs.archive.background_sync import BackgroundSync
 from minipacs.archive.ingest import Incoming, StoragePolicy
 from minipacs.archive.recovery import Recovery, recover
-from minipacs.archive.scan import values_of
+from minipacs.archive.scan import CharsetOf, values_of
 from minipacs.archive.stored import ObjectReader
 from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
@@ -45,10 +45,16 @@ class Archive:
     """
 
     def __init__(
-        self, tree: FileTree, index: Index, policy: StoragePolicy, background: BackgroundSync | None = None
+        self,
+        tree: FileTree,
+        index: Index,
+        policy: StoragePolicy,
+        background: BackgroundSync | None = None,
+        charset_of: CharsetOf = lambda ae_title: "",
     ) -> None:
         self.tree = tree
         self.index = index
+        self.charset_of = charset_of
         self._policy = policy
         self._background = background
         self._reader = ObjectReader(tree)
@@ -61,14 +67,15 @@ class Archive:
         *,
         sync: Sync = "always",
         keys: KeyTable = STANDARD_KEYS,
+        charset_of: CharsetOf = lambda ae_title: "",
         index_path: Path | None = None,
         on_commit: Callable[[int], None] = lambda instances: None,
         read_only: bool = False,
     ) -> "Archive":
         """Open the archive at `path`, making what is missing unless `read_only`.
 
-        `keys` are what is indexed of each object; `on_commit` hears the size of each group commit. Raises MinipacsError
-        with a word for the administrator.
+        `keys` are what is indexed of each object, `charset_of` what is assumed of those that name none; `on_commit`
+        hears the size of each group commit. Raises MinipacsError with a word for the administrator.
         """
         tree = FileTree(path, durable=sync == "always") if read_only else create_tree(path, sync)
         index_path = index_path or tree.layout.index
@@ -87,12 +94,12 @@ class Archive:
             keys=keys,
             sync=sync,
             on_commit=committed,
-            reread=lambda digest: values_of(tree, digest, keys),
+            reread=lambda digest: values_of(tree, digest, keys, charset_of(index.source_ae_title(digest))),
             read_only=read_only,
         )
         if background is not None:
             background.start()
-        return cls(tree, index, policy, background)
+        return cls(tree, index, policy, background, charset_of)
 
     def close(self) -> None:
         """Finish the commits under way, close the index, end codec processes, and leave nothing unsynced."""
@@ -222,6 +229,14 @@ def prepare(archive: Archive, lock: DaemonLock) -> None:
             _recover(archive, lock)
     except OSError as error:
         raise _unusable(archive.tree, error) from error
+
+
+def tell_unfilled_keys(archive: Archive) -> None:
+    """Log which keys are new since objects were stored: queries by them miss those until they are reindexed."""
+    unfilled = archive.index.unfilled_keys()
+    if unfilled:
+        fields = {"keys": " ".join(unfilled), "remedy": "minipacs reindex"}
+        logger.warning("keys not filled for what is stored", extra={"fields": fields})
 
 
 def _recover(archive: Archive, lock: DaemonLock) -> None:

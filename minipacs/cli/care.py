@@ -16,7 +16,7 @@ from minipacs.archive.archive import Archive
 from minipacs.archive.checking import Fault, Finding, Pace, check, heal, repair
 from minipacs.archive.removal import remove
 from minipacs.cli.common import config_option, json_option, parse_keys, prepare, print_json, print_table
-from minipacs.cli.query import attribute_named
+from minipacs.cli.query import asked_keys
 from minipacs.config import Config
 from minipacs.dicom.attributes import BY_KEYWORD
 from minipacs.errors import MinipacsError
@@ -105,11 +105,12 @@ def delete(load: Load, yes: bool, keys: Sequence[str]) -> None:
 
     Keys are those of every level: PatientID=P1 StudyDate=20240101, or SOPInstanceUID=... for one instance.
     """
-    asked = [(attribute_named(name, "IMAGE"), value) for name, value in parse_keys(keys).items()]
-    if not any(value.strip("* ") for _, value in asked):
+    given = parse_keys(keys)
+    if not any(value.strip("* ") for value in given.values()):
         raise click.UsageError("keys that match everything are not taken: name what is to go")
     returned = [BY_KEYWORD[keyword] for keyword in ("SOPInstanceUID", *_STUDY)]
     with opened(load) as archive:
+        asked = asked_keys(given, archive.index.keys, "IMAGE")
         rows = list(archive.index.find(Query("IMAGE", asked, returned)))
         if not rows:
             click.echo("nothing matches")

@@ -1,13 +1,17 @@
 """`minipacs find` and `minipacs stats`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import click
 
 from minipacs import daemon
 from minipacs.cli.common import config_option, json_option, parse_keys, prepare, print_json, print_table
 from minipacs.config import Config
-from minipacs.dicom.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Attribute, Level
+from minipacs.dicom import items
+from minipacs.dicom.attributes import BY_KEYWORD, LEVELS, Attribute, Level
+from minipacs.dicom.json_values import by_keyword, dumps, parse
+from minipacs.dicom.keys import KeyTable
 from minipacs.index import Query
 
 _COLUMNS: dict[Level, tuple[str, ...]] = {
@@ -39,16 +43,20 @@ _COLUMNS: dict[Level, tuple[str, ...]] = {
 @click.argument("keys", nargs=-1, metavar="KEY=VALUE...")
 @json_option
 def find(load: Callable[..., Config], level: str, keys: Sequence[str], as_json: bool) -> None:
-    """List what matches, by the rules of C-FIND: PatientName=DOE* StudyDate=20240101-20240131."""
+    """List what matches, by the rules of C-FIND: PatientName=DOE* StudyDate=20240101-20240131.
+
+    Within a sequence: RequestAttributesSequence.ScheduledProcedureStepID=SPS1.
+    """
     at = next(known for known in LEVELS if known.lower() == level)
-    asked = [(attribute_named(name, at), value) for name, value in parse_keys(keys).items()]
     config = load()
+    table = daemon.key_table(config)
+    asked = asked_keys(parse_keys(keys), table, at)
     prepare(config)
-    returned = _all(at) if as_json else _shown(at, asked)
+    returned = _all(table, at) if as_json else _shown(at, asked)
     archive = daemon.open_archive(config, read_only=True)
     try:
         rows = [
-            dict(zip((a.keyword for a in returned), row, strict=True))
+            {a.keyword: _value(a, text) for a, text in zip(returned, row, strict=True)}
             for row in archive.index.find(Query(at, asked, returned))
         ]
     finally:
@@ -59,17 +67,42 @@ def find(load: Callable[..., Config], level: str, keys: Sequence[str], as_json: 
         print_table(rows, [a.keyword for a in returned])
 
 
-def attribute_named(name: str, level: Level) -> Attribute:
-    """Return the key of that name, if it can be asked for at `level`; else a usage error."""
-    within = LEVELS[: LEVELS.index(level) + 1]
-    known = BY_KEYWORD.get(name)
-    if known is None or known.level not in within:
-        raise click.UsageError(f"{name} is no key at {level.lower()} level; see docs/conformance.md for the keys")
-    return known
+def asked_keys(given: Mapping[str, str], table: KeyTable, level: Level) -> list[tuple[Attribute, str]]:
+    """Look keys up, those within the same sequence make one item. Raises a usage error for what is none at `level`."""
+    found: list[tuple[Attribute, str]] = []
+    sequences: dict[Attribute, dict[str, Any]] = {}
+    for name, value in given.items():
+        head, *path = [name] if name in table.by_keyword else name.split(".")
+        attribute = table.by_keyword.get(head)
+        if attribute is None or attribute.level not in _within(level) or bool(path) != (attribute.vr == "SQ"):
+            raise click.UsageError(f"{name} is no key at {level.lower()} level; see docs/conformance.md for the keys")
+        if not path:
+            found.append((attribute, value))
+            continue
+        item = sequences.setdefault(attribute, {})
+        for keyword in path[:-1]:
+            item = item.setdefault(keyword, {})
+        item[path[-1]] = value
+    return found + [(attribute, _item(attribute, item)) for attribute, item in sequences.items()]
 
 
-def _all(level: Level) -> list[Attribute]:
-    return [a for a in ATTRIBUTES if a.level in LEVELS[: LEVELS.index(level) + 1]]
+def _item(attribute: Attribute, item: object) -> str:
+    try:
+        return dumps({attribute.tag: (parse(item),)})
+    except ValueError as error:
+        raise click.UsageError(f"{attribute.keyword}: {error}") from None
+
+
+def _value(attribute: Attribute, text: str) -> object:
+    return [by_keyword(item) for item in items.from_text(text)] if attribute.vr == "SQ" else text
+
+
+def _within(level: Level) -> Sequence[Level]:
+    return LEVELS[: LEVELS.index(level) + 1]
+
+
+def _all(table: KeyTable, level: Level) -> list[Attribute]:
+    return [a for a in table.attributes if a.level in _within(level)]
 
 
 def _shown(level: Level, asked: Sequence[tuple[Attribute, str]]) -> list[Attribute]:

@@ -5,7 +5,7 @@ workers  share the sockets; a thread for each association, one index writer each
 jobs     one process for the work that no peer waits for; serves /metrics, /healthz, /readyz
 """
 
-from minipacs.daemon.composition import open_archive, peers, requestor
+from minipacs.daemon.composition import key_table, open_archive, peers, requestor
 from minipacs.daemon.parent import serve
 
-__all__ = ["open_archive", "peers", "requestor", "serve"]
+__all__ = ["key_table", "open_archive", "peers", "requestor", "serve"]

@@ -14,18 +14,25 @@ from minipacs.net.requestor import Requestor
 from minipacs.services.environment import QueryPolicy
 
 
+def key_table(config: Config) -> KeyTable:
+    """Return the keys that objects are indexed with."""
+    return KeyTable([extended_key(text) for text in config.index.keys])
+
+
 def open_archive(
     config: Config, on_commit: Callable[[int], None] = lambda instances: None, *, read_only: bool = False
 ) -> Archive:
     """Open the configured archive. Raises MinipacsError."""
     storage = config.storage
+    charsets = {peer.title: peer.charset for peer in config.peers}
     policy = StoragePolicy(storage.duplicates, storage.min_free_bytes, storage.max_instance_bytes)
     return Archive.open(
         storage.path,
         policy,
         sync=storage.sync,
         index_path=config.index_path,
-        keys=KeyTable([extended_key(text) for text in config.index.keys]),
+        keys=key_table(config),
+        charset_of=lambda ae_title: charsets.get(ae_title, ""),
         on_commit=on_commit,
         read_only=read_only,
     )

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from minipacs import metrics
-from minipacs.archive.archive import Archive, DaemonLock, prepare
+from minipacs.archive.archive import Archive, DaemonLock, prepare, tell_unfilled_keys
 from minipacs.archive.worklist_files import WatchedFolder, forget_folder
 from minipacs.config import Config
 from minipacs.daemon import composition
@@ -52,6 +52,7 @@ class Jobs:
         archive = composition.open_archive(self._config, self._metrics.commit)
         if lock is not None:
             prepare(archive, lock)
+            tell_unfilled_keys(archive)
         self._archive = archive
         background = Background()
         background.start(_jobs(self._config, archive, background, is_first=lock is not None))

@@ -141,6 +141,11 @@ class HeaderScanner:
             for piece in self._inflater.pieces(data):
                 self._scan(piece)
 
+    @property
+    def has_pixel_data(self) -> bool:
+        """Tell whether the scan has come to Pixel Data: what stands before it is known."""
+        return self._has_pixel_data
+
     def finish(self) -> "Header":
         """Give what was found; raises `DataSetError` C000 if the data set ends in the middle of something."""
         if self._inflater is not None:

@@ -2,7 +2,7 @@
 
 from minipacs.index.database import QueryCancelled
 from minipacs.index.index import Index
-from minipacs.index.queries import Statistics, StoredInstance
+from minipacs.index.queries import Statistics, StoredFile, StoredInstance
 from minipacs.index.rows import InstanceRecord, Outcome, Placed
 from minipacs.index.selection import AVAILABILITY, Query
 
@@ -15,5 +15,6 @@ __all__ = [
     "Query",
     "QueryCancelled",
     "Statistics",
+    "StoredFile",
     "StoredInstance",
 ]

@@ -22,7 +22,16 @@ from minipacs.dicom.phonetics import sounds_like
 from minipacs.dicom.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from minipacs.errors import DimseError, MinipacsError
 from minipacs.index.matching import any_value_matches
-from minipacs.index.models import LEVEL_COLUMNS, LEVEL_MODELS, MODELS, RARE_VALUES, Setting, TableColumns, rare_value
+from minipacs.index.models import (
+    LEVEL_COLUMNS,
+    LEVEL_MODELS,
+    MODELS,
+    RARE_VALUES,
+    Instance,
+    Setting,
+    TableColumns,
+    rare_value,
+)
 from minipacs.index.sequences import items_match
 from minipacs.index.workflow_models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
@@ -55,6 +64,7 @@ BACKUP_MODE = 0o640
 PARTIAL_SUFFIX = ".part"
 
 _FOLD = "fold_version"
+_FILLED = "filled_keys"
 
 _SHORT_OF = {
     sqlite3.SQLITE_FULL: "disk full",
@@ -243,6 +253,31 @@ class Database:
             raise
         _sync(path.absolute().parent)
 
+    def unfilled_keys(self, connection: Connection) -> list[str]:
+        """List the keys without a column that some of the stored objects were not indexed with."""
+        return sorted(self._rare_names() - self._filled(connection))
+
+    def take_over(self, path: Path, models: Sequence[type[Model]], catch_up: Callable[[], None]) -> None:
+        """Let the rows of another index file take the place of this one's in the tables of `models`, all at once.
+
+        `catch_up` is called first, when nobody can write any more; the other file must be closed after it.
+        """
+        with self.exclusive():
+            catch_up()
+            with closing(self._connect()) as connection:
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("ATTACH ? AS fresh", (str(path),))
+                with self.transaction(connection):
+                    for model in models:
+                        table = f'"{model._meta.table_name}"'
+                        columns = ", ".join(map(self._quoted, model._meta.sorted_fields))
+                        connection.execute(f"DELETE FROM main.{table}")  # noqa: S608  names of our own
+                        connection.execute(
+                            f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM fresh.{table}"  # noqa: S608
+                        )
+                    self._note_filled(connection, self._rare_names())
+                connection.execute("DETACH fresh")
+
     def sync_log(self) -> None:
         """Make durable what was committed so far: the log, if it is still there, and its entry in the folder."""
         for path in (Path(f"{self.path}-wal"), self.path.absolute().parent):
@@ -304,6 +339,9 @@ class Database:
                     SchemaManager(model, dialect).create_all()
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._refold(connection)
+            self._note_filled(
+                connection, self._filled(connection) if self._has_rows(connection) else self._rare_names()
+            )
 
     def _check(self) -> None:
         with closing(self._connect()) as connection:
@@ -323,8 +361,7 @@ class Database:
 
     def _refold(self, connection: Connection) -> None:
         """Derive folded and normal columns anew if the rule of folding has changed since."""
-        row = connection.execute(*self.compile(Setting.select(Setting.value).where(Setting.name == _FOLD))).fetchone()
-        if row and row[0] == str(FOLD_VERSION):
+        if self._setting(connection, _FOLD) == str(FOLD_VERSION):
             return
         tables: list[tuple[type[Model], TableColumns]] = [
             (model, LEVEL_COLUMNS[level]) for level, model in LEVEL_MODELS.items()
@@ -336,8 +373,7 @@ class Database:
             for row_id, *attributes in connection.execute(rows):
                 connection.execute(update, (*columns.derived(attributes), row_id))
         self._refold_rare(connection)
-        setting = Setting.insert(name=_FOLD, value=str(FOLD_VERSION)).on_conflict_replace()
-        connection.execute(*self.compile(setting))
+        self._set(connection, _FOLD, str(FOLD_VERSION))
 
     def _refold_rare(self, connection: Connection) -> None:
         for attribute in self._keys.rare:
@@ -348,6 +384,26 @@ class Database:
             for row_id, text in connection.execute(rows, [attribute.keyword] * len(of_keyword)).fetchall():
                 keyword, _, *changed = rare_value(attribute, text)
                 connection.execute(update, (*changed, row_id, keyword))
+
+    def _setting(self, connection: Connection, name: str) -> str:
+        row = connection.execute(*self.compile(Setting.select(Setting.value).where(Setting.name == name))).fetchone()
+        return row[0] if row else ""
+
+    def _set(self, connection: Connection, name: str, value: str) -> None:
+        connection.execute(*self.compile(Setting.insert(name=name, value=value).on_conflict_replace()))
+
+    def _has_rows(self, connection: Connection) -> bool:
+        return connection.execute(*self.compile(Instance.select(Instance.id).limit(1))).fetchone() is not None
+
+    def _rare_names(self) -> set[str]:
+        return {f"{a.level}:{a.keyword}" for a in self._keys.rare}
+
+    def _filled(self, connection: Connection) -> set[str]:
+        return set(filter(None, self._setting(connection, _FILLED).split("\n")))
+
+    def _note_filled(self, connection: Connection, names: set[str]) -> None:
+        """Note which of the keys without a column every object was indexed with."""
+        self._set(connection, _FILLED, "\n".join(sorted(names & self._rare_names())))
 
 
 def _sync(path: Path) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
+from minipacs.dicom.statuses import PROCESSING_FAILURE
 from minipacs.errors import MinipacsError
 from minipacs.index.associations import Associations
 from minipacs.index.commitments import Commitments
 from minipacs.index.database import Connection, Database, Sync
-from minipacs.index.models import Availability
+from minipacs.index.models import REBUILT, Availability
 from minipacs.index.procedure_steps import ProcedureSteps
 from minipacs.index.queries import Reader
 from minipacs.index.refresh import Reread
@@ -61,6 +62,11 @@ class Index(Reader):
         writer = None if read_only else Writer(database, keys=keys, reread=reread, on_commit=on_commit)
         return cls(database, keys, writer)
 
+    @property
+    def path(self) -> Path:
+        """Return where the file is."""
+        return self._database.path
+
     def add(self, record: InstanceRecord, duplicates: Duplicates) -> Placed:
         """Give a stored file its row."""
         return self._writer.add(record, duplicates)
@@ -76,6 +82,19 @@ class Index(Reader):
     def backup(self, path: Path, progress: Callable[[int, int], None] = lambda done, pages: None) -> None:
         """Copy the index to a new file, see `Database.backup`."""
         self._database.backup(path, progress)
+
+    def add_all(self, records: Sequence[InstanceRecord]) -> list[Placed]:
+        """Give stored files their rows, in this order and in one commit; what is known stays as it is."""
+        return self._writer.add_all(records)
+
+    def take_over(self, path: Path, catch_up: Callable[[], None]) -> None:
+        """Let the patients, studies, series and instances of another index take the place of this one's, all at once.
+
+        `catch_up` is called first, when nobody can write any more; the other index must be closed after it. Everything
+        else stays. Raises DimseError.
+        """
+        with self._database.errors(PROCESSING_FAILURE):
+            self._database.take_over(path, REBUILT, catch_up)
 
     def sync(self) -> None:
         """Make durable what was committed so far, as sync "batch" does not. Raises OSError."""

@@ -174,6 +174,9 @@ MODELS: tuple[type[Model], ...] = (
     AssociationAccount,
 )
 
+REBUILT: tuple[type[Model], ...] = (*LEVEL_MODELS.values(), *RARE_VALUES.values(), ModalityTotal)
+"""The tables whose rows follow from the files."""
+
 UNAVAILABLE_INSTANCES: Mapping[Level, Field] = MappingProxyType(
     {
         "PATIENT": Patient.unavailable_instances,

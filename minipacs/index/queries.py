@@ -38,6 +38,14 @@ class StoredInstance(NamedTuple):
     availability: str
 
 
+class StoredFile(NamedTuple):
+    """What the index alone knows of a file: when it came, in seconds since 1970, and from whom."""
+
+    digest: str
+    received_at: float
+    source_ae_title: str
+
+
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What the index holds; `by_modality` counts instances."""
@@ -156,6 +164,33 @@ class Reader:
             if len(rows) < DIGESTS_PAGE_ROWS:
                 return
             last = rows[-1][0]
+
+    def files(self) -> Iterator[StoredFile]:
+        """Give every file that has a row, in the order in which they were first stored."""
+        last = 0
+        while True:
+            select = (
+                Instance.select(Instance.id, Instance.digest, Instance.received_at, Instance.source_ae_title)
+                .where(Instance.id > last)
+                .order_by(Instance.id)
+                .limit(DIGESTS_PAGE_ROWS)
+            )
+            rows = self._rows(select)
+            for _, *row in rows:
+                yield StoredFile(*row)
+            if len(rows) < DIGESTS_PAGE_ROWS:
+                return
+            last = rows[-1][0]
+
+    def source_ae_title(self, digest: str) -> str:
+        """Tell who sent a file, "" if nobody knows."""
+        rows = self._rows(Instance.select(Instance.source_ae_title).where(Instance.digest == digest))
+        return rows[0][0] if rows else ""
+
+    def unfilled_keys(self) -> list[str]:
+        """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
+        with self._reading(PROCESSING_FAILURE) as connection:
+            return self._database.unfilled_keys(connection)
 
     def received_last(self, seconds: float) -> list[str]:
         """Give the digests of what was received in the last `seconds` up to the latest of all. Reads every row."""

@@ -70,6 +70,11 @@ class Writer:
         """
         return self._submit(partial(self._rows.add, record, record.object_rows(self._keys), duplicates))
 
+    def add_all(self, records: Sequence[InstanceRecord]) -> list[Placed]:
+        """Give stored files their rows, in this order and in one commit; what is known stays as it is."""
+        objects = [(record, record.object_rows(self._keys)) for record in records]
+        return self._submit(lambda: [self._rows.add(record, rows, "keep") for record, rows in objects])
+
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
         """Delete the rows of instances, all in one commit; give the digests of those that had one."""
         return self._submit(partial(self._rows.remove, sop_instance_uids))

@@ -1,0 +1,97 @@
+"""Every usual query is read from an index, whatever else it asks for (EXPLAIN QUERY PLAN)."""
+
+from pathlib import Path
+
+import pytest
+
+from minipacs.dicom.attributes import BY_KEYWORD, Level
+from minipacs.dicom.identifier import Element, Identifier
+from minipacs.dicom.items import to_text
+from minipacs.dicom.keys import STANDARD_KEYS, KeyTable, extended_key
+from minipacs.index import Index, Query
+from minipacs.index.selection import selections
+
+KEYS = KeyTable([extended_key(text) for text in ("ScanOptions", "ResponsiblePerson", "SERIES:StationAETitle")])
+
+STUDY_UID, SERIES_UID = {"StudyInstanceUID": "1.2"}, {"SeriesInstanceUID": "1.2.3"}
+WANTED = ("PatientName", "PatientID", "StudyDate", "ModalitiesInStudy", "StudyInstanceUID")
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory):
+    path: Path = tmp_path_factory.mktemp("plans") / "index.db"
+    opened = Index.open(path, keys=KEYS)
+    yield opened
+    opened.close()
+
+
+def plans(index: Index, level: Level, keys: dict[str, str], after_first: bool = False) -> list[str]:
+    """Return the steps of the plan of each page that the query begins with."""
+    returns = [BY_KEYWORD[k] for k in WANTED if BY_KEYWORD[k].level in ("PATIENT", level) or level != "PATIENT"]
+    query = Query(level, [(index.keys.by_keyword[k], v) for k, v in keys.items()], returns)
+    steps = []
+    for part in selections(query):
+        after = ["\0" if "compared" in str(f.name) or f.field_type == "TEXT" else 0 for f in part._order]
+        sql, parameters = index._database.compile(part.page(after if after_first else (), 100))
+        with index._database.reader() as connection:
+            steps += [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+    return steps
+
+
+SELECTIVE: list[tuple[Level, dict[str, str], str]] = [
+    ("STUDY", {"PatientID": "P1"}, "USING INDEX identity (patient_id=?"),
+    ("STUDY", {"PatientID": "P1*"}, "USING INDEX identity (patient_id>?"),
+    ("STUDY", {"PatientName": "DOE^JANE"}, "MULTI-INDEX OR"),
+    ("STUDY", {"PatientName": "DOE*"}, "patient_patient_name_folded (patient_name_folded>?"),
+    ("STUDY", {"StudyDate": "20240101-20240101"}, "study_study_date (study_date=?"),
+    ("STUDY", {"StudyDate": "20240101-20240131"}, "study_study_date (study_date>?"),
+    ("STUDY", {"StudyDate": "20240101-"}, "study_study_date (study_date>?"),
+    ("STUDY", {"AccessionNumber": "A1"}, "study_accession_number (accession_number=?"),
+    ("STUDY", {"AccessionNumber": "A1*"}, "study_accession_number (accession_number>?"),
+    ("STUDY", {"ModalitiesInStudy": "CT", "StudyDate": "20240101"}, "study_study_date (study_date=?"),
+    ("STUDY", {"ReferringPhysicianName": "DR*"}, "referring_physician_name_folded>?"),
+    ("SERIES", STUDY_UID, "study_study_instance_uid (study_instance_uid=?"),
+    ("SERIES", SERIES_UID, "series_series_instance_uid (series_instance_uid=?"),
+    ("IMAGE", {**STUDY_UID, **SERIES_UID}, "_instance_uid=?"),
+    ("IMAGE", SERIES_UID, "series_series_instance_uid (series_instance_uid=?"),
+    ("IMAGE", {"SOPInstanceUID": "1.2.3.4"}, "instance_sop_instance_uid (sop_instance_uid=?"),
+    ("IMAGE", {"PatientID": "P1", "Modality": "MR"}, "USING INDEX identity (patient_id=?"),
+    ("IMAGE", {"StationAETitle": "CT1"}, "series_value_compared (keyword=? AND compared=?"),
+    ("SERIES", {"StationAETitle": "CT*"}, "series_value_compared (keyword=? AND compared>?"),
+    ("STUDY", {"ResponsiblePerson": "DR*"}, "patient_value_compared (keyword=? AND "),
+]
+
+
+@pytest.mark.parametrize("after_first", [False, True])
+@pytest.mark.parametrize(("level", "keys", "step"), SELECTIVE, ids=[f"{lv} {k}" for lv, k, _ in SELECTIVE])
+def test_selective_queries_are_read_from_an_index(index: Index, level: Level, keys, step: str, after_first: bool):
+    found = plans(index, level, keys, after_first)
+    assert any(step in line for line in found), found
+    assert not [line for line in found if line.startswith("SCAN ")], found
+
+
+RANGES = [(level, keys) for level, keys, step in SELECTIVE if ">?" in step]
+
+
+@pytest.mark.parametrize(("level", "keys"), RANGES, ids=map(str, RANGES))
+def test_pages_of_a_range_need_no_sorting(index: Index, level: Level, keys: dict[str, str]):
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plans(index, level, keys)
+
+
+@pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])
+def test_everything_is_read_in_the_order_of_ids(index: Index, level: Level):
+    found = plans(index, level, {})
+    assert not [line for line in found if "TEMP B-TREE" in line], found
+    assert len([line for line in found if line.startswith("SCAN ")]) == 1
+
+
+def test_sequences_are_looked_for_where_there_are_some(index: Index):
+    item = Identifier({0x00400009: Element("SH", b"SPS1")})
+    key = to_text(0x00400275, [item])
+    query = Query("SERIES", [(STANDARD_KEYS.by_keyword["RequestAttributesSequence"], key)], [])
+    (part,) = selections(query)
+    sql, parameters = index._database.compile(part.page((), 10))
+    with index._database.reader() as connection:
+        found = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+    assert any("series_value_compared (keyword=? AND compared=?" in line for line in found), found
+    assert not [line for line in found if "SCAN" in line or "TEMP B-TREE" in line], found
