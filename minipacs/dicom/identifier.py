@@ -22,6 +22,9 @@ from minipacs.errors import DimseError
 MAX_IDENTIFIER_BYTES = 1 << 20
 """Of a request, also when inflated: some 16 000 UIDs in one key."""
 
+MAX_WRITTEN_VALUES = 256
+"""Values of one element that an encoder remembers as bytes."""
+
 MAX_NESTING = 16
 """Depth of sequences within sequences."""
 
@@ -274,7 +277,7 @@ class ResponseEncoder:
     needed; `charsets` are the request's. Explicit VR Little Endian, or implicit.
     """
 
-    __slots__ = ("_charset_field", "_charsets", "_fields", "_holds_ascii")
+    __slots__ = ("_charset_field", "_charsets", "_fields", "_head", "_holds_ascii", "_written")
 
     def __init__(self, elements: Sequence[tuple[int, str]], charsets: Sequence[str], *, implicit: bool) -> None:
         tags = [SPECIFIC_CHARACTER_SET, *(tag for tag, _ in elements)]
@@ -284,6 +287,8 @@ class ResponseEncoder:
         self._charset_field = _field(SPECIFIC_CHARACTER_SET, "CS", implicit)
         self._charsets = tuple(charsets)
         self._holds_ascii = charset.encode("~", charsets, "LO") == b"~"
+        self._head = self._named(self._charsets)
+        self._written: tuple[dict[str, bytes], ...] = tuple({} for _ in elements)
 
     def encode(self, values: Sequence[str]) -> bytes:
         """Write one answer; `values` are in the order of the elements, "" gives zero length.
@@ -291,31 +296,38 @@ class ResponseEncoder:
         In the request's character set if every value fits, else in ISO_IR 192 (`charset.choose`). Numbers are decimal
         text here, packed there; one that its VR cannot hold has zero length.
         """
-        charsets = self._charsets
         if self._holds_ascii and "".join(values).isascii():
-            raws = [value.encode("ascii") for value in values]
-        else:
-            texts = [(field.vr, value) for field, value in zip(self._fields, values, strict=True)]
-            charsets = charset.choose(texts, charsets)
-            raws = [charset.encode(value, charsets, vr) or b"" for vr, value in texts]
-        fields = self._fields
-        if charsets:
-            fields = (self._charset_field, *fields)
-            raws.insert(0, "\\".join(charsets).encode("ascii", "replace"))
-        return _join(fields, raws)
+            return self._encode_ascii(values)
+        texts = [(field.vr, value) for field, value in zip(self._fields, values, strict=True)]
+        chosen = charset.choose(texts, self._charsets)
+        raws = [charset.encode(value, chosen, vr) or b"" for vr, value in texts]
+        return self._named(chosen) + b"".join(map(_element, self._fields, raws))
+
+    def _encode_ascii(self, values: Sequence[str]) -> bytes:
+        """Write an answer that looks the same in every character set; many values come again and again."""
+        out = [self._head]
+        for field, written, value in zip(self._fields, self._written, values, strict=True):
+            element = written.get(value)
+            if element is None:
+                element = _element(field, value.encode("ascii"))
+                if len(written) < MAX_WRITTEN_VALUES:
+                    written[value] = element
+            out.append(element)
+        return b"".join(out)
+
+    def _named(self, charsets: Sequence[str]) -> bytes:
+        """Write Specific Character Set, nothing if there is none to name."""
+        return _element(self._charset_field, "\\".join(charsets).encode("ascii", "replace")) if charsets else b""
 
 
-def _join(fields: Sequence[_Field], raws: Sequence[bytes]) -> bytes:
-    out: list[bytes] = []
-    for (vr, head, long_head, pad, is_number), raw in zip(fields, raws, strict=True):
-        if is_number and raw:
-            raw = pack_numbers(raw.decode("ascii"), vr)
-        length = len(raw)
-        if length & 1:
-            raw += pad
-            length += 1
-        if head and length <= _MAX_SHORT_LENGTH:
-            out += head, _pack_short(length), raw
-        else:
-            out += long_head, _pack_long(length), raw
-    return b"".join(out)
+def _element(field: _Field, raw: bytes) -> bytes:
+    vr, head, long_head, pad, is_number = field
+    if is_number and raw:
+        raw = pack_numbers(raw.decode("ascii"), vr)
+    length = len(raw)
+    if length & 1:
+        raw += pad
+        length += 1
+    if head and length <= _MAX_SHORT_LENGTH:
+        return head + _pack_short(length) + raw
+    return long_head + _pack_long(length) + raw
