@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -94,7 +95,7 @@ class Archive:
             keys=keys,
             sync=sync,
             on_commit=committed,
-            reread=lambda digest: values_of(tree, digest, keys, charset_of(index.source_ae_title(digest))),
+            reread=partial(values_of, tree, keys, charset_of),
             read_only=read_only,
         )
         if background is not None:

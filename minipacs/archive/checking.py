@@ -4,8 +4,6 @@ Nothing is changed unless it is to be repaired; then as after an unclean end: or
 damaged files go to quarantine, rows without a good file are marked, and none is removed.
 """
 
-import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minipacs.archive.recovery import Recovery, adopt, set_aside
-from minipacs.archive.scan import READ_BYTES
+from minipacs.archive.scan import fault_of
 from minipacs.index import Index
 from minipacs.tree.files import FileTree
 
@@ -81,7 +79,7 @@ def heal(tree: FileTree, index: Index, pace: Pace) -> int:
     healed = 0
     for digest in index.unavailable():
         with suppress(FileNotFoundError):
-            if _fault_of(tree, digest, pace) is None:
+            if fault_of(tree, digest, pace.read) is None:
                 with tree.holding(digest):
                     if tree.size_bytes(digest) is not None:
                         index.set_availability([digest], "ONLINE")
@@ -91,7 +89,7 @@ def heal(tree: FileTree, index: Index, pace: Pace) -> int:
 
 def _check_file(tree: FileTree, index: Index, digest: str, pace: Pace) -> Finding | None:
     try:
-        fault = _fault_of(tree, digest, pace)
+        fault = fault_of(tree, digest, pace.read)
     except FileNotFoundError:
         return None  # replaced or removed meanwhile
     uid = index.uid_of(digest)
@@ -103,21 +101,3 @@ def _check_file(tree: FileTree, index: Index, digest: str, pace: Pace) -> Findin
     if fault is not None:
         return Finding("damaged", digest, uid or "", fault)
     return None if uid is not None else Finding("orphaned", digest, "")
-
-
-def _fault_of(tree: FileTree, digest: str, pace: Pace) -> str | None:
-    """Read a file from the disk and say what is wrong with it. Raises FileNotFoundError."""
-    sha256 = hashlib.sha256()
-    with tree.open(digest) as file:
-        # What the system has in memory says nothing about the disk, and this reading is not to push other files out.
-        with suppress(OSError):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        try:
-            while piece := file.read(READ_BYTES):
-                sha256.update(piece)
-                pace.read(len(piece))
-        except OSError as error:
-            return f"cannot be read: {error.strerror}"
-        with suppress(OSError):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return None if sha256.hexdigest() == digest else "the file's bytes do not have its digest"

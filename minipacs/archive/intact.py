@@ -1,15 +1,12 @@
 """Reading stored objects again, from the disk: are they still what was acknowledged?"""
 
-import hashlib
 import logging
-import os
 
+from minipacs.archive.scan import fault_of
 from minipacs.index import Index, StoredInstance
 from minipacs.tree.files import FileTree
 
 logger = logging.getLogger(__name__)
-
-READ_BYTES = 1 << 20
 
 
 def is_intact(tree: FileTree, index: Index, instance: StoredInstance) -> bool:
@@ -37,14 +34,8 @@ def is_intact(tree: FileTree, index: Index, instance: StoredInstance) -> bool:
 
 
 def _fault(tree: FileTree, digest: str) -> str | None:
-    """Say what is wrong with a file, None if its bytes are those that its name stands for."""
+    """Say what is wrong with a file, also that there is none."""
     try:
-        with tree.open(digest) as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            found, buffer = hashlib.sha256(), memoryview(bytearray(READ_BYTES))
-            while size := file.readinto(buffer):
-                found.update(buffer[:size])
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return fault_of(tree, digest)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return None if found.hexdigest() == digest else "its bytes do not have its digest"

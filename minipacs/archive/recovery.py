@@ -4,14 +4,12 @@ Nothing is deleted. An orphan whose SOP Instance UID already has a row goes to q
 """
 
 import logging
-import os
 from dataclasses import dataclass
 
-from minipacs.archive.identity import check_identity
-from minipacs.archive.scan import scan
+from minipacs.archive.scan import orphan, record_of, scan
 from minipacs.dicom.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError
-from minipacs.index import Index, InstanceRecord, Outcome
+from minipacs.index import Index, Outcome
 from minipacs.tree.files import FileTree
 
 logger = logging.getLogger(__name__)
@@ -75,21 +73,9 @@ def adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
 
 def _add(tree: FileTree, index: Index, digest: str) -> bool:
     """Give an orphan its row, unless its SOP Instance UID has one. Raises OSError, DimseError."""
-    meta, header = scan(tree, digest, index.keys)
-    check_identity(header, meta.sop_class_uid, meta.sop_instance_uid)
-    if index.instance(meta.sop_instance_uid) is not None:
+    record = record_of(tree, orphan(tree, digest), index.keys, "", whole=True)
+    if index.instance(record.sop_instance_uid) is not None:
         return False
-    file = os.stat(tree.layout.published(digest))
-    record = InstanceRecord(
-        values=header.values(index.keys),
-        sop_class_uid=meta.sop_class_uid,
-        sop_instance_uid=meta.sop_instance_uid,
-        transfer_syntax_uid=meta.transfer_syntax_uid,
-        digest=digest,
-        size_bytes=file.st_size,
-        received_at=file.st_mtime,
-        source_ae_title="",
-    )
     return index.add(record, "keep").outcome is Outcome.ADDED
 
 

@@ -1,32 +1,68 @@
-"""Reading back what a published file says of itself, for recovery and for parents that lost their first instance."""
+"""Reading back what a published file says of itself, for whatever makes rows from files."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
+from minipacs.archive.identity import check_identity
 from minipacs.dicom.charset import terms
 from minipacs.dicom.header import Header, HeaderScanner
 from minipacs.dicom.keys import KeyTable
 from minipacs.dicom.part10 import FileMeta, parse_file_meta
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import DataSetError
+from minipacs.index import InstanceRecord, StoredFile
 from minipacs.tree.files import FileTree
 
 READ_BYTES = 1 << 20
 SKIM_BYTES = 64 << 10
-
+WRONG_DIGEST = "the file's bytes do not have its digest"
 
 CharsetOf = Callable[[str], str]
 """Gives the character set that is assumed of objects from an AE title, if they name none."""
 
 
-def values_of(tree: FileTree, digest: str, keys: KeyTable, charset: str) -> Mapping[str, str]:
+def values_of(
+    tree: FileTree, keys: KeyTable, charset_of: CharsetOf, digest: str, source_ae_title: str
+) -> Mapping[str, str]:
     """Return the indexed attributes of a published file. Raises OSError, DataSetError."""
     _, header = scan(tree, digest, keys)
-    header.charsets = header.charsets or terms(charset)
+    header.charsets = header.charsets or terms(charset_of(source_ae_title))
     return header.values(keys)
 
 
-def skim(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
+def record_of(tree: FileTree, row: StoredFile, keys: KeyTable, charset: str, *, whole: bool) -> InstanceRecord:
+    """Return what the index is told of a published file; `row` has what the file does not tell.
+
+    `whole` also checks that its bytes have its digest, else that they are as many, and what comes before Pixel Data is
+    read. `charset` is assumed if it names none. Raises OSError, and DimseError for what could not have been stored.
+    """
+    size_bytes = os.stat(tree.layout.published(row.digest)).st_size
+    if size_bytes != row.size_bytes:
+        raise DataSetError(f"the file has {size_bytes} bytes instead of {row.size_bytes}")
+    meta, header = (scan if whole else _skim)(tree, row.digest, keys)
+    check_identity(header, meta.sop_class_uid, meta.sop_instance_uid)
+    header.charsets = header.charsets or terms(charset)
+    return InstanceRecord(
+        values=header.values(keys),
+        sop_class_uid=meta.sop_class_uid,
+        sop_instance_uid=meta.sop_instance_uid,
+        transfer_syntax_uid=meta.transfer_syntax_uid,
+        digest=row.digest,
+        size_bytes=size_bytes,
+        received_at=row.received_at,
+        source_ae_title=row.source_ae_title,
+    )
+
+
+def orphan(tree: FileTree, digest: str) -> StoredFile:
+    """Return what can be known of a file without a row: it came when it was written. Raises OSError."""
+    file = os.stat(tree.layout.published(digest))
+    return StoredFile(digest, file.st_size, file.st_mtime, "", "")
+
+
+def _skim(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
     """Read a published file up to its Pixel Data, whatever follows. Raises OSError, DataSetError."""
     with tree.open(digest) as file:
         piece = file.read(SKIM_BYTES)
@@ -60,5 +96,26 @@ def scan(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]
             piece = file.read(READ_BYTES)
             scanner.feed(piece)
     if sha256.hexdigest() != digest:
-        raise DataSetError("the file's bytes do not have its digest")
+        raise DataSetError(WRONG_DIGEST)
     return meta, scanner.finish()
+
+
+def fault_of(tree: FileTree, digest: str, on_read: Callable[[int], None] = lambda size_bytes: None) -> str | None:
+    """Read a file from the disk and say what is wrong with it, None if its bytes are those that its name stands for.
+
+    `on_read` hears of bytes as they are read. Raises FileNotFoundError.
+    """
+    sha256 = hashlib.sha256()
+    with tree.open(digest) as file:
+        # What the system has in memory says nothing about the disk, and this reading is not to push other files out.
+        with suppress(OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            while piece := file.read(READ_BYTES):
+                sha256.update(piece)
+                on_read(len(piece))
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        with suppress(OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return None if sha256.hexdigest() == digest else WRONG_DIGEST

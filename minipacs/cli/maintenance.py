@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 
 import click
 
@@ -17,7 +18,8 @@ from minipacs.config import Config
 def reindex(load: Callable[..., Config], as_json: bool) -> None:
     """Rebuild patients, studies, series and instances from the files; the archive must not be running.
 
-    Needed after a change of index.keys, for what is stored already. Until it is done the old index stays in use.
+    Needed after a change of index.keys, for what is stored already. Until it is done the old index stays in use. No row
+    is lost: one whose file is missing or damaged is kept as UNAVAILABLE and reported, with exit status 1.
     """
     config = load()
     prepare(config)
@@ -29,10 +31,11 @@ def reindex(load: Callable[..., Config], as_json: bool) -> None:
     finally:
         archive.close()
     if as_json:
-        print_json({"indexed": found.indexed, "adopted": found.adopted, "faults": found.faults})
+        print_json(asdict(found))
     else:
         for digest, fault in found.faults.items():
-            click.echo(f"not indexed: {digest}: {printable(fault)}", err=True)
-        click.echo(f"{found.indexed} indexed, {found.adopted} without a row before, {len(found.faults)} not indexed")
+            click.echo(f"fault: {digest}: {printable(fault)}", err=True)
+        counts = f"{found.indexed} indexed, {found.adopted} without a row before, {found.kept} kept as unavailable"
+        click.echo(f"{counts}, {len(found.faults) - found.kept} not indexed")
     if found.faults:
         sys.exit(1)

@@ -17,23 +17,14 @@ from typing import Literal
 from peewee import Field, Model, Node, PeeweeException, SchemaManager, SqliteDatabase
 
 from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
-from minipacs.dicom.person_name import FOLD_VERSION
 from minipacs.dicom.phonetics import sounds_like
 from minipacs.dicom.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from minipacs.errors import DimseError, MinipacsError
 from minipacs.index.matching import any_value_matches
-from minipacs.index.models import (
-    LEVEL_COLUMNS,
-    LEVEL_MODELS,
-    MODELS,
-    RARE_VALUES,
-    Instance,
-    Setting,
-    TableColumns,
-    rare_value,
-)
+from minipacs.index.models import MODELS
 from minipacs.index.sequences import items_match
-from minipacs.index.workflow_models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
+from minipacs.index.state import State
+from minipacs.index.workflow_models import WORKFLOW_MODELS
 
 Connection = sqlite3.Connection
 Sync = Literal["always", "batch"]
@@ -62,9 +53,6 @@ _FUNCTIONS: tuple[Callable[[str, str], bool], ...] = (any_value_matches, items_m
 BACKUP_STEP_PAGES = 2000
 BACKUP_MODE = 0o640
 PARTIAL_SUFFIX = ".part"
-
-_FOLD = "fold_version"
-_FILLED = "filled_keys"
 
 _SHORT_OF = {
     sqlite3.SQLITE_FULL: "disk full",
@@ -100,7 +88,7 @@ class Database:
         self.path = path
         self.read_only = read_only
         self.sync = sync
-        self._keys = keys
+        self.state = State(self, keys)
         self._dialect = _Dialect(None)
         self._free = threading.BoundedSemaphore(MAX_READERS)
         self._idle: deque[Connection] = deque()
@@ -253,10 +241,6 @@ class Database:
             raise
         _sync(path.absolute().parent)
 
-    def unfilled_keys(self, connection: Connection) -> list[str]:
-        """List the keys without a column that some of the stored objects were not indexed with."""
-        return sorted(self._rare_names() - self._filled(connection))
-
     def take_over(self, path: Path, models: Sequence[type[Model]], catch_up: Callable[[], None]) -> None:
         """Let the rows of another index file take the place of this one's in the tables of `models`, all at once.
 
@@ -275,7 +259,7 @@ class Database:
                         connection.execute(
                             f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM fresh.{table}"  # noqa: S608
                         )
-                    self._note_filled(connection, self._rare_names())
+                    self.state.fill(connection)
                 connection.execute("DETACH fresh")
 
     def sync_log(self) -> None:
@@ -338,10 +322,7 @@ class Database:
                 for model in (*MODELS, *WORKFLOW_MODELS):
                     SchemaManager(model, dialect).create_all()
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self._refold(connection)
-            self._note_filled(
-                connection, self._filled(connection) if self._has_rows(connection) else self._rare_names()
-            )
+            self.state.update(connection)
 
     def _check(self) -> None:
         with closing(self._connect()) as connection:
@@ -358,52 +339,6 @@ class Database:
                 f"index {self.path} has schema {version} of a newer release; this one knows up to {SCHEMA_VERSION}"
             )
         return version
-
-    def _refold(self, connection: Connection) -> None:
-        """Derive folded and normal columns anew if the rule of folding has changed since."""
-        if self._setting(connection, _FOLD) == str(FOLD_VERSION):
-            return
-        tables: list[tuple[type[Model], TableColumns]] = [
-            (model, LEVEL_COLUMNS[level]) for level, model in LEVEL_MODELS.items()
-        ]
-        tables.append((WorklistStep, WORKLIST_TABLE))
-        for model, columns in tables:
-            update = self.update(columns.derived_fields)
-            rows, _ = self.compile(model.select(model._meta.primary_key, *columns.attribute_fields))
-            for row_id, *attributes in connection.execute(rows):
-                connection.execute(update, (*columns.derived(attributes), row_id))
-        self._refold_rare(connection)
-        self._set(connection, _FOLD, str(FOLD_VERSION))
-
-    def _refold_rare(self, connection: Connection) -> None:
-        for attribute in self._keys.rare:
-            model = RARE_VALUES[attribute.level]
-            rows, of_keyword = self.compile(model.select(model.owner, model.value).where(model.keyword == ""))
-            derived = {model.compared: "", model.ideographic: "", model.phonetic: ""}
-            update, _ = self.compile(model.update(derived).where((model.owner == 0) & (model.keyword == "")))
-            for row_id, text in connection.execute(rows, [attribute.keyword] * len(of_keyword)).fetchall():
-                keyword, _, *changed = rare_value(attribute, text)
-                connection.execute(update, (*changed, row_id, keyword))
-
-    def _setting(self, connection: Connection, name: str) -> str:
-        row = connection.execute(*self.compile(Setting.select(Setting.value).where(Setting.name == name))).fetchone()
-        return row[0] if row else ""
-
-    def _set(self, connection: Connection, name: str, value: str) -> None:
-        connection.execute(*self.compile(Setting.insert(name=name, value=value).on_conflict_replace()))
-
-    def _has_rows(self, connection: Connection) -> bool:
-        return connection.execute(*self.compile(Instance.select(Instance.id).limit(1))).fetchone() is not None
-
-    def _rare_names(self) -> set[str]:
-        return {f"{a.level}:{a.keyword}" for a in self._keys.rare}
-
-    def _filled(self, connection: Connection) -> set[str]:
-        return set(filter(None, self._setting(connection, _FILLED).split("\n")))
-
-    def _note_filled(self, connection: Connection, names: set[str]) -> None:
-        """Note which of the keys without a column every object was indexed with."""
-        self._set(connection, _FILLED, "\n".join(sorted(names & self._rare_names())))
 
 
 def _sync(path: Path) -> None:

@@ -21,7 +21,7 @@ from minipacs.index.writer import Writer
 _T = TypeVar("_T")
 
 
-def _no_values(digest: str) -> Mapping[str, str]:
+def _no_values(digest: str, source_ae_title: str) -> Mapping[str, str]:
     raise MinipacsError(f"nothing can read the file {digest} again")
 
 

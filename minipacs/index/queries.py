@@ -39,11 +39,13 @@ class StoredInstance(NamedTuple):
 
 
 class StoredFile(NamedTuple):
-    """What the index alone knows of a file: when it came, in seconds since 1970, and from whom."""
+    """What a row has of its file; only the row knows when it came, in seconds since 1970, and from whom."""
 
     digest: str
+    size_bytes: int
     received_at: float
     source_ae_title: str
+    availability: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ class Reader:
         last = 0
         while True:
             select = (
-                Instance.select(Instance.id, Instance.digest, Instance.received_at, Instance.source_ae_title)
+                Instance.select(Instance.id, *(getattr(Instance, name) for name in StoredFile._fields))
                 .where(Instance.id > last)
                 .order_by(Instance.id)
                 .limit(DIGESTS_PAGE_ROWS)
@@ -182,15 +184,10 @@ class Reader:
                 return
             last = rows[-1][0]
 
-    def source_ae_title(self, digest: str) -> str:
-        """Tell who sent a file, "" if nobody knows."""
-        rows = self._rows(Instance.select(Instance.source_ae_title).where(Instance.digest == digest))
-        return rows[0][0] if rows else ""
-
     def unfilled_keys(self) -> list[str]:
         """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
         with self._reading(PROCESSING_FAILURE) as connection:
-            return self._database.unfilled_keys(connection)
+            return self._database.state.unfilled_keys(connection)
 
     def received_last(self, seconds: float) -> list[str]:
         """Give the digests of what was received in the last `seconds` up to the latest of all. Reads every row."""

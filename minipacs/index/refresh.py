@@ -25,8 +25,8 @@ from minipacs.index.rare import RareValues
 
 logger = logging.getLogger(__name__)
 
-Reread = Callable[[str], Mapping[str, str]]
-"""Gives the values, by keyword, of the file with this digest; may raise if it cannot be read."""
+Reread = Callable[[str, str], Mapping[str, str]]
+"""Gives the values, by keyword, of the file with this digest, sent by this AE title; may raise if it cannot be read."""
 
 _IDENTITY = frozenset({"PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID"})
 _COUNTS: Mapping[Level, Sequence[str]] = {
@@ -92,7 +92,9 @@ class Refresh:
         self._reread = reread
         self._statements = {level: _LevelStatements(database, level) for level in UPPER_LEVELS}
         compile_ = database.compile
-        self._select_digest, _ = compile_(Instance.select(Instance.digest).where(Instance.id == 0))
+        self._select_file, _ = compile_(
+            Instance.select(Instance.digest, Instance.source_ae_title).where(Instance.id == 0)
+        )
         modality, sop_class = COLUMNS["Modality"].value, COLUMNS["SOPClassUID"].value
         self._select_series, _ = compile_(Series.select(Series.parent, modality).where(Series.id == 0))
         self._select_patient, _ = compile_(Study.select(Study.parent).where(Study.id == 0))
@@ -205,9 +207,9 @@ class Refresh:
             self._execute(self._set_lists, (modalities, sop_classes, row_id))
 
     def _read(self, instance_id: int) -> ObjectRows | None:
-        (digest,) = self._one(self._select_digest, instance_id)
+        digest, source_ae_title = self._one(self._select_file, instance_id)
         try:
-            objects = object_rows(self._reread(digest), self._keys)
+            objects = object_rows(self._reread(digest, source_ae_title), self._keys)
             if not value_of(objects, "StudyInstanceUID"):
                 raise MinipacsError("no Study Instance UID")
         except (MinipacsError, OSError) as error:

@@ -39,7 +39,8 @@ class Files:
         self.values[digest] = values
         return InstanceRecord(values, sop_class_uid, uid, EXPLICIT, digest, size_bytes, 1.5e9 + len(self.values), "SCU")
 
-    def read(self, digest: str) -> Mapping[str, str]:
+    def read(self, digest: str, source_ae_title: str) -> Mapping[str, str]:
+        assert source_ae_title == "SCU"
         self.reread.append(digest)
         return self.values[digest]
 

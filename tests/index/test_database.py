@@ -10,6 +10,7 @@ from minipacs.errors import DimseError, MinipacsError
 from minipacs.index import Index, Query, QueryCancelled
 from minipacs.index import database as database_module
 from minipacs.index import models as models_module
+from minipacs.index import state as state_module
 from minipacs.index.database import SCHEMA_VERSION, Database
 from tests.index.conftest import Files
 
@@ -80,7 +81,7 @@ def test_folded_names_follow_the_rule_of_folding(
     index = open_index()
     assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "doe^john", "100000000000")]
     index.close()
-    monkeypatch.setattr(database_module, "FOLD_VERSION", database_module.FOLD_VERSION + 1)
+    monkeypatch.setattr(state_module, "FOLD_VERSION", state_module.FOLD_VERSION + 1)
     for _ in range(2):
         index = open_index()
         assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "other", "100000000000")]

@@ -116,7 +116,7 @@ def test_replacing_all_of_a_study_reads_no_file(index: Index, files: Files):
 def test_a_file_that_cannot_be_read_leaves_attributes_as_they_are(
     open_index: Callable[..., Index], files: Files, caplog: pytest.LogCaptureFixture
 ):
-    def fail(digest: str) -> dict[str, str]:
+    def fail(digest: str, source_ae_title: str) -> dict[str, str]:
         raise failures.pop()
 
     failures = [OSError("gone"), MinipacsError("damaged")]

@@ -3,13 +3,14 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
 
 from tests.support.finder import UNSUPPORTED, Finder, text
-from tests.support.objects import ct
+from tests.support.objects import ct, encode
 from tests.support.sender import Sender
 from tests.support.server import Server, run
 from tests.support.wire import CT, EXPLICIT, IMPLICIT
@@ -70,6 +71,23 @@ def set_keys(server: Server, keys: str) -> None:
     server.config.write_text(config.partition("[index]")[0] + keys)
 
 
+def query(server: Server, sql: str, *values: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(server.data / "index.db")) as connection, connection:
+        return connection.execute(sql, values).fetchall()
+
+
+def set_availability(server: Server, path: Path) -> None:
+    query(server, "UPDATE instance SET availability = 'UNAVAILABLE' WHERE digest = ?", path.stem)
+
+
+def spoil(path: Path) -> None:
+    """Change the last byte of a file."""
+    path.chmod(0o640)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
 def rows_of(server: Server) -> dict[str, list[tuple[object, ...]]]:
     connection = sqlite3.connect(server.data / "index.db")
     found = {table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr) for table in ROWS}
@@ -90,7 +108,7 @@ def test_reindex_fills_new_keys_for_what_is_stored(start_server: Callable[..., S
         assert wire.find("SERIES", SoftwareVersions="v1").answers == []
     server.stop()
     done = run("reindex", "--json", config=server.config)
-    assert json.loads(done.stdout) == {"indexed": 4, "adopted": 0, "faults": {}}
+    assert json.loads(done.stdout) == {"indexed": 4, "adopted": 0, "kept": 0, "faults": {}}
     assert done.stderr == ""
     server.start()
     check(server)
@@ -111,25 +129,81 @@ def test_reindex_refuses_beside_a_running_archive(start_server: Callable[..., Se
     with Finder(server.port) as wire:
         assert len(wire.find("STUDY").answers) == 4
     server.stop()
-    assert run("reindex", config=server.config).stdout == "4 indexed, 0 without a row before, 0 not indexed\n"
+    assert run("reindex", config=server.config).stdout == (
+        "4 indexed, 0 without a row before, 0 kept as unavailable, 0 not indexed\n"
+    )
 
 
-def test_reindex_of_files_that_are_not_there(start_server: Callable[..., Server]):
+def published(server: Server, ds: Dataset) -> Path:
+    (row,) = [row for row in server.objects() if encode(ds) in row.read_bytes()]
+    return row
+
+
+def test_reindex_keeps_rows_whose_file_is_missing_or_damaged(start_server: Callable[..., Server]):
+    server = start_server(more=KEYS)
+    sent = [objects()[0], *(ct(StudyInstanceUID=f"1.2.{n}", PatientName=f"N{n}") for n in range(4))]
+    with Sender(server.port) as sender:
+        for ds in sent:
+            assert sender.store(ds).status == 0
+    server.stop()
+    before = rows_of(server)
+    missing, short, damaged, absurd, _ = (published(server, ds) for ds in sent)
+    missing.unlink()
+    for path, data in ((short, short.read_bytes()[:-2]), (absurd, b"")):
+        path.chmod(0o640)
+        path.write_bytes(data)
+    set_availability(server, damaged)
+    spoil(damaged)
+    done = run("reindex", "--json", config=server.config, check=False)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["indexed"], found["kept"], len(found["faults"])) == (1, 1, 4, 4)
+    assert found["faults"][missing.stem] == "the file is missing"
+    server.start()
+    with Finder(server.port) as wire:
+        answers = wire.find("IMAGE", SOPInstanceUID="", InstanceAvailability="", PatientName="").answers
+        states = {text(a, "SOPInstanceUID"): text(a, "InstanceAvailability") for a in answers}
+        assert states == {ds.SOPInstanceUID: "UNAVAILABLE" for ds in sent[:4]} | {sent[4].SOPInstanceUID: "ONLINE"}
+        assert wire.find("IMAGE", ScanOptions="X0").all("ScanOptions") == ["HELICAL MODE\\X0"]
+    with Sender(server.port) as sender:
+        for ds in sent:
+            assert sender.store(ds).status == 0
+    server.stop()
+    assert rows_of(server) == before
+
+
+def test_reindex_heals_what_was_unavailable_and_is_whole(start_server: Callable[..., Server]):
     server = start_server()
     store(server)
     server.stop()
-    objects = sorted(server.data.glob("objects/*/*.dcm"))
-    objects[0].unlink()
-    done = run("reindex", config=server.config, check=False)
-    assert done.returncode == 1
-    assert "the file is missing" in done.stderr
-    assert done.stdout == "3 indexed, 0 without a row before, 1 not indexed\n"
-    for path in objects[1:]:
+    set_availability(server, server.objects()[0])
+    assert run("reindex", config=server.config).returncode == 0
+    assert {row[0] for row in query(server, "SELECT availability FROM instance")} == {"ONLINE"}
+
+
+def test_reindex_refuses_an_empty_folder_of_objects(start_server: Callable[..., Server]):
+    server = start_server()
+    store(server)
+    server.stop()
+    for path in server.objects():
         path.unlink()
     done = run("reindex", config=server.config, check=False)
     assert done.returncode == 1
     assert "is it mounted?" in done.stderr
-    assert len(rows_of(server)["instance"]) == 3
+    assert len(rows_of(server)["instance"]) == 4
+
+
+def test_reindex_adopts_whole_files_without_a_row_only(start_server: Callable[..., Server]):
+    server = start_server()
+    store(server)
+    server.stop()
+    first, second, *_ = server.objects()
+    query(server, "DELETE FROM instance WHERE digest IN (?, ?)", first.stem, second.stem)
+    spoil(second)
+    done = run("reindex", config=server.config, check=False)
+    assert done.returncode == 1
+    assert "the file's bytes do not have its digest" in done.stderr
+    assert done.stdout == "2 indexed, 1 without a row before, 0 kept as unavailable, 1 not indexed\n"
+    assert second.exists()
 
 
 def test_reindex_makes_a_lost_index_anew(start_server: Callable[..., Server]):
