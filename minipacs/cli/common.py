@@ -119,16 +119,6 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("?", text)
 
 
-@contextmanager
-def counting(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar that is told how many more are done, on a terminal; in a pipe nothing."""
-    if not sys.stderr.isatty():
-        yield lambda more: None
-        return
-    with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True) as bar:
-        yield bar.update
-
-
 def progress(
     items: Iterable[T], label: str, name: Callable[[T], str], total: int | None = None
 ) -> AbstractContextManager[Iterable[T]]:
@@ -146,7 +136,7 @@ def progress(
 
 
 @contextmanager
-def steps(total: int, label: str) -> Iterator[Callable[[int], object]]:
+def steps(total: int, label: str) -> Iterator[Callable[[int], None]]:
     """Show a progress bar that the function given moves on, on a terminal; in a pipe nothing."""
     if not sys.stderr.isatty():
         yield lambda count: None

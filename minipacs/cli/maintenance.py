@@ -8,7 +8,7 @@ import click
 
 from minipacs import daemon
 from minipacs.archive.reindex import reindex as rebuild
-from minipacs.cli.common import config_option, counting, json_option, prepare, print_json, printable
+from minipacs.cli.common import config_option, json_option, prepare, print_json, printable, steps
 from minipacs.config import Config
 
 
@@ -26,7 +26,7 @@ def reindex(load: Callable[..., Config], as_json: bool) -> None:
     archive = daemon.open_archive(config)
     try:
         files = archive.index.statistics().instances
-        with counting(files, "reindexing") as progress:
+        with steps(files, "reindexing") as progress:
             found = rebuild(archive, progress)
     finally:
         archive.close()

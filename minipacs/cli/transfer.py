@@ -12,9 +12,9 @@ from minipacs.archive.dicomdir import Directory
 from minipacs.archive.exporting import DICOMDIR, KEYWORDS, Exported, FolderTarget, ZipTarget, export
 from minipacs.cli.common import config_option, parse_keys, prepare, printable, progress, steps
 from minipacs.cli.network import known_peer
-from minipacs.cli.query import attribute_named
+from minipacs.cli.query import asked_keys
 from minipacs.config import Config
-from minipacs.dicom.attributes import BY_KEYWORD
+from minipacs.dicom.attributes import BY_KEYWORD, Attribute
 from minipacs.errors import MinipacsError
 from minipacs.index import Query, StoredInstance
 from minipacs.services.delivery import Delivery
@@ -29,8 +29,8 @@ ZIP_NAME = "export.zip"
 @click.argument("keys", nargs=-1, required=True, metavar="KEY=VALUE...")
 def send(load: Callable[..., Config], title: str, keys: Sequence[str]) -> None:
     """Send what matches to a configured peer, by C-STORE: WORKSTATION PatientID=P1."""
-    asked = _keys(keys)
     config = load()
+    asked = _asked(config, keys)
     peer = known_peer(config, title)
     prepare(config)
     archive = daemon.open_archive(config, read_only=True)
@@ -58,8 +58,8 @@ def send(load: Callable[..., Config], title: str, keys: Sequence[str]) -> None:
 @click.argument("keys", nargs=-1, required=True, metavar="KEY=VALUE...")
 def export_(load: Callable[..., Config], folder: Path, zipped: bool, with_dicomdir: bool, keys: Sequence[str]) -> None:
     """Write what matches as DICOM files, in folders of patients, studies and series: --to out PatientID=P1."""
-    asked = _keys(keys)
     config = load()
+    asked = _asked(config, keys)
     existing = folder / (ZIP_NAME if zipped else DICOMDIR)
     if (zipped or with_dicomdir) and existing.exists():
         raise MinipacsError(f"{existing} exists already")
@@ -95,16 +95,14 @@ class _Shown(Progress):
         self._step(len(instances))
 
 
-def _keys(words: Sequence[str]) -> dict[str, str]:
-    keys = parse_keys(words)
-    for name in keys:
-        attribute_named(name, "IMAGE")
-    return keys
+def _asked(config: Config, words: Sequence[str]) -> list[tuple[Attribute, str]]:
+    return asked_keys(parse_keys(words), daemon.key_table(config), "IMAGE")
 
 
-def _matching(archive: Archive, keys: Mapping[str, str], returned: Sequence[str]) -> Iterator[Mapping[str, str]]:
+def _matching(
+    archive: Archive, asked: Sequence[tuple[Attribute, str]], returned: Sequence[str]
+) -> Iterator[Mapping[str, str]]:
     """Give the values of each instance that matches, by the rules of C-FIND."""
-    asked = [(attribute_named(name, "IMAGE"), value) for name, value in keys.items()]
     query = Query("IMAGE", asked, [BY_KEYWORD[keyword] for keyword in returned])
     return (dict(zip(returned, row, strict=True)) for row in archive.index.find(query))
 
