@@ -25,7 +25,7 @@ from minipacs.services.environment import RESPONSE, Environment, Request
 
 logger = logging.getLogger(__name__)
 
-_OUR_FAULTS = frozenset({statuses.PROCESSING_FAILURE, statuses.OUT_OF_RESOURCES})
+_OUR_FAULTS = frozenset({statuses.PROCESSING_FAILURE, statuses.OUT_OF_RESOURCES, statuses.UNABLE_TO_COUNT_MATCHES})
 """Failures that are logged as errors: an administrator can do something about them here."""
 
 

@@ -77,7 +77,12 @@ def _matches(request: Request) -> list[StoredInstance]:
     request.log["level"] = level
     relational = context.extended[:1] == b"\1"
     keys = _unique_keys(identifier, level, levels_of(model), relational=relational)
-    return request.environment.archive.index.instances(keys)
+    try:
+        return request.environment.archive.index.instances(keys)
+    except DimseError as error:
+        if error.status == statuses.OUT_OF_RESOURCES:
+            raise DimseError(statuses.UNABLE_TO_COUNT_MATCHES, error.comment) from error
+        raise
 
 
 def _unique_keys(
