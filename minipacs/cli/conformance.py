@@ -139,7 +139,7 @@ def _keys(config: Config) -> Iterator[str]:
 
 def _key_row(attribute: Attribute, table: KeyTable) -> tuple[str, ...]:
     key = _KEY_TYPES[attribute.key] + (", computed" if attribute.computed else "")
-    matching = _matching(attribute) if _is_key(attribute, table) else "not in C-FIND: kept for `minipacs find`"
+    matching = _matching(attribute) if _is_key(attribute, table) else "returned only: the zone of dates and times"
     return attribute.keyword, _tag_name(attribute.tag), attribute.vr, key, matching
 
 

@@ -274,12 +274,20 @@ class ResponseEncoder:
     """Writes the answers of one request: the same elements each time, other values.
 
     `elements` are pairs of tag and VR in ascending order, all beyond Specific Character Set, which is added where
-    needed; `charsets` are the request's. Explicit VR Little Endian, or implicit.
+    needed; `charsets` are the request's. Explicit VR Little Endian, or implicit. `left_out_if_empty` are tags of
+    elements that no answer has without a value.
     """
 
     __slots__ = ("_charset_field", "_charsets", "_fields", "_head", "_holds_ascii", "_written")
 
-    def __init__(self, elements: Sequence[tuple[int, str]], charsets: Sequence[str], *, implicit: bool) -> None:
+    def __init__(
+        self,
+        elements: Sequence[tuple[int, str]],
+        charsets: Sequence[str],
+        *,
+        implicit: bool,
+        left_out_if_empty: frozenset[int] = frozenset(),
+    ) -> None:
         tags = [SPECIFIC_CHARACTER_SET, *(tag for tag, _ in elements)]
         if any(tag >= following for tag, following in pairwise(tags)):
             raise ValueError("tags of an answer have to ascend, beyond (0008,0005)")
@@ -288,7 +296,9 @@ class ResponseEncoder:
         self._charsets = tuple(charsets)
         self._holds_ascii = charset.encode("~", charsets, "LO") == b"~"
         self._head = self._named(self._charsets)
-        self._written: tuple[dict[str, bytes], ...] = tuple({} for _ in elements)
+        self._written: tuple[dict[str, bytes], ...] = tuple(
+            {"": b""} if tag in left_out_if_empty else {} for tag, _ in elements
+        )
 
     def encode(self, values: Sequence[str]) -> bytes:
         """Write one answer; `values` are in the order of the elements, "" gives zero length.
@@ -301,7 +311,11 @@ class ResponseEncoder:
         texts = [(field.vr, value) for field, value in zip(self._fields, values, strict=True)]
         chosen = charset.choose(texts, self._charsets)
         raws = [charset.encode(value, chosen, vr) or b"" for vr, value in texts]
-        return self._named(chosen) + b"".join(map(_element, self._fields, raws))
+        out = [self._named(chosen)]
+        for field, written, value, raw in zip(self._fields, self._written, values, raws, strict=True):
+            element = written.get(value)
+            out.append(_element(field, raw) if element is None else element)
+        return b"".join(out)
 
     def _encode_ascii(self, values: Sequence[str]) -> bytes:
         """Write an answer that looks the same in every character set; many values come again and again."""

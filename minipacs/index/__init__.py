@@ -5,9 +5,11 @@ from minipacs.index.index import Index
 from minipacs.index.queries import Statistics, StoredFile, StoredInstance
 from minipacs.index.rows import InstanceRecord, Outcome, Placed
 from minipacs.index.selection import AVAILABILITY, Query
+from minipacs.index.zones import ZONE, is_offset
 
 __all__ = [
     "AVAILABILITY",
+    "ZONE",
     "Index",
     "InstanceRecord",
     "Outcome",
@@ -17,4 +19,5 @@ __all__ = [
     "Statistics",
     "StoredFile",
     "StoredInstance",
+    "is_offset",
 ]

@@ -25,6 +25,7 @@ from minipacs.index.models import MODELS
 from minipacs.index.sequences import items_match
 from minipacs.index.state import State
 from minipacs.index.workflow_models import WORKFLOW_MODELS
+from minipacs.index.zones import moment_matches, time_matches
 
 Connection = sqlite3.Connection
 Sync = Literal["always", "batch"]
@@ -47,8 +48,14 @@ READER_CACHE_KIB = 8192
 CANCEL_CHECK_STEPS = 50_000
 """Steps of SQLite's virtual machine, well under a microsecond each, between two looks at `cancelled`."""
 
-_FUNCTIONS: tuple[Callable[[str, str], bool], ...] = (any_value_matches, items_match, sounds_like)
-"""What SQL may call: of a stored value and a key."""
+_FUNCTIONS: tuple[Callable[..., bool], ...] = (
+    any_value_matches,
+    items_match,
+    sounds_like,
+    time_matches,
+    moment_matches,
+)
+"""What SQL may call: of stored values and a key."""
 
 BACKUP_STEP_PAGES = 2000
 BACKUP_MODE = 0o640
@@ -296,7 +303,7 @@ class Database:
         )
         connection.execute("PRAGMA case_sensitive_like = ON")
         for function in _FUNCTIONS:
-            connection.create_function(function.__name__, 2, function, deterministic=True)
+            connection.create_function(function.__name__, -1, function, deterministic=True)
         return connection
 
     def _open_reader(self) -> Connection:

@@ -69,7 +69,7 @@ def match(
     if not values or (attribute.vr in WILDCARD_VRS and any(_universal(value) for value in values)):
         return None
     if len(values) > MAX_LIST_VALUES:
-        raise _malformed(attribute, f"has more than {MAX_LIST_VALUES} values")
+        raise malformed(attribute, f"has more than {MAX_LIST_VALUES} values")
     found = _match_values(attribute, values, columns, fuzzy)
     if found is not None and match_unknown:
         return Match(any_of([found.expression, columns.value == ""]), "scan", found.column)
@@ -120,7 +120,8 @@ def any_value_matches(values: str, pattern: str) -> bool:
     return any(matches(value) for value in values.split("\\"))
 
 
-def _malformed(attribute: Key, what: str) -> DimseError:
+def malformed(attribute: Key, what: str) -> DimseError:
+    """Make the error for a key that cannot be understood: A900 with its tag."""
     return DimseError(DATA_SET_MISMATCH, f"{attribute.keyword} {what}", (attribute.tag,))
 
 
@@ -157,7 +158,7 @@ def combinable(date_text: str, time_text: str) -> bool:
 def _span(attribute: Key, text: str) -> temporal.Span:
     found = temporal.span(text, attribute.vr)
     if found is None:
-        raise _malformed(attribute, "is not a value or range of its kind")
+        raise malformed(attribute, "is not a value or range of its kind")
     return found
 
 
@@ -205,7 +206,7 @@ def _match_names(
 def _match_sounds(attribute: Key, values: Sequence[str], columns: Sequence[Field]) -> Match:
     """Match names in any of their groups by sound, whatever the order of their words."""
     if any(len(value) > MAX_PATTERN_LENGTH for value in values):
-        raise _malformed(attribute, f"has a name of more than {MAX_PATTERN_LENGTH} characters")
+        raise malformed(attribute, f"has a name of more than {MAX_PATTERN_LENGTH} characters")
     keys = [fold(value) for value in values]
     return Match(
         any_of([fn.sounds_like(c, Value(k, converter=False)) for k in keys for c in columns]), "scan", columns[0]
@@ -215,7 +216,7 @@ def _match_sounds(attribute: Key, values: Sequence[str], columns: Sequence[Field
 def _match_text(attribute: Key, values: Sequence[str], column: Field) -> Match:
     patterns = [value for value in values if _has_wildcards(attribute, value)]
     if any(len(pattern) > MAX_PATTERN_LENGTH for pattern in patterns):
-        raise _malformed(attribute, f"has a pattern of more than {MAX_PATTERN_LENGTH} characters")
+        raise malformed(attribute, f"has a pattern of more than {MAX_PATTERN_LENGTH} characters")
     if attribute.multi:
         return Match(any_of([_among_values(column, value, value in patterns) for value in values]), "scan", column)
     found = [wildcard(column, pattern) for pattern in patterns]

@@ -5,7 +5,7 @@ Each page is a read of its own on a borrowed connection: nothing is held while t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from minipacs.index.database import Connection, Database, QueryCancelled
 from minipacs.index.matching import MAX_LIST_VALUES
 from minipacs.index.models import COLUMNS, ONLINE, Instance, ModalityTotal, Patient, Series, Study
 from minipacs.index.selection import Query, Selection, selections
+from minipacs.index.zones import Adjustment
 
 FIRST_PAGE_ROWS = 100
 MAX_PAGE_ROWS = 2000
@@ -92,9 +93,13 @@ class Reader:
         What changes meanwhile is seen as before or as after. `cancelled` is asked between pages and during long scans:
         if it answers True the iterator raises QueryCancelled. Keys are checked before this returns.
         """
+        if query.offset:
+            adjustment = Adjustment(query.returns, query.offset)
+            query = replace(query, returns=adjustment.attributes)
         parts = selections(query)
         first = next(parts)
-        return self._find(first, parts, len(query.returns), cancelled, page_rows)
+        rows = self._find(first, parts, len(query.returns), cancelled, page_rows)
+        return map(adjustment, rows) if query.offset else rows
 
     def count(self, query: Query, limit: int, *, cancelled: Cancelled | None = None) -> int:
         """Count the rows that match, up to `limit`."""

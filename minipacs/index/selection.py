@@ -26,7 +26,7 @@ from peewee import (
 )
 
 from minipacs.dicom import items
-from minipacs.dicom.attributes import BY_KEYWORD, INSTANCE_AVAILABILITY, LEVELS, Attribute, Level
+from minipacs.dicom.attributes import INSTANCE_AVAILABILITY, LEVELS, Attribute, Level
 from minipacs.index.matching import (
     Columns,
     Match,
@@ -52,6 +52,7 @@ from minipacs.index.models import (
     Study,
 )
 from minipacs.index.sequences import check_items
+from minipacs.index.zones import PARTNERS, ZONE, is_offset, match_moment, match_pair
 
 AVAILABILITY = Attribute("InstanceAvailability", INSTANCE_AVAILABILITY, "CS", "PATIENT", computed=True)
 """Can be returned at every level: UNAVAILABLE if that is so of any instance below (PS3.4 C.4.1.1.3.2)."""
@@ -65,8 +66,10 @@ class Query:
 
     The value of a sequence key is its item as `items.to_text` writes it, and so are sequences that are returned.
     `match_unknown` lets rows without a value match any key (PS3.4 C.2.2.1.2), `fuzzy` finds names by their sound,
-    `combined` makes one interval of a range of dates and one of times (PS3.4 C.5.1.1). Raises ValueError for an
-    attribute below `level`, and for AVAILABILITY as a key.
+    `combined` makes one interval of a range of dates and one of times, `offset` from UTC, +0100, is that of the zone
+    in which dates with their times are asked for, and matched wherever they come from (PS3.4 C.5.1.1). Raises
+    ValueError for an attribute below `level`, for AVAILABILITY as a key, and for an offset that is none or at PATIENT
+    level.
     """
 
     level: Level
@@ -75,6 +78,7 @@ class Query:
     match_unknown: bool = False
     fuzzy: bool = False
     combined: bool = False
+    offset: str = ""
 
     def __post_init__(self) -> None:
         for attribute in (*(a for a, _ in self.keys), *self.returns):
@@ -82,6 +86,8 @@ class Query:
                 raise ValueError(f"{attribute.keyword} is below level {self.level}")
         if any(a.tag == INSTANCE_AVAILABILITY for a, _ in self.keys):
             raise ValueError("InstanceAvailability is no matching key")
+        if self.offset and (self.level == "PATIENT" or not is_offset(self.offset)):
+            raise ValueError("there are no times of day to move, or nowhere to")
 
 
 class _Condition(NamedTuple):
@@ -117,6 +123,8 @@ class Selection:
         self._conditions = conditions
         self._order = _order(query.level, driver)
         levels = [query.level, *(c.level for c in conditions), *(a.level for a in query.returns if a != AVAILABILITY)]
+        if query.offset:
+            levels.append(ZONE.level)
         self._top = min(map(_depth, levels))
 
     def page(self, after: Sequence[object], rows: int) -> Select:
@@ -153,7 +161,10 @@ def selections(query: Query) -> Iterator[Selection]:
 
     Raises DimseError A900 for a key that cannot be understood.
     """
-    combined, single = _combine(query) if query.combined else ([], query.keys)
+    if query.offset:
+        combined, single = _shift(query)
+    else:
+        combined, single = _combine(query) if query.combined else ([], query.keys)
     lists = [[(attribute, part) for part in split_list(attribute, text)] for attribute, text in single]
     for keys in product(*lists):
         conditions = [*combined, *(c for i, (a, text) in enumerate(keys) if (c := _condition(query, a, text, i)))]
@@ -172,12 +183,32 @@ def _combine(query: Query) -> tuple[list[_Condition], Keys]:
     texts = dict(query.keys)
     found, used = [], set()
     for date, text in query.keys:
-        time = BY_KEYWORD.get("Time".join(date.keyword.rsplit("Date", 1))) if date.vr == "DA" else None
+        time = PARTNERS.get(date)
         if time is not None and time in texts and combinable(text, texts[time]):
             columns = COLUMNS[date.keyword], COLUMNS[time.keyword]
             interval = match_combined(date, time, (text, texts[time]), columns)
             found.append(_Condition(interval, date.level, date.keyword in INDEXED))
             used |= {date, time}
+    return found, [(a, text) for a, text in query.keys if a not in used]
+
+
+def _shift(query: Query) -> tuple[list[_Condition], Keys]:
+    """Make one condition of each date with its time, and of each date-time; the second value is the keys left."""
+    texts = dict(query.keys)
+    found, used = [], set()
+    for date, time in PARTNERS.items():
+        pair = texts.get(date, ""), texts.get(time, "")
+        interval = match_pair(date, pair, query.offset, combined=query.combined and combinable(*pair))
+        used |= {date, time}
+        if interval is not None:
+            has_index = interval.access != "scan" and date.keyword in INDEXED
+            found.append(_Condition(interval, date.level, has_index))
+    for attribute, text in query.keys:
+        if attribute.vr == "DT" and attribute.column:
+            moment = match_moment(attribute, text, query.offset)
+            used.add(attribute)
+            if moment is not None:
+                found.append(_Condition(moment, attribute.level, False))
     return found, [(a, text) for a, text in query.keys if a not in used]
 
 

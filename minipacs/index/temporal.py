@@ -43,12 +43,12 @@ class Span(NamedTuple):
     high: str
 
 
-def normal(text: str, vr: str) -> str:
+def normal(text: str, vr: str, offset: str = "") -> str:
     """Give the first moment that a stored value means: YYYYMMDD, HHMMSSFFFFFF or both joined; "" if it is malformed.
 
-    A date-time with an offset from UTC is given in UTC, one without stays as it is.
+    A date-time with an offset from UTC is given in UTC; one without is taken to have `offset`, or stays as it is.
     """
-    return (_usual_time(text) if vr == "TM" else None) or _moment(text, vr, _FIRST) or ""
+    return (_usual_time(text) if vr == "TM" else None) or _moment(text, vr, _FIRST, offset) or ""
 
 
 def date(text: str) -> str:
@@ -56,28 +56,28 @@ def date(text: str) -> str:
     return normal(text, "DA") or text
 
 
-def span(text: str, vr: str) -> Span | None:
+def span(text: str, vr: str, offset: str = "") -> Span | None:
     """Read a key of VR DA, TM or DT: a single value, or a range that may be open on one side; None if malformed.
 
     The days of a month are not counted: 20240231 is a usable end. In a date-time a hyphen before four digits is an
-    offset if it can be one (PS3.5 6.2).
+    offset if it can be one (PS3.5 6.2); `offset` is that of date-times that name none.
     """
-    single = _moment(text, vr, _FIRST)
+    single = _moment(text, vr, _FIRST, offset)
     if single is not None:
         return Span(single, single)
     for i, c in enumerate(text):
         if c == "-":
-            found = _range(text[:i].rstrip(" "), text[i + 1 :].lstrip(" "), vr)
+            found = _range(text[:i].rstrip(" "), text[i + 1 :].lstrip(" "), vr, offset)
             if found is not None:
                 return found
     return None
 
 
-def _range(begin: str, end: str, vr: str) -> Span | None:
+def _range(begin: str, end: str, vr: str, offset: str) -> Span | None:
     if not begin and not end:
         return None
-    low = _moment(begin, vr, _FIRST) if begin else "0" * _WIDTH[vr]
-    high = _moment(end, vr, _LAST) if end else "9" * _WIDTH[vr]
+    low = _moment(begin, vr, _FIRST, offset) if begin else "0" * _WIDTH[vr]
+    high = _moment(end, vr, _LAST, offset) if end else "9" * _WIDTH[vr]
     return None if low is None or high is None else Span(low, high)
 
 
@@ -95,7 +95,7 @@ def _usual_time(text: str) -> str | None:
     return digits.ljust(12, "0") if whole < "24" and whole[2] < "6" and whole[4:] <= "60" else None
 
 
-def _moment(text: str, vr: str, missing: dict[str, str]) -> str | None:
+def _moment(text: str, vr: str, missing: dict[str, str], offset: str = "") -> str | None:
     for form in _FORMS[vr]:
         found = form.fullmatch(text)
         if found:
@@ -114,11 +114,12 @@ def _moment(text: str, vr: str, missing: dict[str, str]) -> str | None:
             return None
         parts.append(part)
     moment = "".join(parts)
-    offset = given.get("offset")
-    return _in_utc(moment, offset) if offset else moment
+    offset = (given.get("offset") or offset) if vr == "DT" else ""
+    return in_utc(moment, offset) if offset else moment
 
 
-def _in_utc(moment: str, offset: str) -> str | None:
+def in_utc(moment: str, offset: str) -> str | None:
+    """Give the normal form of a date-time with this offset from UTC in UTC; None if that is beyond the calendar."""
     minutes = int(offset[1:3]) * 60 + int(offset[3:])
     shift = timedelta(minutes=-minutes if offset[0] == "+" else minutes)
     year, month, day, hour, minute, second = (int(moment[i:j]) for i, j in pairwise((0, 4, 6, 8, 10, 12, 14)))

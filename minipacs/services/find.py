@@ -1,24 +1,25 @@
 """C-FIND: from an identifier to a query, and from each row straight to a pending response (PS3.4 C.4.1)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from minipacs.dicom import items, statuses
-from minipacs.dicom.attributes import BY_KEYWORD, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE
+from minipacs.dicom.attributes import BY_KEYWORD, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, TIMEZONE_OFFSET_FROM_UTC
 from minipacs.dicom.command_set import CommandSet
 from minipacs.dicom.identifier import Identifier, ResponseEncoder
 from minipacs.dicom.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.values import MutableValues, encode
 from minipacs.errors import DimseError
-from minipacs.index import Query
+from minipacs.index import ZONE, Query, is_offset
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import read_identifier
 from minipacs.services.pending import answer_matches, cancelled
 from minipacs.services.query_keys import Asked, check_hierarchy, read_keys
 
-MODALITIES_IN_STUDY = BY_KEYWORD["ModalitiesInStudy"].tag
+LEFT_OUT_IF_EMPTY = frozenset({TIMEZONE_OFFSET_FROM_UTC, BY_KEYWORD["ModalitiesInStudy"].tag})
+"""The first must not be empty (PS3.4 C.4.1.1.3.2); OHIF fails if the second is."""
 
 Row = tuple[str, ...]
 Encoder = Callable[[Row], bytes]
@@ -32,11 +33,12 @@ class Negotiated:
     relational: bool
     combined: bool
     fuzzy: bool
+    zone: bool
 
     @classmethod
     def read(cls, extended: bytes) -> "Negotiated":
         """Read the application information that was accepted; bytes that are absent grant nothing."""
-        return cls(*(extended[i : i + 1] == b"\1" for i in range(3)))
+        return cls(*(extended[i : i + 1] == b"\1" for i in range(4)))
 
 
 def find(request: Request) -> CommandSet:
@@ -64,6 +66,7 @@ def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated:
         match_unknown=policy.match_unknown,
         fuzzy=negotiated.fuzzy,
         combined=negotiated.combined,
+        offset=_offset(asked) if negotiated.zone else "",
     )
     stop = partial(cancelled, request)
     most = policy.max_matches
@@ -72,18 +75,14 @@ def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated:
     yield from map(_encoder(request, identifier, asked), index.find(query, cancelled=stop))
 
 
+def _offset(asked: Asked) -> str:
+    """Return the offset of the zone in which dates and times are meant, "" for that of each object (PS3.4 C.2.2.2)."""
+    if asked.offset and not is_offset(asked.offset):
+        raise DimseError(statuses.DATA_SET_MISMATCH, "no Timezone Offset From UTC", (ZONE.tag,))
+    return "" if asked.level == "PATIENT" else asked.offset
+
+
 def _encoder(request: Request, identifier: Identifier, asked: Asked) -> Encoder:
-    """Prepare what writes rows. Modalities in Study is left out where there are none: OHIF fails on an empty one."""
-    encode_row = _row_encoder(request, identifier, asked)
-    if MODALITIES_IN_STUDY not in asked.returned:
-        return encode_row
-    at = list(asked.returned).index(MODALITIES_IN_STUDY)
-    others = {tag: attribute for tag, attribute in asked.returned.items() if tag != MODALITIES_IN_STUDY}
-    encode_others = _row_encoder(request, identifier, replace(asked, returned=others))
-    return lambda row: encode_row(row) if row[at] else encode_others(row[:at] + row[at + 1 :])
-
-
-def _row_encoder(request: Request, identifier: Identifier, asked: Asked) -> Encoder:
     """Prepare what writes rows: with what is the same in every answer, and fast unless there are sequences."""
     fixed = [(QUERY_RETRIEVE_LEVEL, "CS", asked.level), (RETRIEVE_AE_TITLE, "AE", request.environment.ae_title)]
     fixed += [(tag, "LO", creator) for tag, creator in asked.creators.items()]
@@ -98,11 +97,15 @@ def _row_encoder(request: Request, identifier: Identifier, asked: Asked) -> Enco
             values: MutableValues = dict(zip(vrs, (*row, *constant), strict=True))
             for tag, key in keys.items():
                 values[tag] = items.pick(items.from_text(str(values[tag])), key)
+            for tag in LEFT_OUT_IF_EMPTY & values.keys():
+                if not values[tag]:
+                    del values[tag]
             return encode(values, identifier.charsets, implicit=implicit, vrs=vrs)
 
         return encode_items
     order = sorted(range(len(elements)), key=lambda i: elements[i])
-    encoder = ResponseEncoder([elements[i] for i in order], identifier.charsets, implicit=implicit)
+    ordered = [elements[i] for i in order]
+    encoder = ResponseEncoder(ordered, identifier.charsets, implicit=implicit, left_out_if_empty=LEFT_OUT_IF_EMPTY)
 
     def encode_row(row: Row) -> bytes:
         values = (*row, *constant)

@@ -11,9 +11,6 @@ from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import DimseError
 from minipacs.services.environment import Request
 
-TIMEZONE_OFFSET = 0x00080201
-"""Timezone Offset From UTC: in a request it is never matched (PS3.4 C.2.2.2)."""
-
 _LEVELS_OF: dict[Model, tuple[Level, ...]] = {
     "PATIENT": LEVELS,
     "STUDY": LEVELS[1:],

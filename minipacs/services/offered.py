@@ -32,8 +32,8 @@ _MESSAGE_CLASSES: Mapping[str, Right] = {
 _STORAGE_EXTENDED = bytes((2, 0, 3, 0, 0, 0))
 """Level 2 (full), signature level 3 (bit preserving), no element coercion (PS3.4 B.3.1)."""
 
-_FIND_EXTENDED = bytes((1, 1, 1, 0, 0))
-"""Relational queries, combined date-time, fuzzy names; not: time zone, enhanced multi-frame (PS3.4 C.5.1.1)."""
+_FIND_EXTENDED = bytes((1, 1, 1, 1, 0))
+"""Relational queries, combined date-time, fuzzy names, time zones; not: enhanced multi-frame (PS3.4 C.5.1.1)."""
 
 _RETRIEVE_EXTENDED = bytes((1, 0))
 """Relational retrieval; not: conversion of enhanced multi-frame images (PS3.4 C.5.2.1)."""

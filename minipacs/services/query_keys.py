@@ -10,6 +10,7 @@ from minipacs.dicom.attributes import (
     QUERY_RETRIEVE_LEVEL,
     RETRIEVE_AE_TITLE,
     SPECIFIC_CHARACTER_SET,
+    TIMEZONE_OFFSET_FROM_UTC,
     UNIQUE_KEY,
     Attribute,
     Level,
@@ -18,11 +19,11 @@ from minipacs.dicom.identifier import Identifier
 from minipacs.dicom.keys import FIRST_BLOCK, STANDARD_KEYS, KeyTable
 from minipacs.dicom.sop_classes import Model
 from minipacs.errors import DimseError
-from minipacs.index import AVAILABILITY
-from minipacs.services.identifiers import TIMEZONE_OFFSET, levels_of, read_level
+from minipacs.index import AVAILABILITY, ZONE
+from minipacs.services.identifiers import levels_of, read_level
 
 _NEVER_MATCHED = frozenset(
-    {SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY, TIMEZONE_OFFSET}
+    {SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY, TIMEZONE_OFFSET_FROM_UTC}
 )
 """Elements of a request that say something else than what to match (PS3.4 C.2.2.2, C.4.1.1.3)."""
 
@@ -32,6 +33,7 @@ class Asked:
     """What an identifier asks for: keys to match, and attributes to return by their tags in the answer.
 
     `unsupported` counts the keys that are not supported. `creators` are those that private attributes need, by tag.
+    `offset` is the Timezone Offset From UTC, "" if none is named.
     """
 
     level: Level
@@ -39,6 +41,7 @@ class Asked:
     returned: Mapping[int, Attribute]
     unsupported: int
     creators: Mapping[int, str]
+    offset: str
 
 
 def read_keys(identifier: Identifier, model: Model, table: KeyTable = STANDARD_KEYS) -> Asked:
@@ -65,12 +68,13 @@ def read_keys(identifier: Identifier, model: Model, table: KeyTable = STANDARD_K
         returned[tag] = attribute
         if attribute.creator:
             creators[creator_tag] = attribute.creator
-    if INSTANCE_AVAILABILITY in identifier.elements:
-        returned[INSTANCE_AVAILABILITY] = AVAILABILITY
+    for attribute in (AVAILABILITY, ZONE):
+        if attribute.tag in identifier.elements and attribute.level in within:
+            returned[attribute.tag] = attribute
     for at in (*levels_of(model), "PATIENT"):
         if at in within:
             returned[UNIQUE_KEY[at].tag] = UNIQUE_KEY[at]
-    return Asked(level, tuple(keys), returned, unsupported, creators)
+    return Asked(level, tuple(keys), returned, unsupported, creators, identifier.text(ZONE.tag, ZONE.vr))
 
 
 def check_hierarchy(asked: Asked, model: Model) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from minipacs.dicom import statuses
-from minipacs.dicom.attributes import SPECIFIC_CHARACTER_SET
+from minipacs.dicom.attributes import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC
 from minipacs.dicom.command_set import CommandSet
 from minipacs.dicom.identifier import Identifier
 from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
@@ -14,10 +14,10 @@ from minipacs.dicom.worklist import REQUEST_KEYS, STEP_KEYS, STEP_SEQUENCE, Work
 from minipacs.errors import DimseError
 from minipacs.index.worklist import Step
 from minipacs.services.environment import Request
-from minipacs.services.identifiers import TIMEZONE_OFFSET, read_identifier
+from minipacs.services.identifiers import read_identifier
 from minipacs.services.pending import answer_matches, cancelled
 
-_NEVER_MATCHED = frozenset({SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET})
+_NEVER_MATCHED = frozenset({SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC})
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def test_a11_no_role_is_answered_that_was_not_asked_for():
         (FIND, bytes((1, 1, 1)), bytes((1, 1, 1))),
         (FIND, bytes((0, 1)), bytes((0, 1))),
         (FIND, bytes((1,)), bytes((1,))),
-        (FIND, bytes([1] * 8), bytes((1, 1, 1, 0, 0, 0, 0, 0))),
+        (FIND, bytes([1] * 8), bytes((1, 1, 1, 1, 0, 0, 0, 0))),
         (FIND, b"", b""),
         (MOVE, bytes((1, 1)), bytes((1, 0))),
         (CT, bytes((0, 0, 0, 0)), bytes((2, 0, 3, 0))),

@@ -140,7 +140,7 @@ def test_f2_f3_hierarchical_queries_are_answered(strict: Server):
 
 @pytest.mark.parametrize("offered", [b"\1", b"\0", b"\1\1\1\1\1", b"\1" * 9, b"\0\1\0\1"])
 def test_f3_extended_negotiation_is_answered_byte_for_byte(server: Server, offered: bytes):
-    granted = bytes(map(min, offered, b"\1\1\1\0\0\0\0\0\0"))
+    granted = bytes(map(min, offered, b"\1\1\1\1\0\0\0\0\0"))
     with Finder(server.port, extended=offered) as wire:
         uid = STUDY_FIND.encode()
         assert len(uid).to_bytes(2, "big") + uid + granted in wire.answer

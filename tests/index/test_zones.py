@@ -1,0 +1,137 @@
+"""Dates and times across time zones, held against datetime."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minipacs.dicom.attributes import BY_KEYWORD, Level
+from minipacs.errors import DimseError
+from minipacs.index import Index, Query, zones
+from tests.index.conftest import Files
+
+OFFSETS = st.integers(-12 * 60, 14 * 60)
+MOMENTS = st.datetimes(min_value=datetime(1900, 1, 3), max_value=datetime(2100, 1, 1))
+
+
+def text(minutes: int) -> str:
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
+
+
+def moved(moment: datetime, source: int, target: int) -> datetime:
+    zone = timezone(timedelta(minutes=target))
+    return moment.replace(tzinfo=timezone(timedelta(minutes=source))).astimezone(zone)
+
+
+@given(MOMENTS, OFFSETS, OFFSETS)
+def test_x3_times_are_those_that_datetime_gives(moment: datetime, source: int, target: int):
+    date, time = f"{moment:%Y%m%d}", f"{moment:%H%M%S.%f}"
+    there = moved(moment, source, target)
+    expected = f"{there:%Y%m%d}", f"{there:%H%M%S.%f}"
+    assert zones.shifted(date, time, text(source), text(target)) == expected
+    assert zones.shifted_moment(date + time, text(source), text(target)) == "".join(expected)
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "expected"),
+    [
+        ("20240101", "2330", ("20240102", "0000")),
+        ("20240101", "23", ("20240101", "2330")),
+        ("20240101", "23:59:60.5", ("20240102", "002960.5")),
+        ("2024.01.01", "120000", ("20240101", "123000")),
+        ("20240101", "", ("20240101", "")),
+        ("", "1200", ("", "1200")),
+        ("20240231", "1200", ("20240229", "1230")),
+        ("20241301", "1200", ("20241301", "1200")),
+        ("20240101", "noon", ("20240101", "noon")),
+        ("00010101", "0000", ("00010101", "0030")),
+        ("99991231", "2359", ("99991231", "2359")),
+    ],
+)
+def test_x3_precision_is_kept_and_so_is_what_is_no_time(date: str, time: str, expected: tuple[str, str]):
+    assert zones.shifted(date, time, "+0000", "+0030") == expected
+
+
+@pytest.mark.parametrize("value", ["", "2024", "20240101", "20240101120000+0100", "20240101120000.5-0500"])
+def test_x3_date_times_that_name_a_zone_or_no_hour_stay(value: str):
+    assert zones.shifted_moment(value, "+0000", "+0530") == value
+
+
+def test_x3_what_names_no_zone_is_in_that_of_the_machine():
+    def at(date: str) -> tuple[str, str]:
+        offset = datetime.strptime(date + "12", "%Y%m%d%H").astimezone().utcoffset()
+        assert offset is not None
+        there = datetime.strptime(date + "12", "%Y%m%d%H") - offset
+        return f"{there:%Y%m%d}", f"{there:%H%M}"
+
+    for date in ("20240115", "20240715"):
+        assert zones.shifted(date, "1200", "", "+0000") == at(date)
+
+
+def find(index: Index, offset: str, combined: bool = False, level: Level = "STUDY", **keys: str) -> list[str]:
+    asked = [(BY_KEYWORD[keyword], value) for keyword, value in keys.items()]
+    query = Query(level, asked, [BY_KEYWORD["PatientID"]], combined=combined, offset=offset)
+    return sorted(value for (value,) in index.find(query))
+
+
+STORED = st.tuples(MOMENTS.map(lambda m: m.replace(year=2024, month=1, second=0, microsecond=0)), OFFSETS)
+DAYS = st.integers(1, 31)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(STORED, min_size=1, max_size=4),
+    target=OFFSETS,
+    days=st.tuples(DAYS, DAYS),
+    hours=st.tuples(st.integers(0, 23), st.integers(0, 23)),
+    combined=st.booleans(),
+)
+def test_x3_sql_matches_what_datetime_matches(
+    index: Index,
+    files: Files,
+    rows: list[tuple[datetime, int]],
+    target: int,
+    days: tuple[int, int],
+    hours: tuple[int, int],
+    combined: bool,
+):
+    uids = [str(i) for i in range(len(rows))]
+    for uid, (moment, source) in zip(uids, rows, strict=True):
+        own = {"PatientID": uid, "TimezoneOffsetFromUTC": text(source)}
+        times = {"StudyDate": f"{moment:%Y%m%d}", "StudyTime": f"{moment:%H%M}"}
+        index.add(files.record(uid, study=f"1.{uid}", series=f"1.{uid}.1", **own, **times), "replace")
+    try:
+        (first, last), (begin, end) = days, hours
+        keys = {"StudyDate": f"202401{first:02}-202401{last:02}", "StudyTime": f"{begin:02}-{end:02}"}
+        there = [moved(moment, source, target) for moment, source in rows]
+        low, high = f"202401{first:02}", f"202401{last:02}"
+        within = [low <= f"{m:%Y%m%d}" <= high and begin <= m.hour <= end for m in there]
+        if combined:
+            within = [low + f"{begin:02}" <= f"{m:%Y%m%d%H}" <= high + f"{end:02}" for m in there]
+        expected = [uid for uid, fits in zip(uids, within, strict=True) if fits]
+        assert find(index, text(target), combined, **keys) == expected
+    finally:
+        index.remove(uids)
+
+
+def test_x3_keys_of_one_part_lists_and_date_times(index: Index, files: Files):
+    for uid, zone, time in (("a", "+0000", "2330"), ("b", "-0500", "1200"), ("c", "+0000", "")):
+        values = {"PatientID": uid, "StudyDate": "20240101", "StudyTime": time, "PatientBirthDate": "20000101"}
+        moment = {"TimezoneOffsetFromUTC": zone, "AcquisitionDateTime": f"20240101{time}"}
+        index.add(files.record(uid, study=f"1.{uid}", series=f"1.{uid}.1", **values, **moment), "replace")
+    assert find(index, "+0100", StudyDate="20240101") == ["b", "c"]
+    assert find(index, "+0100", StudyDate="20240102\\20240103") == ["a"]
+    assert find(index, "+0100", StudyTime="0030") == ["a"]
+    assert find(index, "+0100", StudyTime="18-") == ["b"]
+    assert find(index, "+0100", StudyDate="", StudyTime="", PatientBirthDate="20000101") == ["a", "b", "c"]
+    assert find(index, "+0100", level="IMAGE", AcquisitionDateTime="20240102003000") == ["a"]
+    assert find(index, "+0100", level="IMAGE", AcquisitionDateTime="202401011800-202401020000") == ["b"]
+    assert find(index, "+0100", level="IMAGE", AcquisitionDateTime="20240101170000+0000") == ["b"]
+    assert find(index, "+0100", level="IMAGE", AcquisitionDateTime="") == ["a", "b", "c"]
+    with pytest.raises(DimseError) as error:
+        find(index, "+0100", StudyTime="25")
+    assert error.value.offending_elements == (0x00080030,)
+    for level, offset in (("STUDY", "CET"), ("PATIENT", "+0100")):
+        with pytest.raises(ValueError, match="nowhere"):
+            Query(level, [], [], offset=offset)
