@@ -58,7 +58,7 @@ class Archive:
         self.charset_of = charset_of
         self._policy = policy
         self._background = background
-        self._reader = ObjectReader(tree)
+        self._reader = ObjectReader(tree, index.instance)
 
     @classmethod
     def open(

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import minipacs
-from minipacs.archive.codec_process import FAILED, MAX_PACKET_BYTES, WORKING
+from minipacs.archive.codec_process import COMPARE, FAILED, MAX_PACKET_BYTES, WORKING
 from minipacs.archive.elements import TranscodeError
 
 MAX_PROCESSES = max(min(os.cpu_count() or 1, 16), 2)
@@ -77,15 +77,24 @@ class CodecPool:
         self._idle: list[_Process] = []  # append and pop are atomic
 
     def transcode(
-        self, source_fd: int, target_fd: int, digest: str, transfer_syntax_uid: str, wait: Wait = wait_readable
+        self,
+        source_fd: int,
+        target_fd: int,
+        digest: str,
+        transfer_syntax_uid: str,
+        wait: Wait = wait_readable,
+        *,
+        compare: bool = False,
     ) -> None:
-        """Write the data set of the open file with `digest` to another, in another transfer syntax.
+        """Write the data set of the open file with `digest` to another where that stands, in another transfer syntax.
 
-        Raises TranscodeError, and what `wait` raises.
+        `compare` has that one, which must be a DICOM file then, read back: unless it says the same in every element and
+        every pixel, the job fails. Raises TranscodeError, and what `wait` raises.
         """
+        words = [digest, transfer_syntax_uid, *([COMPARE] if compare else [])]
         self._take_place(wait)
         try:
-            self._run(f"{digest} {transfer_syntax_uid}".encode("ascii"), [source_fd, target_fd], wait)
+            self._run(" ".join(words).encode("ascii"), [source_fd, target_fd], wait)
         finally:
             os.eventfd_write(self._places, 1)
 

@@ -1,8 +1,8 @@
 """The process that decodes and encodes pixels: `python -m minipacs.archive.codec_process FD` (see `codec_pool`).
 
 FD is a SOCK_SEQPACKET socket. Each request is one packet, the digest and the transfer syntax wanted, and two open
-files: the stored one and the one to write to. Answers: `WORKING` at once and after each frame, then `DONE`, or `FAILED`
-with the reason.
+files: the stored one and the one to write to. The word `COMPARE` behind has that one, a DICOM file then, read again and
+compared. Answers: `WORKING` at once and after each frame, then `DONE`, or `FAILED` with the reason.
 """
 
 import hashlib
@@ -11,14 +11,16 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
 from typing import NoReturn
 
 from minipacs.archive.elements import TranscodeError
-from minipacs.archive.transcode import transcode
+from minipacs.archive.transcode import fingerprint, transcode
 
 WORKING, DONE, FAILED = b"+", b"=", b"!"
+COMPARE = "compare"
 MAX_PACKET_BYTES = 1024
 MAX_REASON_BYTES = 500
 MAX_ADDRESS_SPACE_BYTES = 8 << 30
@@ -44,14 +46,14 @@ def main(fd: int) -> NoReturn:
             if not request:
                 break
             connection.settimeout(None)
-            with FileIO(fds[0], "r") as source, FileIO(fds[1], "w") as target:
+            with FileIO(fds[0], "r") as source, FileIO(fds[1], "r+") as target:
                 connection.send(_serve(connection, request.decode("ascii").split(" "), source, target))
     os._exit(0)
 
 
 def _serve(connection: socket.socket, words: list[str], source: FileIO, target: FileIO) -> bytes:
     """Do one job; returns its final answer. Raises OSError if nobody waits for it any more."""
-    digest, transfer_syntax_uid = words
+    digest, transfer_syntax_uid, *more = words
 
     def working() -> None:
         connection.send(WORKING)
@@ -61,6 +63,8 @@ def _serve(connection: socket.socket, words: list[str], source: FileIO, target: 
         _check(source, digest)
         source.seek(0)
         transcode(source, target, transfer_syntax_uid, working)
+        if more == [COMPARE]:
+            _compare(source, target, working)
     except (TranscodeError, _Damaged) as error:
         return FAILED + str(error).encode("utf-8", "replace")[:MAX_REASON_BYTES]
     except MemoryError:
@@ -70,6 +74,13 @@ def _serve(connection: socket.socket, words: list[str], source: FileIO, target: 
     except OSError as error:
         return FAILED + f"file cannot be read or written: {error.strerror}".encode()
     return DONE
+
+
+def _compare(source: FileIO, target: FileIO, working: Callable[[], None]) -> None:
+    for file in (source, target):
+        file.seek(0)
+    if fingerprint(source, working) != fingerprint(target, working):
+        raise TranscodeError("what was written does not say the same")
 
 
 def _check(source: FileIO, digest: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
+from minipacs.archive.removal import remove_unused
 from minipacs.dicom import statuses
 from minipacs.dicom.charset import terms
 from minipacs.dicom.header import HeaderScanner
@@ -122,10 +123,24 @@ class Incoming:
         try:
             with _disk_errors(), self._tree.holding(record.digest) as folder:
                 self._tree.publish(self._staged, record.digest, folder)
-                return self._index.add(record, self._policy.duplicates)
+                placed = self._index.add(record, self._policy.duplicates)
+                if placed.outcome is Outcome.SAME and placed.displaced_digest and not self._has_compressed():
+                    placed = self._index.add(record, self._policy.duplicates)
+                return placed
         except BaseException:
             self._take_back(record.digest)
             raise
+
+    def _has_compressed(self) -> bool:
+        """Tell whether the file is there that this object was compressed to; mark its row if it is not."""
+        stored = self._index.instance(self._sop_instance_uid)
+        if stored is None:
+            return False
+        with self._tree.holding(stored.digest):
+            if self._tree.size_bytes(stored.digest) == stored.size_bytes:
+                return True
+            self._index.set_availability([stored.digest], "UNAVAILABLE")
+            return False
 
     def _settle(self, digest: str, placed: Placed) -> Outcome:
         if placed.outcome is Outcome.REJECTED:
@@ -136,7 +151,9 @@ class Incoming:
                 else (statuses.STORE_OTHER_BYTES, "SOP Instance UID is stored with other content")
             )
             raise DimseError(status, comment, (SOP_INSTANCE_UID,))
-        if placed.displaced_digest:
+        if placed.outcome is Outcome.SAME and placed.displaced_digest:
+            self._take_back(digest)
+        elif placed.displaced_digest:
             reason = "replaced by another file" if placed.outcome is Outcome.REPLACED else "another file was first"
             self._displace(placed.displaced_digest, reason)
         return placed.outcome
@@ -153,9 +170,7 @@ class Incoming:
     def _take_back(self, digest: str) -> None:
         """Remove the file published for a row that was not committed, unless another row is on it."""
         try:
-            with self._tree.holding(digest, exclusive=True):
-                if not self._index.has_digest(digest):
-                    self._tree.remove(digest)
+            remove_unused(self._tree, self._index, digest)
         except (OSError, DimseError) as error:  # an orphan: the next recovery finds it
             logger.error("file without a row left", extra={"fields": {"digest": digest, "reason": str(error)}})
 

@@ -1,11 +1,14 @@
 """After an unclean end: files without a row are indexed or quarantined, rows without their file are marked.
 
-Nothing is deleted. An orphan whose SOP Instance UID already has a row goes to quarantine, never over the row.
+Nothing is deleted, save what an object was received as whose compressed form is stored and whole. Any other orphan
+whose SOP Instance UID already has a row goes to quarantine, never over the row.
 """
 
 import logging
 from dataclasses import dataclass
 
+from minipacs.archive.intact import is_intact
+from minipacs.archive.removal import remove_unused
 from minipacs.archive.scan import orphan, record_of, scan
 from minipacs.dicom.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError
@@ -72,11 +75,15 @@ def adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
 
 
 def _add(tree: FileTree, index: Index, digest: str) -> bool:
-    """Give an orphan its row, unless its SOP Instance UID has one. Raises OSError, DimseError."""
+    """Give an orphan its row, unless its SOP Instance UID has one for another object. Raises OSError, DimseError."""
     record = record_of(tree, orphan(tree, digest), index.keys, "", whole=True)
-    if index.instance(record.sop_instance_uid) is not None:
+    known = index.instance(record.sop_instance_uid)
+    if known is not None and known.received_digest != digest:
         return False
-    return index.add(record, "keep").outcome is Outcome.ADDED
+    if known is not None and is_intact(tree, index, known):
+        remove_unused(tree, index, digest)  # whoever compressed it was killed before
+        return True
+    return index.add(record, "keep").outcome in (Outcome.ADDED, Outcome.REPLACED)
 
 
 def set_aside(tree: FileTree, index: Index, digest: str, reason: str, found: Recovery) -> None:

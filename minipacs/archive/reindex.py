@@ -167,6 +167,7 @@ class _Rebuild:
             size_bytes=row.size_bytes,
             received_at=row.received_at,
             source_ae_title=row.source_ae_title,
+            received_digest=row.received_digest,
         )
 
 

@@ -1,4 +1,4 @@
-"""Removing instances for good: the row first, then the file."""
+"""Removing instances and files for good: the row first, then the file."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,12 @@ def remove(tree: FileTree, index: Index, sop_instance_uids: Sequence[str]) -> It
     for begin in range(0, len(sop_instance_uids), BATCH):
         digests = index.remove(sop_instance_uids[begin : begin + BATCH])
         for digest in digests:
-            with tree.holding(digest, exclusive=True):
-                if not index.has_digest(digest):  # stored again meanwhile
-                    tree.remove(digest)
+            remove_unused(tree, index, digest)
         yield len(digests)
+
+
+def remove_unused(tree: FileTree, index: Index, digest: str) -> None:
+    """Remove a file, unless a row stands for it, perhaps again. Raises OSError and DimseError."""
+    with tree.holding(digest, exclusive=True):
+        if not index.has_digest(digest):
+            tree.remove(digest)

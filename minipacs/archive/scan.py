@@ -53,6 +53,7 @@ def record_of(tree: FileTree, row: StoredFile, keys: KeyTable, charset: str, *, 
         size_bytes=size_bytes,
         received_at=row.received_at,
         source_ae_title=row.source_ae_title,
+        received_digest=row.received_digest,
     )
 
 

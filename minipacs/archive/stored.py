@@ -68,10 +68,11 @@ class DataSetFile:
 
 
 class ObjectReader:
-    """Opens stored objects."""
+    """Opens stored objects. `look_up` finds what a SOP Instance UID stands for now."""
 
-    def __init__(self, tree: FileTree) -> None:
+    def __init__(self, tree: FileTree, look_up: Callable[[str], StoredInstance | None]) -> None:
         self._tree = tree
+        self._look_up = look_up
         self._codecs = CodecPool()
 
     def close(self) -> None:
@@ -82,11 +83,12 @@ class ObjectReader:
         """Decode what stands before the pixels. Raises ObjectUnreadable."""
         from pydicom import dcmread
 
+        file, _ = self._find(instance)
         try:
-            with self._tree.open(instance.digest) as file:
+            with file:
                 return dcmread(file, stop_before_pixels=True)
         except OSError as error:
-            raise ObjectUnreadable(f"file cannot be opened: {error.strerror}") from error
+            raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
         except Exception as error:  # of any kind: the library takes apart what was kept as it came
             raise ObjectUnreadable(f"data set cannot be decoded: {error}") from error
 
@@ -105,10 +107,7 @@ class ObjectReader:
         lent to the result; `on_piece` is called now and then in a long read, `wait` waits for the codec process, and
         what they raise ends it. Raises ObjectUnreadable, ObjectNotConvertible.
         """
-        try:
-            file = self._tree.open(instance.digest)
-        except OSError as error:
-            raise ObjectUnreadable(f"file cannot be opened: {error.strerror}") from error
+        file, instance = self._find(instance)
         with ExitStack() as closing:
             closing.callback(file.close)
             try:
@@ -122,6 +121,31 @@ class ObjectReader:
                 raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
             closing.pop_all()
             return found
+
+    def compress(self, instance: StoredInstance, target_fd: int, transfer_syntax_uid: str, wait: Wait) -> None:
+        """Write the data set behind File Meta Information, compressed without loss, and have it compared.
+
+        Raises ObjectUnreadable, ObjectNotConvertible, and what `wait` raises.
+        """
+        file, now = self._find(instance)
+        with file:
+            try:
+                self._codecs.transcode(file.fileno(), target_fd, now.digest, transfer_syntax_uid, wait, compare=True)
+            except TranscodeError as error:
+                raise ObjectNotConvertible(str(error)) from error
+
+    def _find(self, instance: StoredInstance) -> tuple[FileIO, StoredInstance]:
+        """Open the file of an instance, or the one that it was compressed to since it was looked up."""
+        try:
+            try:
+                return self._tree.open(instance.digest), instance
+            except FileNotFoundError:
+                now = self._look_up(instance.sop_instance_uid)
+                if now is None or now.received_digest != instance.digest:
+                    raise
+                return self._tree.open(now.digest), now
+        except OSError as error:
+            raise ObjectUnreadable(f"file cannot be opened: {error.strerror}") from error
 
     def _transcoded(
         self, file: FileIO, instance: StoredInstance, transfer_syntax_uid: str, buffer: memoryview, wait: Wait

@@ -3,10 +3,11 @@
 What is not pixels keeps its value bytes; group lengths, which tell of an encoding that is no more, are left out.
 """
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from minipacs.archive.codecs import can_transcode
 from minipacs.archive.element_writer import ElementWriter
@@ -24,7 +25,7 @@ from minipacs.archive.frame_encoder import FrameEncoder
 from minipacs.archive.frames import EncapsulatedImage
 from minipacs.archive.image import Change, NativeImage
 from minipacs.dicom.part10 import NeedMoreData, parse_file_meta
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
+from minipacs.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.errors import DataSetError
 
 _PREFIX_BYTES = 4096
@@ -36,11 +37,14 @@ def transcode(
     target: BinaryIO,
     transfer_syntax_uid: str,
     on_frame: Callable[[], None] = lambda: None,
+    *,
+    normal: bool = False,
 ) -> None:
     """Write the data set of a DICOM file, without File Meta Information, in another transfer syntax.
 
     `source` can seek and stands at the start of the file; `target` is written where it stands, by pieces. Both stay
-    the caller's. `on_frame` is called after each frame. Memory: however many frames there are, a few copies of one,
+    the caller's. `on_frame` is called after each frame. `normal` has native pixels rearranged, too, as all others are:
+    colour by pixel, so that equal images get equal bytes. Memory: however many frames there are, a few copies of one,
     encoded and decoded, of at most `image.MAX_FRAME_BYTES` each, and the first one decoded; 16 bytes for each fragment.
 
     Raises `TranscodeError` for whatever cannot be had right, damaged frames among it; what `target` holds by then is
@@ -52,7 +56,7 @@ def transcode(
             raise TranscodeError(f"no way from {stored.name} to {transfer_syntax_uid}")
         wanted = TRANSFER_SYNTAXES[transfer_syntax_uid]
         images: dict[int, _Recoding] = {}
-        if stored.encapsulated or wanted.encapsulated:
+        if stored.encapsulated or wanted.encapsulated or normal:
             reading.seek(position)
             images = _find_images(reading, stored, wanted)
         if wanted.encapsulated and not any(image.encoder for image in images.values()):
@@ -61,6 +65,32 @@ def transcode(
         writer = ElementWriter(writing, wanted)
         _copy(ElementReader(reading, stored), writer, images, on_frame)
         writer.close()
+
+
+def fingerprint(source: BinaryIO, on_frame: Callable[[], None] = lambda: None) -> str:
+    """Digest all that a DICOM file says, its decoded pixels among it, whatever its transfer syntax.
+
+    Two files have the same if every element and every pixel is the same. Raises `TranscodeError`; see `transcode`.
+    """
+    found = _Hash()
+    with io.BufferedWriter(found) as target:
+        transcode(source, target, EXPLICIT_VR_LITTLE_ENDIAN, on_frame, normal=True)
+    return found.sha256.hexdigest()
+
+
+class _Hash(io.RawIOBase):
+    """Takes in what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self.sha256.update(data)
+        return memoryview(data).nbytes
 
 
 class _Recoding(NamedTuple):

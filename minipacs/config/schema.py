@@ -118,6 +118,13 @@ class StorageConfig:
     )
     min_free_bytes: int = setting(1 << 30, kinds.SIZE, "Free space to leave: below it nothing is stored (A700).")
     max_instance_bytes: int = setting(0, kinds.SIZE, "Largest object stored (beyond it: C006); 0 sets no limit.")
+    compress: Literal["none", "jpeg2000-lossless"] = setting(
+        "none",
+        kinds.choice("none", "jpeg2000-lossless"),
+        '"jpeg2000-lossless": uncompressed images are compressed in the background once they are stored, also those '
+        "that were stored before. Each is compared, in every element and every pixel, before it takes the place of "
+        "what was received.",
+    )
     sop_classes: tuple[str, ...] = setting(
         [],
         kinds.each(kinds.UID, MAX_SOP_CLASSES),

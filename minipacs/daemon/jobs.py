@@ -14,6 +14,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from minipacs import metrics
 from minipacs.archive.archive import Archive, DaemonLock, prepare, tell_unfilled_keys
+from minipacs.archive.codecs import JPEG_2000_LOSSLESS
+from minipacs.archive.compression import Compression
 from minipacs.archive.worklist_files import WatchedFolder, forget_folder
 from minipacs.config import Config
 from minipacs.daemon import composition
@@ -27,6 +29,9 @@ from minipacs.services.commitment_jobs import CommitmentJobs
 from minipacs.services.offered import storage_classes
 
 logger = logging.getLogger(__name__)
+
+COMPRESSED_SYNTAXES = {"jpeg2000-lossless": JPEG_2000_LOSSLESS}
+"""By the values of `storage.compress`."""
 
 
 class Jobs:
@@ -55,7 +60,8 @@ class Jobs:
             tell_unfilled_keys(archive)
         self._archive = archive
         background = Background()
-        background.start(_jobs(self._config, archive, background, is_first=lock is not None))
+        jobs = _jobs(self._config, archive, background, self._metrics, is_first=lock is not None)
+        background.start(jobs)
         keeper = Keeper(self._inbox, archive.index)
         self._control.watch(self._wake_fd)
         self._control.ready()
@@ -143,7 +149,9 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
-def _jobs(config: Config, archive: Archive, background: Background, *, is_first: bool) -> list[Job]:
+def _jobs(
+    config: Config, archive: Archive, background: Background, counts: metrics.Metrics, *, is_first: bool
+) -> list[Job]:
     """Gather all work that no association waits for: the one place where jobs are named.
 
     `is_first` tells that no other process has the archive.
@@ -160,6 +168,9 @@ def _jobs(config: Config, archive: Archive, background: Background, *, is_first:
     if is_first:
         commitments.begin()
     jobs: list[Job] = [commitments.read_objects, commitments.tell_peers]
+    if config.storage.compress != "none":
+        syntax = COMPRESSED_SYNTAXES[config.storage.compress]
+        jobs.append(Compression(archive, syntax, background.stopping, counts.compression).work)
     if config.worklist.folder:
         folder = WatchedFolder(Path(config.worklist.folder), archive.index)
         jobs.append(lambda: folder.scan(background.stopping))

@@ -3,13 +3,14 @@
 from minipacs.index.database import QueryCancelled
 from minipacs.index.index import Index
 from minipacs.index.queries import Statistics, StoredFile, StoredInstance
-from minipacs.index.rows import InstanceRecord, Outcome, Placed
+from minipacs.index.rows import Form, InstanceRecord, Outcome, Placed
 from minipacs.index.selection import AVAILABILITY, Query
 from minipacs.index.zones import ZONE, is_offset
 
 __all__ = [
     "AVAILABILITY",
     "ZONE",
+    "Form",
     "Index",
     "InstanceRecord",
     "Outcome",

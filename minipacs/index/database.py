@@ -30,9 +30,12 @@ from minipacs.index.zones import moment_matches, time_matches
 Connection = sqlite3.Connection
 Sync = Literal["always", "batch"]
 
-SCHEMA_VERSION = 2
-MIGRATIONS: Mapping[int, Sequence[str]] = {1: ()}
-"""By schema version, the statements that lead to the next; tables that are new there are made by themselves."""
+SCHEMA_VERSION = 3
+MIGRATIONS: Mapping[int, Sequence[str]] = {
+    1: (),
+    2: ("ALTER TABLE instance ADD COLUMN received_digest TEXT NOT NULL DEFAULT ''",),
+}
+"""By schema version, the statements that lead to the next; tables and indexes that are new are made by themselves."""
 
 MAX_READERS = 8
 """Read connections open at once."""

@@ -14,7 +14,7 @@ from minipacs.index.models import REBUILT, Availability
 from minipacs.index.procedure_steps import ProcedureSteps
 from minipacs.index.queries import Reader
 from minipacs.index.refresh import Reread
-from minipacs.index.rows import Duplicates, InstanceRecord, Placed
+from minipacs.index.rows import Duplicates, Form, InstanceRecord, Placed
 from minipacs.index.worklist import Worklist
 from minipacs.index.writer import Writer
 
@@ -78,6 +78,10 @@ class Index(Reader):
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
         """Set Instance Availability of the rows with these digests."""
         self._writer.set_availability(digests, availability)
+
+    def settle(self, digest: str, form: Form | None) -> bool:
+        """Let a row stand for the compressed form of its file, or for the file for good; false if it is gone."""
+        return self._writer.settle(digest, form)
 
     def backup(self, path: Path, progress: Callable[[int, int], None] = lambda done, pages: None) -> None:
         """Copy the index to a new file, see `Database.backup`."""

@@ -29,6 +29,7 @@ from peewee import (
 
 from minipacs.dicom.attributes import ATTRIBUTES, Attribute, Key, Level
 from minipacs.dicom.person_name import fold, groups
+from minipacs.dicom.transfer_syntaxes import UNCOMPRESSED
 from minipacs.index import temporal
 from minipacs.index.matching import Columns, storable
 
@@ -83,17 +84,28 @@ class Series(Model):
 class Instance(Model):
     """One row for each SOP Instance UID. The order of `id` is the order in which instances were first stored.
 
-    `digest` is the hexadecimal SHA-256 of the whole file, `received_at` is in seconds since 1970.
+    `digest` is the hexadecimal SHA-256 of the whole file, `received_at` is in seconds since 1970. `received_digest` is
+    that of the file as it was received: another one if it was compressed since, the same if that cannot be done, ""
+    while nobody has tried.
     """
 
     id = AutoField()
     parent = ForeignKeyField(Series, column_name="parent_id")
     digest = TextField(unique=True)
+    received_digest = _text()
     size_bytes = BigIntegerField()
     transfer_syntax_uid = TextField()
     received_at = DoubleField()
     source_ae_title = TextField()
     availability = TextField(default=ONLINE)
+
+
+COMPRESSIBLE = SQL(
+    "received_digest = '' AND transfer_syntax_uid IN ({})".format(", ".join(f"'{uid}'" for uid in UNCOMPRESSED))
+)
+"""What nobody has tried to compress, though one might; to be found by its index a query says so in these words."""
+
+Instance.add_index(Instance.id, where=COMPRESSIBLE, name="instance_compressible")
 
 
 class RareValue(Model):

@@ -14,7 +14,7 @@ from peewee import Select, fn
 from minipacs.dicom.statuses import PROCESSING_FAILURE, QUERY_FAILED
 from minipacs.index.database import Connection, Database, QueryCancelled
 from minipacs.index.matching import MAX_LIST_VALUES
-from minipacs.index.models import COLUMNS, ONLINE, Instance, ModalityTotal, Patient, Series, Study
+from minipacs.index.models import COLUMNS, COMPRESSIBLE, ONLINE, Instance, ModalityTotal, Patient, Series, Study
 from minipacs.index.selection import Query, Selection, selections
 from minipacs.index.zones import Adjustment
 
@@ -24,12 +24,13 @@ PAGE_GROWTH = 4
 """The first page is short, so that the first answer comes soon; the later ones are long, for throughput."""
 
 DIGESTS_PAGE_ROWS = 10_000
+COMPRESSIBLE_PAGE_ROWS = 100
 
 Cancelled = Callable[[], bool]
 
 
 class StoredInstance(NamedTuple):
-    """What it takes to send one instance."""
+    """What it takes to send one instance. For `received_digest` see `models.Instance`."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -37,16 +38,18 @@ class StoredInstance(NamedTuple):
     digest: str
     size_bytes: int
     availability: str
+    received_digest: str = ""
 
 
 class StoredFile(NamedTuple):
-    """What a row has of its file; only the row knows when it came, in seconds since 1970, and from whom."""
+    """What a row has of its file; only the row knows when it came, in seconds since 1970, from whom, and as what."""
 
     digest: str
     size_bytes: int
     received_at: float
     source_ae_title: str
     availability: str
+    received_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Reader:
             Instance.digest,
             Instance.size_bytes,
             Instance.availability,
+            Instance.received_digest,
         )
         self._stored = columns
         uid = COLUMNS["SOPInstanceUID"].value
@@ -193,6 +197,22 @@ class Reader:
         """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
         with self._reading(PROCESSING_FAILURE) as connection:
             return self._database.state.unfilled_keys(connection)
+
+    def compressible(self) -> Iterator[StoredInstance]:
+        """Give the instances that nobody has tried to compress, though one might, in the order of their ids."""
+        last = 0
+        while True:
+            select = (
+                Instance.select(Instance.id, *self._stored)
+                .where(COMPRESSIBLE, Instance.availability == ONLINE, Instance.id > last)
+                .order_by(Instance.id)
+                .limit(COMPRESSIBLE_PAGE_ROWS)
+            )
+            rows = self._rows(select)
+            yield from (StoredInstance(*row) for _, *row in rows)
+            if len(rows) < COMPRESSIBLE_PAGE_ROWS:
+                return
+            last = rows[-1][0]
 
     def received_last(self, seconds: float) -> list[str]:
         """Give the digests of what was received in the last `seconds` up to the latest of all. Reads every row."""

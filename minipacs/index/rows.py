@@ -43,8 +43,9 @@ class Outcome(Enum):
 class Placed(NamedTuple):
     """The answer to `add`.
 
-    `displaced_digest` is the file that gave way: the old one if REPLACED, the new one if KEPT, else "". `moved` tells
-    that the record names another study, series or patient than those its SOP Instance UID was found under.
+    `displaced_digest` is the file that gave way: the old one if REPLACED, the new one if KEPT, the new one, too, if
+    SAME and the row's file is a compressed form of it; else "". `moved` tells that the record names another study,
+    series or patient than those its SOP Instance UID was found under.
     """
 
     outcome: Outcome
@@ -57,7 +58,8 @@ class InstanceRecord:
     """One stored file, as the index is told of it.
 
     `values` are Unicode text by keyword, several values joined by backslashes, "" or missing if absent. `digest` is
-    the hexadecimal SHA-256 of the whole file, `received_at` is in seconds since 1970.
+    the hexadecimal SHA-256 of the whole file, `received_at` is in seconds since 1970. `received_digest` is that of a
+    row that is made anew.
     """
 
     values: Mapping[str, str]
@@ -68,6 +70,7 @@ class InstanceRecord:
     size_bytes: int
     received_at: float
     source_ae_title: str
+    received_digest: str = ""
 
     def object_rows(self, keys: KeyTable) -> ObjectRows:
         """Sort the values into rows. Raises DimseError C001 with the tag if a UID is missing."""
@@ -80,11 +83,21 @@ class InstanceRecord:
         return objects
 
 
+class Form(NamedTuple):
+    """What an instance is stored as: its file, and the one indexed attribute that depends on its transfer syntax."""
+
+    digest: str
+    size_bytes: int
+    transfer_syntax_uid: str
+    photometric_interpretation: str
+
+
 class _Found(NamedTuple):
     """The row of an instance, and what it stands under."""
 
     instance_id: int
     digest: str
+    received_digest: str
     size_bytes: int
     availability: str
     sop_class_uid: str
@@ -110,7 +123,14 @@ class Rows:
         self._differences: set[tuple[int, str]] = set()
         compile_ = database.compile
         uid = COLUMNS["SOPInstanceUID"].value
-        own = (Instance.id, Instance.digest, Instance.size_bytes, Instance.availability, COLUMNS["SOPClassUID"].value)
+        own = (
+            Instance.id,
+            Instance.digest,
+            Instance.received_digest,
+            Instance.size_bytes,
+            Instance.availability,
+            COLUMNS["SOPClassUID"].value,
+        )
         above = ("Modality", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "IssuerOfPatientID")
         found = (
             Instance.select(*own, Series.id, Study.id, Patient.id, *(COLUMNS[keyword].value for keyword in above))
@@ -123,6 +143,7 @@ class Rows:
         columns = LEVEL_COLUMNS["IMAGE"]
         stored: tuple[Field, ...] = (
             Instance.digest,
+            Instance.received_digest,
             Instance.size_bytes,
             Instance.transfer_syntax_uid,
             Instance.received_at,
@@ -133,6 +154,11 @@ class Rows:
         )
         self._insert_instance = database.insert([Instance.parent, *stored])
         self._update_instance = database.update(stored)
+        self._update_received_digest = database.update([Instance.received_digest])
+        form = Instance.digest, Instance.size_bytes, Instance.transfer_syntax_uid
+        self._update_form = database.update(
+            [Instance.received_digest, *form, COLUMNS["PhotometricInterpretation"].value]
+        )
         self._update_availability = database.update([Instance.availability])
         self._delete_instance, _ = compile_(Instance.delete().where(Instance.id == 0))
 
@@ -146,7 +172,11 @@ class Rows:
         if old.digest == record.digest:
             self._set_availability([old], ONLINE)
             return Placed(Outcome.SAME)
+        if old.received_digest == record.digest and old.availability == ONLINE:
+            return Placed(Outcome.SAME, record.digest)
         moved = (old.series_uid, old.study_uid, old.patient, old.issuer) != _whereabouts(objects)
+        if old.received_digest == record.digest:  # its compressed form is lost
+            duplicates = "replace"
         if duplicates == "reject":
             return Placed(Outcome.REJECTED, "", moved)
         if duplicates == "keep":
@@ -164,6 +194,23 @@ class Rows:
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
         """Set the availability of those digests that have a row."""
         self._set_availability(self._found(self._find_by_digest, digests), availability)
+
+    def settle(self, digest: str, form: Form | None) -> bool:
+        """Let the row of `digest` stand for a compressed form of that file, or for the file for good if there is none.
+
+        False if no row stands for it any more.
+        """
+        row = self._execute(self._find_by_digest, (digest,)).fetchone()
+        if row is None:
+            return False
+        old = _Found(*row)
+        if form is None:
+            self._execute(self._update_received_digest, (digest, old.instance_id))
+            return True
+        self._execute(self._update_form, (digest, *form, old.instance_id))
+        self._parents.total(old.modality, size_bytes=form.size_bytes - old.size_bytes)
+        self.written += 1
+        return True
 
     def clear(self) -> None:
         """Forget what a failed change left half done outside the database."""
@@ -248,6 +295,7 @@ def _stored(record: InstanceRecord, objects: ObjectRows) -> tuple[object, ...]:
     attributes = objects["IMAGE"]
     return (
         record.digest,
+        record.received_digest,
         record.size_bytes,
         record.transfer_syntax_uid,
         record.received_at,

@@ -18,7 +18,7 @@ from minipacs.errors import DimseError
 from minipacs.index.database import Connection, Database
 from minipacs.index.models import Availability
 from minipacs.index.refresh import Reread
-from minipacs.index.rows import Duplicates, InstanceRecord, Placed, Rows
+from minipacs.index.rows import Duplicates, Form, InstanceRecord, Placed, Rows
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,10 @@ class Writer:
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
         """Set Instance Availability of the rows with these digests, all in one commit."""
         self._submit(partial(self._rows.set_availability, digests, availability))
+
+    def settle(self, digest: str, form: Form | None) -> bool:
+        """Settle in which form the file of an instance stays, see `Rows.settle`."""
+        return self._submit(partial(self._rows.settle, digest, form))
 
     def change(self, work: Callable[[Connection], _T]) -> _T:
         """Do some other work within a transaction; it may run twice, since what fails is undone and tried alone."""

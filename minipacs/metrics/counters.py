@@ -69,6 +69,15 @@ class Metrics:
         )
         self._sent = _Children(Counter("minipacs_sent_bytes", "Data set bytes sent.", ["peer"], registry=registry))
         self._received[OTHER_PEER,]  # a first counter, so that the file shared by all is opened while it can be
+        self._compressions = _Children(
+            Counter(
+                "minipacs_compressions",
+                "Stored objects compressed, or left as they are.",
+                ["outcome"],
+                registry=registry,
+            )
+        )
+        self._saved = Counter("minipacs_compression_saved_bytes", "Bytes that compression saved.", registry=registry)
         self._commits = Histogram(
             "minipacs_index_commit_instances",
             "Instances that one commit of the index made durable.",
@@ -101,6 +110,11 @@ class Metrics:
     def sent(self, peer: str, size_bytes: int) -> None:
         """Count bytes of data sets sent."""
         self._sent[self._label(peer),].inc(size_bytes)
+
+    def compression(self, outcome: str, saved_bytes: int) -> None:
+        """Count a stored object: "compressed", or "left" if it cannot be."""
+        self._compressions[outcome,].inc()
+        self._saved.inc(saved_bytes)
 
     def commit(self, instances: int) -> None:
         """Count a commit of the index."""

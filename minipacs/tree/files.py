@@ -31,7 +31,8 @@ FILE_MODE = 0o440
 FOLDER_MODE = 0o750
 MAX_NOTE_CHARS = 4096
 _NAMES = itertools.count(1)
-_CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+READ_BYTES = 1 << 20
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
 
 
 class StagedFile:
@@ -59,6 +60,12 @@ class StagedFile:
             rest = memoryview(b"".join(buffers))[written:]
             while rest:
                 rest = rest[os.write(self.fd, rest) :]
+
+    def take_in(self) -> None:
+        """Hash what another process has appended through the descriptor. Raises OSError."""
+        while piece := os.pread(self.fd, READ_BYTES, self.size_bytes):
+            self._sha256.update(piece)
+            self.size_bytes += len(piece)
 
     @property
     def digest(self) -> str:

@@ -2,17 +2,18 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from minipacs.errors import DimseError, MinipacsError
-from minipacs.index import Index, Query, QueryCancelled
+from minipacs.index import Index, Query, QueryCancelled, StoredInstance
 from minipacs.index import database as database_module
 from minipacs.index import models as models_module
 from minipacs.index import state as state_module
 from minipacs.index.database import SCHEMA_VERSION, Database
-from tests.index.conftest import Files
+from tests.index.conftest import CT, EXPLICIT, Files
 
 Ask = Callable[..., list[str]]
 
@@ -55,6 +56,25 @@ def test_an_older_schema_is_brought_up_to_date(
     assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 2,)
     index.close()
     assert open_index()._writer._connection.execute("SELECT a FROM later").fetchall() == [("one two",)]
+
+
+def test_an_index_of_schema_2_gets_received_digests(open_index: Callable[..., Index], files: Files, tmp_path: Path):
+    index = open_index()
+    record = files.record("1")
+    index.add(record, "replace")
+    index.close()
+    with closing(sqlite3.connect(tmp_path / "index.db")) as connection:
+        connection.execute("DROP INDEX instance_compressible")
+        connection.execute("ALTER TABLE instance DROP COLUMN received_digest")
+    set_version(tmp_path / "index.db", 2)
+    index = open_index()
+    assert index.instance("1") == StoredInstance(CT, "1", EXPLICIT, record.digest, 1000, "ONLINE", "")
+    assert [found.sop_instance_uid for found in index.compressible()] == ["1"]
+    index.add(files.record("2"), "replace")
+    assert [found.sop_instance_uid for found in index.compressible()] == ["1", "2"]
+    with index._database.reader() as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")]
+    assert "instance_compressible" in names
 
 
 def test_a_failed_migration_leaves_the_file_as_it_was(
