@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import reactor
 from tests.support.server import Server
+
+reactor.mend()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -174,6 +175,12 @@ def _role(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("minipacs-")
     except OSError:
         return ""
+
+
+def limit_files(server: Server, size_bytes: int = resource.RLIM_INFINITY) -> None:
+    """Let no file of the daemon be written beyond a size."""
+    for pid in server.processes():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
 def run(*arguments: object, config: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:

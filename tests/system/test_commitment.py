@@ -11,9 +11,12 @@ from pydicom.uid import CTImageStorage, generate_uid
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
 
+from minipacs.services.commitment import MAX_OBJECTS
+from tests.support import wire
 from tests.support.modality import dataset
 from tests.support.objects import ct, save_all
-from tests.support.server import Server, run
+from tests.support.server import Server, limit_files, run
+from tests.support.wire import Wire
 
 COMMITMENT, WELL_KNOWN = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 TITLE = "MODALITY"
@@ -236,6 +239,7 @@ def test_q4_the_same_request_again_is_a_repeat_and_another_is_0131(start_server:
     ask(association, [other], transaction_uid)
     ask(association, [first], transaction_uid)
     received = events.wait(2)
+    server.wait_for(lambda line: line.get("outcome") == "repeated")
     assert [line["outcome"] for line in server.events("N-ACTION")] == ["new", "conflicting", "repeated"]
     assert {kind: (safe(event), failed(event)) for kind, event, _ in received} == {
         1: ([first.SOPInstanceUID], {}),
@@ -306,6 +310,47 @@ def test_q1_a_wrong_request_is_refused(
     found, _ = association.send_n_action(information, kind, COMMITMENT, instance)
     assert found.Status == status
     assert found.ErrorComment
+    association.release()
+
+
+def raw_action(server: Server, data: bytes) -> wire.Response:
+    """Send an N-ACTION with a data set in Implicit VR Little Endian."""
+    with Wire(server.port) as caller:
+        caller.accepted(wire.context(1, COMMITMENT))
+        named = wire.element(0x1001, WELL_KNOWN.encode()) + wire.us(0x1008, 1)
+        caller.send(wire.message(1, wire.command(0x130, COMMITMENT, data=True, more=named), data))
+        found = caller.response()
+        caller.release()
+        return found
+
+
+def test_an_unknown_character_set_is_0106(shared_server: Server):
+    assert raw_action(shared_server, wire.element(0x00080005, b"ISO_IR 999")).status == 0x0106
+
+
+def test_an_unreadable_data_set_is_0110(shared_server: Server):
+    assert raw_action(shared_server, b"\x08\0\x95\x11\xff\0\0\0").status == 0x0110
+
+
+def test_too_many_objects_are_0213(shared_server: Server):
+    sop_class = wire.element(0x00081150, b"1.2")
+    items = (sop_class + wire.element(0x00081155, b"1.2.%d" % n) for n in range(MAX_OBJECTS + 1))
+    references = b"".join(wire.element(0xFFFEE000, item) for item in items)
+    data = wire.element(0x00081195, b"1.2.3") + wire.element(0x00081199, references)
+    found = raw_action(shared_server, data)
+    assert (found.status, found.comment) == (0x0213, f"more than {MAX_OBJECTS} objects")
+
+
+def test_what_the_index_cannot_take_is_0213(start_server: Callable[..., Server], events: Events):
+    server = start_server()
+    stored = store(server)
+    association = associate(server, events)
+    limit_files(server, 4096)
+    found, _ = association.send_n_action(action(stored, "1.2.3"), 1, COMMITMENT, WELL_KNOWN)
+    assert (found.Status, found.ErrorComment[:6]) == (0x0213, "index ")
+    limit_files(server)
+    ask(association, stored, "1.2.3")
+    assert events.wait()[0][0] == 1
     association.release()
 
 

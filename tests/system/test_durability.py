@@ -1,6 +1,5 @@
 import hashlib
 import os
-import resource
 import signal
 import subprocess
 import threading
@@ -10,6 +9,7 @@ import pytest
 from minipacs.dicom.part10 import file_meta
 from tests.support.objects import ct, encode, study
 from tests.support.sender import Sender
+from tests.support.server import limit_files
 from tests.support.storing import incoming, published, quarantined, rows
 from tests.support.wire import CT, EXPLICIT, p_data, pdv, store_rq
 
@@ -151,12 +151,6 @@ class Disk:
     def close(self):
         if self.mounted:
             subprocess.run(["umount", "--lazy", str(self.data)], check=True)
-
-
-def limit_files(server, size_bytes=resource.RLIM_INFINITY):
-    """Let no file of the daemon be written beyond a size."""
-    for pid in server.processes():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
+from minipacs.services.data_sets import MAX_DATA_SET_BYTES
 from tests.support import wire
 from tests.support.modality import ask, dataset, key, request
 from tests.support.objects import ct, save
-from tests.support.server import Server, run
+from tests.support.server import Server, limit_files, run
 from tests.support.wire import Wire
 
 MPPS, RETRIEVE = "1.2.840.10008.3.1.2.3.3", "1.2.840.10008.3.1.2.3.4"
@@ -287,6 +288,39 @@ def test_n_delete_and_n_action_are_0211(shared_server: Server, field: int):
         caller.send(wire.message(1, wire.command(field, MPPS)))
         assert caller.response().status == 0x0211
         caller.release()
+
+
+def test_an_unknown_character_set_is_0106(shared_server: Server):
+    with Wire(shared_server.port) as caller:
+        caller.accepted(wire.context(1, MPPS))
+        data = wire.element(0x00080005, b"ISO_IR 999") + wire.element(0x00100020, b"P1")
+        caller.send(wire.message(1, wire.command(0x140, MPPS, data=True), data))
+        found = caller.response()
+        assert (found.status, found.elements[0x1005]) == (0x0106, b"\x08\0\x05\0")
+        caller.release()
+
+
+def test_a_data_set_that_is_too_large_is_0213(shared_server: Server):
+    with Wire(shared_server.port) as caller:
+        caller.accepted(wire.context(1, MPPS))
+        data = wire.element(0x00100020, b"P1") + wire.element(0x00400280, bytes(MAX_DATA_SET_BYTES))
+        caller.send(wire.message(1, wire.command(0x140, MPPS, data=True), data))
+        assert caller.response().status == 0x0213
+        caller.send(wire.message(1, wire.command(0x140, MPPS, data=True), wire.element(0x00100020, b"P1")))
+        assert caller.response().status == 0x0120, "the association goes on"
+        caller.release()
+
+
+def test_what_the_index_cannot_take_is_0213_and_taken_later(start_server: Callable[..., Server]):
+    server = start_server()
+    modality, uid = associate(server), generate_uid()
+    create(modality)
+    limit_files(server, 4096)
+    status = try_to_create(modality, begun(), uid)
+    assert (status.Status, status.ErrorComment[:6]) == (0x0213, "index ")
+    limit_files(server)
+    create(modality, uid=uid)
+    modality.release()
 
 
 def test_an_unreadable_data_set_is_0110_without_an_error_id(shared_server: Server):

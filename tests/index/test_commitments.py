@@ -1,0 +1,26 @@
+"""The queue of storage commitments."""
+
+import pytest
+
+from minipacs.dicom.statuses import OUT_OF_RESOURCES
+from minipacs.errors import DimseError
+from minipacs.index import Index, commitments
+
+OBJECTS = [("1.2", "1.2.3")]
+
+
+def ask(index: Index, transaction_uid: str) -> str:
+    return index.commitments.ask("CT1", "MINIPACS", transaction_uid, OBJECTS, "", {})
+
+
+def test_a_full_queue_takes_no_more_until_one_is_acknowledged(index: Index, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(commitments, "MAX_OPEN", 2)
+    assert [ask(index, "1.1"), ask(index, "1.2"), ask(index, "1.1")] == ["new", "new", "repeated"]
+    with pytest.raises(DimseError) as raised:
+        ask(index, "1.3")
+    assert raised.value.status == OUT_OF_RESOURCES
+    found = index.commitments.next_asked()
+    assert found is not None
+    index.commitments.report(found[0].id, {})
+    index.commitments.acknowledge(found[0].id)
+    assert ask(index, "1.3") == "new"
