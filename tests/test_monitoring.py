@@ -20,6 +20,7 @@ def exported() -> dict[str, set[str]]:
     counted.received("CT1", 1)
     counted.sent("CT1", 1)
     counted.commit(1)
+    counted.compression("left", 0)
     register_figures(counted.registry, lambda: FIGURES, lambda: Processes({"worker": 1}, 0, 1, 1))
     found: dict[str, set[str]] = {}
     for family in counted.registry.collect():
