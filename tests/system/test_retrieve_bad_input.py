@@ -334,6 +334,6 @@ def test_m18_beyond_65535_objects_counts_saturate_and_the_transfer_goes_on(serve
     assert (result.final.status, result.counts) == (0xB000, (1, 0xFFFF, 0))
     assert result.failed_uids == [f"1.2.3.{n}" for n in range(1, total)]
     assert result.pending[0].us(REMAINING) == 0xFFFF
-    line = server.events("C-GET")[-1]
+    line = server.wait_for(lambda line: line.get("event") == "C-GET")
     assert (line["completed"], line["failed"], line["total"]) == (1, total - 1, total)
     assert len(server.events("sub-operation failed")) == MAX_LOGGED_FAILURES
