@@ -21,6 +21,7 @@ from minipacs.services.delivery import Delivery
 from minipacs.services.progress import Progress
 
 ZIP_NAME = "export.zip"
+NOTHING = "nothing matches"
 
 
 @click.command()
@@ -36,6 +37,9 @@ def send(load: Callable[..., Config], title: str, keys: Sequence[str]) -> None:
     archive = daemon.open_archive(config, read_only=True)
     try:
         uids = [row["SOPInstanceUID"] for row in _matching(archive, asked, ("SOPInstanceUID",))]
+        if not uids:
+            click.echo(NOTHING)
+            return
         instances = archive.index.instances({"SOPInstanceUID": uids})
         with steps(len(instances), "sending") as step:
             sent = _Shown(len(instances), step)
@@ -67,6 +71,9 @@ def export_(load: Callable[..., Config], folder: Path, zipped: bool, with_dicomd
     archive = daemon.open_archive(config, read_only=True)
     try:
         rows = list(_matching(archive, asked, KEYWORDS))
+        if not rows:
+            click.echo(NOTHING)
+            return
         with ZipTarget(folder / ZIP_NAME) if zipped else FolderTarget(folder) as target:
             copies = export(archive.reader, _stored(archive, rows), target, Directory() if with_dicomdir else None)
             with progress(copies, "exporting", lambda item: item.name, len(rows)) as bar:

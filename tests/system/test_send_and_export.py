@@ -53,7 +53,7 @@ def test_send_delivers_what_matches(archive: Server) -> None:
         assert call.end == "released"
         assert len({r.sop_instance_uid for r in call.received}) == 5
         assert not {0x1030, 0x1031} & call.received[0].request.elements.keys(), "nobody asked for it by C-MOVE"
-        assert run("send", "RECEIVER", "PatientID=NOBODY", config=config).stdout == "0 sent, 0 failed\n"
+        assert run("send", "RECEIVER", "PatientID=NOBODY", config=config).stdout == "nothing matches\n"
         assert run("send", "RECEIVER", "Modality=ECG", config=config).stdout == "1 sent, 0 failed\n"
     assert receiver.received[-1].data == data_set_of(FILES / "waveform_ecg.dcm")
 
@@ -186,6 +186,12 @@ def test_names_from_patients_cannot_lead_out_of_the_folder(server: Server, tmp_p
     assert len(files) == len(evil)
     assert all(path.is_relative_to(out) and len(path.relative_to(out).parts) == 4 for path in files)
     assert all(part.isascii() and not part.startswith(".") for path in files for part in path.relative_to(out).parts)
+
+
+def test_without_a_match_nothing_is_written(archive: Server, tmp_path: Path) -> None:
+    done = run("export", "--to", tmp_path / "out", "--dicomdir", "PatientID=NOBODY", config=archive.config)
+    assert done.stdout == "nothing matches\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_export_leaves_out_what_is_damaged_and_says_so(archive: Server, tmp_path: Path) -> None:
