@@ -1,15 +1,19 @@
 """C-FIND by real clients: which stored values match which keys (PS3.4 C.2.2.2)."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 from pydicom.dataset import Dataset
+from pynetdicom import AE
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from tests.support import dcmtk
 from tests.support.finder import PENDING, Finder, Keys
 from tests.support.objects import ct
 from tests.support.sender import Sender
 from tests.support.server import Server
+from tests.support.wire import STUDY_FIND
 
 STUDIES = {
     "S1": {
@@ -343,3 +347,52 @@ def test_f24_a_backslash_in_long_text_is_a_plain_character(start_server: Callabl
         assert wire.find("STUDY", PatientComments="a\\b").all("PatientID") == ["P1"]
         assert wire.find("STUDY", PatientComments="a").answers == []
         assert wire.find("STUDY", PatientComments="a\\*").all("PatientComments") == ["a\\b"]
+
+
+CLIENT_CASES = {
+    "f8": ("PatientName=muller^jorg", "1"),
+    "f9": ("PatientName=yamada*", "3"),
+    "f10": ("StudyDescription=50%*", "1"),
+    "f11": ("StudyTime=2200-2230", "13"),
+    "f12": ("StudyDate=20240101-20240131\nStudyTime=2200-2300", "13"),
+    "f13": ("StudyInstanceUID=1.2.1\\1.2.4\\9.9", "14"),
+    "f15": ("ModalitiesInStudy=CT", "12345"),
+    "f16": ("AccessionNumber=?*", "125"),
+    "f24": ("PatientID=  S1   ", "1"),
+}
+
+
+@pytest.mark.parametrize("row", CLIENT_CASES)
+def test_f8_to_f16_and_f24_findscu_and_pynetdicom_get_the_same(server: Server, row: str):
+    keys, studies = CLIENT_CASES[row]
+    words = ["QueryRetrieveLevel=STUDY", *keys.split("\n")]
+    shown = [] if keys.startswith("PatientID") else ["PatientID"]
+    out = dcmtk.client("findscu", server.port, "-S", *(w for key in (*words, *shown) for w in ("-k", key))).stdout
+    assert sorted(re.findall(r"\(0010,0020\) LO \[S(\d)", out)) == list(studies)
+    query = Dataset()
+    query.PatientID = ""
+    for word in words:
+        keyword, _, value = word.partition("=")
+        setattr(query, keyword, value.split("\\") if "\\" in value else value)
+    assert sorted(str(answer.PatientID)[1:] for answer in ask(server, query)) == list(studies)
+
+
+def ask(server: Server, query: Dataset, *items: SOPClassExtendedNegotiation) -> list[Dataset]:
+    """Let pynetdicom ask, with what it negotiates."""
+    entity = AE("PYNETDICOM")
+    entity.add_requested_context(STUDY_FIND)
+    association = entity.associate("127.0.0.1", server.port, ae_title="MINIPACS", ext_neg=list(items))
+    responses = list(association.send_c_find(query, STUDY_FIND))
+    association.release()
+    assert [status.Status for status, _ in responses] == [PENDING] * (len(responses) - 1) + [0]
+    return [answer for _, answer in responses[:-1]]
+
+
+def test_f3_f12_pynetdicom_negotiates_one_interval_of_dates_and_times(server: Server):
+    item = SOPClassExtendedNegotiation()
+    item.sop_class_uid, item.service_class_application_information = STUDY_FIND, b"\0\1"
+    query = Dataset()
+    query.QueryRetrieveLevel, query.PatientID = "STUDY", ""
+    query.StudyDate, query.StudyTime = "20240101-20240131", "2200-2300"
+    assert len(ask(server, query)) == 2
+    assert len(ask(server, query, item)) == 3
