@@ -45,6 +45,24 @@ def test_the_worklist_is_measured():
     assert answers["station without steps"] == "0"
 
 
+def test_retrieval_is_measured(tmp_path):
+    done = run("--huge", 4, "--folder", tmp_path, module="tools.bench.retrieves")
+    assert done.returncode == 0, done.stderr
+    rows = {row.split("|")[1].strip() for row in done.stdout.splitlines() if row.startswith("|")}
+    assert {"1", "2", "4", "RLE Lossless", "JPEG Baseline (Process 1)"} <= rows
+    assert "an object of 4 MiB" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_multi_frame_data_is_valid(tmp_path):
+    for bits in (8, 16):
+        with (tmp_path / "x.dcm").open("wb") as file:
+            data.write_multi_frame(file, 64, 3, bits)
+        ds = pydicom.dcmread(tmp_path / "x.dcm")
+        assert ds.pixel_array.shape == (3, 64, 64)
+        assert ds.StudyInstanceUID == data.MULTI_FRAME_STUDY_UID
+
+
 def test_unknown_work_is_a_usage_error():
     done = run("--work", "store_large,nonsense")
     assert done.returncode == 2

@@ -6,11 +6,13 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from minipacs.dicom.part10 import file_meta
 from minipacs.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+MULTI_FRAME_BYTE, MULTI_FRAME_WORD = "1.2.840.10008.5.1.4.1.1.7.2", "1.2.840.10008.5.1.4.1.1.7.3"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,38 @@ def write(load: Load, root: Path) -> None:
             for instance in range(load.instances):
                 path = folder / f"{series:02d}-{instance:04d}.dcm"
                 path.write_bytes(_file(load, study, series, instance))
+
+
+def write_multi_frame(file: BinaryIO, rows: int, frames: int, bits: int) -> None:
+    """Write a secondary capture of square frames with 8 or 16 bits for each pixel, whatever its size."""
+    words = _pixels(rows)
+    upper_8_of_12 = (low >> 4 | (high << 4) & 0xFF for low, high in zip(words[::2], words[1::2], strict=True))
+    frame = words if bits == 16 else bytes(upper_8_of_12)
+    sop_class = MULTI_FRAME_WORD if bits == 16 else MULTI_FRAME_BYTE
+    values: tuple[tuple[int, str, str | int], ...] = (
+        (0x00080016, "UI", sop_class),
+        (0x00080018, "UI", _uid("multi-frame", bits)),
+        (0x00080060, "CS", "OT"),
+        (0x00100010, "PN", "Doe^Huge"),
+        (0x00100020, "LO", "HUGE"),
+        (0x0020000D, "UI", MULTI_FRAME_STUDY_UID),
+        (0x0020000E, "UI", _uid("multi-frame series")),
+        (0x00280002, "US", 1),
+        (0x00280004, "CS", "MONOCHROME2"),
+        (0x00280008, "IS", str(frames)),
+        (0x00280010, "US", rows),
+        (0x00280011, "US", rows),
+        (0x00280100, "US", bits),
+        (0x00280101, "US", min(bits, 12)),
+        (0x00280102, "US", min(bits, 12) - 1),
+        (0x00280103, "US", 0),
+    )
+    file.write(file_meta(sop_class, _uid("multi-frame", bits), EXPLICIT_VR_LITTLE_ENDIAN))
+    file.write(b"".join(_element(*value) for value in values))
+    vr = b"OW" if bits == 16 else b"OB"
+    file.write(struct.pack("<HH2s2xI", 0x7FE0, 0x0010, vr, len(frame) * frames))
+    for _ in range(frames):
+        file.write(frame)
 
 
 def _uid(*names: object) -> str:
@@ -137,3 +171,6 @@ def _pixels(rows: int) -> bytes:
     noise = random.Random(rows).randbytes(rows * rows)
     values = ((1000 + 3 * (i // rows) + 2 * (i % rows) + noise[i] // 4) & 0xFFF for i in range(rows * rows))
     return struct.pack(f"<{rows * rows}H", *values)
+
+
+MULTI_FRAME_STUDY_UID = _uid("multi-frame study")
