@@ -47,10 +47,16 @@ class Pace:
 
 
 def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
-    """Find what is wrong, beside a daemon that runs. Raises OSError and DimseError if it cannot look."""
+    """Find what is wrong, beside a daemon that runs. Raises OSError and DimseError if it cannot look.
+
+    Orphans come last: what gave way to another file just now, its row swapped, is gone by then.
+    """
+    orphans: list[Finding] = []
     for digest, _ in tree.published():
         finding = _check_file(tree, index, digest, pace)
-        if finding is not None:
+        if finding is not None and finding.fault == "orphaned":
+            orphans.append(finding)
+        elif finding is not None:
             yield finding
     for digest, _ in index.digests():
         if tree.size_bytes(digest) is not None:
@@ -60,6 +66,11 @@ def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
             is_missing = uid is not None and tree.size_bytes(digest) is None
         if is_missing:
             yield Finding("missing", digest, uid or "")
+    for finding in orphans:
+        with tree.holding(finding.digest, exclusive=True):
+            is_orphan = index.uid_of(finding.digest) is None and tree.size_bytes(finding.digest) is not None
+        if is_orphan:
+            yield finding
 
 
 def repair(tree: FileTree, index: Index, finding: Finding) -> None:

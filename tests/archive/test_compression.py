@@ -393,6 +393,22 @@ def test_fingerprints_tell_any_difference(tmp_path: Path) -> None:
     assert of(ds) != of(smooth(**uids(ds)))
 
 
+def test_a_check_between_swap_and_removal_finds_nothing(archive: Archive, folder: Path, work: Work) -> None:
+    for number in range(20):
+        put(archive, smooth(InstanceNumber=number))
+    received = {path: path.read_bytes() for path in published(folder)}
+    work()
+    path = min(received)
+    path.write_bytes(received[path])
+
+    def remove_when_checked(size_bytes: int) -> None:
+        if size_bytes != len(received[path]):
+            path.unlink(missing_ok=True)
+
+    assert [finding.fault for finding in check(archive.tree, archive.index, Pace(0))] == ["orphaned"]
+    assert list(check(archive.tree, archive.index, Pace(0, remove_when_checked))) == []
+
+
 def test_reindexing_keeps_what_was_received_as_what(archive: Archive, work: Work) -> None:
     compressed, left = smooth(), ct(PixelData=None, Rows=None)
     for ds in (compressed, left):
