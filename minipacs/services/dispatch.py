@@ -25,7 +25,14 @@ from minipacs.services.environment import RESPONSE, Environment, Request
 
 logger = logging.getLogger(__name__)
 
-_OUR_FAULTS = frozenset({statuses.PROCESSING_FAILURE, statuses.OUT_OF_RESOURCES, statuses.UNABLE_TO_COUNT_MATCHES})
+_OUR_FAULTS = frozenset(
+    {
+        statuses.PROCESSING_FAILURE,
+        statuses.OUT_OF_RESOURCES,
+        statuses.UNABLE_TO_COUNT_MATCHES,
+        statuses.RESOURCE_LIMITATION,
+    }
+)
 """Failures that are logged as errors: an administrator can do something about them here."""
 
 
@@ -105,7 +112,7 @@ class Dispatcher:
         category = statuses.category(final.status or 0)
         if final.error_comment:
             request.log["comment"] = final.error_comment
-        self._record(request, name, category, final.status or 0, started)
+        self._record(request, name, category, final.status or 0, started, is_ours=final.error_id is None)
 
     def _serve(self, service: Service | None, request: Request) -> CommandSet:
         command_field = request.message.command.command_field
@@ -132,7 +139,9 @@ class Dispatcher:
         request.respond(final)
         return final
 
-    def _record(self, request: Request, name: str, category: str, status: int | None, started: float) -> None:
+    def _record(
+        self, request: Request, name: str, category: str, status: int | None, started: float, *, is_ours: bool = True
+    ) -> None:
         duration_s = time.monotonic() - started
         request.association.operations[f"{name} {category}"] += 1
         self._environment.observer.operation(name, request.caller.label, category, duration_s)
@@ -143,10 +152,11 @@ class Dispatcher:
             **request.log,
             "duration_s": round(duration_s, 4),
         }
-        logger.log(_level(category, status), name, extra={"fields": fields})
+        logger.log(_level(category, status if is_ours else None), name, extra={"fields": fields})
 
 
 def _level(category: str, status: int | None) -> int:
+    """Choose by whose fault a failure is; `status` is None where an Error ID says that 0110 is the peer's."""
     if category in ("success", "cancel"):
         return logging.INFO
     return logging.ERROR if status in _OUR_FAULTS else logging.WARNING

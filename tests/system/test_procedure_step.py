@@ -237,13 +237,15 @@ def test_p3_an_unknown_status_is_0106(modality: Association):
 
 
 @pytest.mark.parametrize("final", ["COMPLETED", "DISCONTINUED"])
-def test_p4_a_final_state_is_final(modality: Association, final: str):
+def test_p4_a_final_state_is_final(modality: Association, shared_server: Server, final: str):
     uid = create(modality)
     assert change(modality, uid, ended(final)).Status == 0
     status = change(modality, uid, dataset({"PerformedProcedureStepDescription": "later"}))
     assert (status.Status, status.ErrorID) == (0x0110, 0xA710)
     assert "may no longer be updated" in status.ErrorComment
     assert fetched(modality, uid).PerformedProcedureStepStatus == final
+    refused = shared_server.wait_for(lambda e: e.get("sop_instance_uid") == uid and e.get("status") == "0110")
+    assert refused["level"] == "warning", "the peer's fault, not ours"
 
 
 def test_p4_n_get_returns_what_is_asked_for(modality: Association):

@@ -5,6 +5,7 @@ import random
 import struct
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,6 +37,10 @@ class Load:
     def patient_id(self, study: int) -> str:
         return f"{self.name[:3].upper()}{study:06d}"
 
+    def sop_instance_uids(self) -> list[str]:
+        numbers = product(range(self.studies), range(self.series), range(self.instances))
+        return [_uid(self.name, *found) for found in numbers]
+
     def study_date(self, study: int) -> str:
         return f"{self.year}{1 + study % 12:02d}{1 + study % 28:02d}"
 
@@ -50,6 +55,7 @@ LOADS = {
         Load("small", studies=10, series=2, instances=50, rows=64, year=2021),
         Load("parallel", studies=20, series=1, instances=50, rows=64, year=2022),
         Load("reload", studies=20, series=1, instances=50, rows=64, year=2019),
+        Load("committing", studies=10, series=2, instances=50, rows=64, year=2018),
         Load("stock", studies=2, series=1, instances=50, rows=64, year=2023),
         Load("index", studies=2000, series=1, instances=2, rows=8, year=2024),
     )

@@ -3,17 +3,20 @@
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 VERIFICATION = "1.2.840.10008.1.1"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
+STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 
 _IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _RELEASE_RQ = b"\x05\0\0\0\0\x04\0\0\0\0"
 _ACCEPTED, _P_DATA = 2, 4
 _C_FIND_RQ = 0x0020
+_N_ACTION_RQ = 0x0130
+_STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 _PENDING = (0xFF00, 0xFF01)
 _NO_DATA_SET = 0x0101
 _ITEM = 0xFFFEE000
@@ -36,15 +39,18 @@ def find_rq(
     sop_class_uid: str, keys: Mapping[int, str], sequences: Mapping[int, Mapping[int, str]] | None = None
 ) -> bytes:
     """Build a C-FIND-RQ with `keys` by tag, and `sequences` of one item, in context 1, as two P-DATA-TF."""
-    body = _element(0x0002, sop_class_uid.encode())
-    body += b"".join(
-        _element(tag, struct.pack("<H", value))
-        for tag, value in ((0x100, _C_FIND_RQ), (0x110, 1), (0x700, 0), (0x800, 1))
-    )
     elements = {tag: value.encode() for tag, value in keys.items()}
     elements |= {tag: _element(_ITEM, _elements(item)) for tag, item in (sequences or {}).items()}
     identifier = b"".join(_element(tag, value) for tag, value in sorted(elements.items()))
-    return _p_data(3, _element(0, struct.pack("<L", len(body))) + body) + _p_data(2, identifier)
+    return _request({0x2: sop_class_uid, 0x100: _C_FIND_RQ, 0x110: 1, 0x700: 0, 0x800: 1}, identifier)
+
+
+def commit_rq(transaction_uid: str, objects: Iterable[tuple[str, str]]) -> bytes:
+    """Build the N-ACTION-RQ for pairs of SOP Class and SOP Instance UID, in context 1."""
+    references = (_element(_ITEM, _elements({0x00081150: cls, 0x00081155: instance})) for cls, instance in objects)
+    data_set = _element(0x00081195, transaction_uid.encode()) + _element(0x00081199, b"".join(references))
+    named = {0x1001: _STORAGE_COMMITMENT_INSTANCE, 0x1008: 1}
+    return _request({0x3: STORAGE_COMMITMENT, 0x100: _N_ACTION_RQ, 0x110: 1, 0x800: 1, **named}, data_set)
 
 
 class Wire:
@@ -78,6 +84,13 @@ class Wire:
                 break
             matches += 1
         return first_s, matches
+
+    def commit(self, request: bytes) -> None:
+        """Send an N-ACTION-RQ and wait until it is taken in."""
+        self._socket.sendall(request)
+        status = next(self._statuses())
+        if status:
+            raise WireError(f"N-ACTION ended with status {status:04X}")
 
     def release(self) -> None:
         self._socket.sendall(_RELEASE_RQ)
@@ -122,6 +135,13 @@ class Wire:
 
 def _item(item_type: int, body: bytes) -> bytes:
     return struct.pack(">BxH", item_type, len(body)) + body
+
+
+def _request(command: Mapping[int, str | int], data_set: bytes) -> bytes:
+    """Frame a message of a command set, by tag, and a data set that fits into one PDV of the peer."""
+    values = ((tag, v.encode() if isinstance(v, str) else struct.pack("<H", v)) for tag, v in command.items())
+    body = b"".join(_element(tag, value) for tag, value in values)
+    return _p_data(3, _element(0, struct.pack("<L", len(body))) + body) + _p_data(2, data_set)
 
 
 def _elements(values: Mapping[int, str]) -> bytes:

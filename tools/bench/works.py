@@ -7,17 +7,28 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from tools.bench import data
 from tools.bench.data import LOADS, Load
 from tools.bench.systems import FAST, SINK_TITLE, STOCK, BenchError, Minipacs, Process, System, free_port
-from tools.bench.wire import STUDY_ROOT_FIND, VERIFICATION, Wire, associate_rq, find_rq
+from tools.bench.wire import (
+    STORAGE_COMMITMENT,
+    STUDY_ROOT_FIND,
+    VERIFICATION,
+    Wire,
+    associate_rq,
+    commit_rq,
+    find_rq,
+)
 
 PARALLEL_SENDERS = 4
 RELOAD_INTERVAL_S = 0.5
+COMMIT_INTERVAL_S = 0.5
 ASSOCIATIONS_TIMED = 30
 FINDS_TIMED = 7
 IDLE_ASSOCIATIONS = 500
@@ -116,6 +127,34 @@ def _reload(shop: Workshop, system: System) -> tuple[float]:
     finally:
         over.set()
         reloading.join()
+
+
+def _commit(shop: Workshop, system: System) -> tuple[float]:
+    """Store while another modality asks again and again for the commitment of 1000 objects that are stored."""
+    if not isinstance(system, Minipacs):
+        raise NotMeasured("not asked")
+    safe = LOADS["small"]
+    _need(shop, system, safe)
+    objects = [(data.CT_IMAGE_STORAGE, uid) for uid in safe.sop_instance_uids()]
+    over = threading.Event()
+
+    def ask() -> None:
+        for n in count(1):
+            wire = Wire(system.port)
+            wire.associate(associate_rq(system.ae_title, STORAGE_COMMITMENT))
+            wire.commit(commit_rq(f"1.2.{n}", objects))
+            wire.close()  # nobody waits for the event here
+            if over.wait(COMMIT_INTERVAL_S):
+                return
+
+    with ThreadPoolExecutor(1) as executor:
+        asking = executor.submit(ask)
+        try:
+            elapsed_s = _store(shop, system, LOADS["committing"])
+        finally:
+            over.set()
+        asking.result()
+    return (elapsed_s,)
 
 
 def _retrieving(load_name: str, client: str, *options: str) -> "Run":
@@ -240,6 +279,7 @@ WORKS: tuple[Work, ...] = (
     _work("store_small", _storing("small"), "s", "1000 CT of 9 KiB, one association"),
     _work("store_parallel", _storing("parallel", senders=PARALLEL_SENDERS), "s", "1000 CT of 9 KiB, four associations"),
     _work("store_reloaded", _reload, "s", "as store_parallel, with a SIGHUP every half second; none may be lost"),
+    _work("store_committing", _commit, "s", "as store_small, while 1000 objects are committed every half second"),
     _work("store_stock", _storing("stock", STOCK), "s", "100 CT of 9 KiB, storescu as Debian ships it (Nagle on)"),
     _work("get_large", _retrieving("large", "getscu", "--ignore", "-pdu", "131072"), "s", "4 studies of 100 CT, C-GET"),
     _work("move_large", _retrieving("large", "movescu", "-aem", SINK_TITLE), "s", "4 studies of 100 CT, C-MOVE"),
