@@ -1,14 +1,15 @@
 """After an unclean end: files without a row are indexed or quarantined, rows without their file are marked.
 
-Nothing is deleted, save what an object was received as whose compressed form is stored and whole. Any other orphan
-whose SOP Instance UID already has a row goes to quarantine, never over the row.
+Nothing is deleted, save the files of instances whose removal was under way, and what an object was received as whose
+compressed form is stored and whole. Any other orphan whose SOP Instance UID already has a row goes to quarantine,
+never over the row.
 """
 
 import logging
 from dataclasses import dataclass
 
 from minipacs.archive.intact import is_intact
-from minipacs.archive.removal import remove_unused
+from minipacs.archive.removal import finish_removals, remove_unused
 from minipacs.archive.scan import orphan, record_of, scan
 from minipacs.dicom.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError
@@ -32,6 +33,7 @@ class Recovery:
 
 def recover(tree: FileTree, index: Index) -> Recovery:
     """Make files and rows agree again. Holds the digests of all rows in memory."""
+    finish_removals(tree, index)
     found = Recovery()
     rows = dict(index.digests())
     for digest, size_bytes in tree.published():
@@ -56,7 +58,9 @@ def recover(tree: FileTree, index: Index) -> Recovery:
 
 
 def adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
-    """Index a file that was published but not committed, or quarantine it."""
+    """Index a file that was published but not committed, or quarantine it; not one that is being removed."""
+    if index.removals.has(digest):
+        return
     try:
         added = _add(tree, index, digest)
         reason = "its SOP Instance UID is stored with other content"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minipacs.archive.archive import Archive, DaemonLock, prepare
+from minipacs.archive.removal import finish_removals
 from minipacs.archive.scan import orphan, record_of, values_of
 from minipacs.dicom.attributes import UNIQUE_KEY
 from minipacs.errors import MinipacsError
@@ -85,6 +86,7 @@ class _Rebuild:
         self._fresh = Index.open(path, keys=keys, sync="batch", reread=reread)
 
     def run(self) -> Reindexed:
+        finish_removals(self._tree, self._old)
         unavailable = frozenset(self._old.unavailable())
         try:
             self._add(self._old.files(), self._rows)

@@ -1,4 +1,7 @@
-"""Removing instances and files for good: the row first, then the file."""
+"""Removing instances and files for good: the rows first, with a note of their files in the same commit, then the files.
+
+Whoever is killed in between leaves the note, so that recovery does not take the files for orphans and index them again.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,16 +9,23 @@ from minipacs.index import Index
 from minipacs.tree.files import FileTree
 
 BATCH = 100
-"""Rows removed in one commit: so many files at most are left without a row if the process is killed."""
+"""Rows removed in one commit."""
 
 
 def remove(tree: FileTree, index: Index, sop_instance_uids: Sequence[str]) -> Iterator[int]:
     """Remove instances with their files; yields how many there were, batch by batch. Raises OSError and DimseError."""
     for begin in range(0, len(sop_instance_uids), BATCH):
         digests = index.remove(sop_instance_uids[begin : begin + BATCH])
-        for digest in digests:
-            remove_unused(tree, index, digest)
+        _remove_files(tree, index, digests)
         yield len(digests)
+
+
+def finish_removals(tree: FileTree, index: Index) -> int:
+    """Remove the files that somebody who was killed has left; returns how many. Raises OSError and DimseError."""
+    digests = index.removals.unfinished()
+    for begin in range(0, len(digests), BATCH):
+        _remove_files(tree, index, digests[begin : begin + BATCH])
+    return len(digests)
 
 
 def remove_unused(tree: FileTree, index: Index, digest: str) -> None:
@@ -23,3 +33,11 @@ def remove_unused(tree: FileTree, index: Index, digest: str) -> None:
     with tree.holding(digest, exclusive=True):
         if not index.has_digest(digest):
             tree.remove(digest)
+
+
+def _remove_files(tree: FileTree, index: Index, digests: Sequence[str]) -> None:
+    for digest in digests:
+        remove_unused(tree, index, digest)
+    if digests:
+        tree.sync()
+        index.removals.forget(digests)

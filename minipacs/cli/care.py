@@ -14,7 +14,7 @@ import click
 from minipacs import daemon
 from minipacs.archive.archive import Archive
 from minipacs.archive.checking import Fault, Finding, Pace, check, heal, repair
-from minipacs.archive.removal import remove
+from minipacs.archive.removal import finish_removals, remove
 from minipacs.cli.common import config_option, json_option, parse_keys, prepare, print_json, print_table
 from minipacs.cli.query import asked_keys
 from minipacs.config import Config
@@ -57,6 +57,8 @@ def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
     findings: list[Finding] = []
     healed = 0
     with opened(load, read_only=not is_repair) as archive:
+        if is_repair:
+            finish_removals(archive.tree, archive.index)
         with _bytes(archive.figures().stored_bytes) as advance:
             for finding in check(archive.tree, archive.index, Pace(rate, advance)):
                 findings.append(finding)
@@ -120,6 +122,7 @@ def delete(load: Load, yes: bool, keys: Sequence[str]) -> None:
         question = f"Remove {len(rows)} instances of {len(studies)} studies for good?"
         if not yes and not click.confirm(question):
             raise MinipacsError("nothing was removed")
+        finish_removals(archive.tree, archive.index)
         removed = sum(remove(archive.tree, archive.index, [row[0] for row in rows]))
     click.echo(f"{removed} instances removed")
 

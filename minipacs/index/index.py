@@ -14,6 +14,7 @@ from minipacs.index.models import REBUILT, Availability
 from minipacs.index.procedure_steps import ProcedureSteps
 from minipacs.index.queries import Reader
 from minipacs.index.refresh import Reread
+from minipacs.index.removals import Removals
 from minipacs.index.rows import Duplicates, Form, InstanceRecord, Placed
 from minipacs.index.worklist import Worklist
 from minipacs.index.writer import Writer
@@ -29,7 +30,8 @@ class Index(Reader):
     """One index file; safe to use from any thread. Changes block until they are committed, see `Writer`.
 
     `worklist` holds the scheduled procedure steps, `procedure_steps` the performed ones, `commitments` the
-    storage commitments that were asked for, `associations` the accounts of the last associations.
+    storage commitments that were asked for, `associations` the accounts of the last associations, `removals` the
+    files that are to go.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None) -> None:
@@ -40,6 +42,7 @@ class Index(Reader):
         self.associations = Associations(database, self._change)
         self.procedure_steps = ProcedureSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
+        self.removals = Removals(database, self._change)
 
     @classmethod
     def open(
@@ -72,7 +75,7 @@ class Index(Reader):
         return self._writer.add(record, duplicates)
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
-        """Delete the rows of instances; give the digests of those that had one."""
+        """Delete the rows of instances, with a note of their files in `removals`; give the digests of these."""
         return self._writer.remove(sop_instance_uids)
 
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from minipacs.dicom.keys import KeyTable
 from minipacs.dicom.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from minipacs.errors import DimseError
+from minipacs.index import removals
 from minipacs.index.database import Connection, Database
 from minipacs.index.models import Availability
 from minipacs.index.refresh import Reread
@@ -76,8 +77,14 @@ class Writer:
         return self._submit(lambda: [self._rows.add(record, rows, "keep") for record, rows in objects])
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
-        """Delete the rows of instances, all in one commit; give the digests of those that had one."""
-        return self._submit(partial(self._rows.remove, sop_instance_uids))
+        """Delete the rows of instances and note their files as to be removed, all in one commit; give their digests."""
+
+        def work() -> list[str]:
+            digests = self._rows.remove(sop_instance_uids)
+            removals.note(self._database, self._connection, digests)
+            return digests
+
+        return self._submit(work)
 
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
         """Set Instance Availability of the rows with these digests, all in one commit."""
