@@ -66,7 +66,7 @@ class Parent:
         sockets = Sockets.inherited(inherited_sockets()).follow(config)
         self._tree = create_tree(config.storage.path, config.storage.sync)
         self._lock = DaemonLock(self._tree)
-        self._metrics_folder = runtime.metrics_folder(config.storage.path)
+        self._metrics_folder = runtime.MetricsFolder(config.storage.path)
         self._accounts, self._inbox = accounts.channel()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_prepared = False
@@ -89,7 +89,7 @@ class Parent:
             self._reap()
             self._check()
             self._advance()
-        runtime.remove(self._metrics_folder)
+        self._metrics_folder.remove()
         self._lock.release(cleanly=self._was_clean)
         if self._fault:
             raise MinipacsError(self._fault)
@@ -101,7 +101,7 @@ class Parent:
             config,
             list(sockets.dicom.values()),
             self._places,
-            self._metrics_folder,
+            self._metrics_folder.path,
             self._accounts,
             self._wake_fd,
         )
@@ -231,7 +231,7 @@ class Parent:
                 self._processes.remove(process)
                 self._slots.clear(process.slot)
                 self._places.clear(process.slot)
-                mark_process_dead(process.slot, str(self._metrics_folder))  # type: ignore[no-untyped-call]
+                mark_process_dead(process.slot, str(self._metrics_folder.path))  # type: ignore[no-untyped-call]
                 self._mourn(process, os.waitstatus_to_exitcode(status))
         self._is_prepared = self._is_prepared or any(process.is_ready for process in self._processes)
 

@@ -2,6 +2,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -202,3 +203,18 @@ def test_errors_of_a_query_become_statuses(index: Index):
     with pytest.raises(DimseError) as refused:
         index.statistics()
     assert refused.value.status == 0x0110
+
+
+def test_opening_waits_while_another_process_moves_the_log(tmp_path: Path):
+    path = tmp_path / "index.db"
+    with (
+        closing(Index.open(path)),
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        opening = executor.submit(lambda: Index.open(path).close())
+        with pytest.raises(TimeoutError):
+            opening.result(0.5)
+        other.execute("COMMIT")
+        opening.result()
