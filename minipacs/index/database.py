@@ -323,7 +323,7 @@ class Database:
         """Create the tables, or bring those of an older release up to date, in one transaction."""
         self._dialect.init(str(self.path), pragmas={"journal_mode": "wal"}, timeout=BUSY_TIMEOUT_S)
         dialect = self._dialect
-        # IMMEDIATE: a transaction that has begun to read does not wait to write, and a process that closes moves the log.
+        # IMMEDIATE: one that has begun to read does not wait to write, and a process that closes moves the log.
         with dialect.connection_context(), dialect.atomic("IMMEDIATE"):
             connection: Connection = dialect.connection()  # type: ignore[no-untyped-call]
             version = self._known_version(connection)
