@@ -113,6 +113,15 @@ def test_what_went_while_nobody_watched_is_forgotten(tmp_path: Path, index: Inde
     assert listed(index) == []
 
 
+def test_a_folder_is_served_on_over_a_reload_and_refused_until_read_when_it_is_another(tmp_path: Path, index: Index):
+    save(tmp_path / "a.wl")
+    WatchedFolder(tmp_path, index).scan()
+    WatchedFolder(tmp_path, index)
+    assert index.worklist.folder_state().fault == ""
+    WatchedFolder(tmp_path / "other", index)
+    assert index.worklist.folder_state().fault
+
+
 def test_a_broken_file_is_skipped_and_read_when_it_is_whole(tmp_path: Path, index: Index, caplog):
     whole = save(tmp_path / "lists" / "a.wl", **step("A"))
     broken = tmp_path / "lists" / "b.wl"

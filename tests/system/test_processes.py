@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -182,6 +183,34 @@ def test_metrics_are_whole_over_all_workers(start_server):
     until(lambda: len(server.children("worker")) == 2 and len(server.events("process died")) == 2)
     server.reload()
     assert server.metric("minipacs_received_bytes_total", peer="CT1") == size, "counts outlive who counted"
+
+
+def test_metrics_agree_with_the_log_after_a_mixed_load(start_server):
+    server = start_server(ae=WORKERS)
+    contexts = [wire.context(1, VERIFICATION), wire.context(3, CT, EXPLICIT)]
+    with ExitStack() as stack:
+        callers = [stack.enter_context(Wire(server.port)) for _ in range(10)]
+        for n, caller in enumerate(callers):
+            caller.accepted(*contexts)
+            assert echo(caller) == 0
+            ds = ct()
+            data = encode(ds)[: -50 if n % 2 else None]
+            caller.send(wire.message(3, wire.store_rq(CT, ds.SOPInstanceUID), data))
+            assert caller.response().status == (0xC000 if n % 2 else 0)
+        for caller in callers[:6]:
+            caller.release()
+    until(lambda: server.metric("minipacs_associations_active") == 0)
+    until(lambda: len(server.events("association ended")) == 10)
+    logged = Counter((line["event"], line["status"] == "0000") for line in server.lines if "status" in line)
+    assert logged == {("C-ECHO", True): 10, ("C-STORE", True): 5, ("C-STORE", False): 5}
+    for (service, is_done), count in logged.items():
+        status = "success" if is_done else "failure"
+        assert server.metric("minipacs_operations_total", service=service, status=status) == count
+    outcomes = Counter(str(line["outcome"]) for line in server.events("association ended"))
+    assert outcomes["released"] == 6
+    assert server.metric("minipacs_associations_total", outcome="released") == 6
+    assert server.metric("minipacs_associations_total") == 10
+    assert server.metric("minipacs_instances") == 5
 
 
 def test_sighup_during_a_transfer_loses_nothing(start_server):
