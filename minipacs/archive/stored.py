@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import FileIO
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 1 << 20
 """For `ObjectReader.open`: larger objects are read twice, to be checked and to be sent."""
+
+FRESH_S = 3600.0
+"""How long after an object was received its file is taken as it is, if nobody has written to it since."""
 
 
 class ObjectUnreadable(MinipacsError):
@@ -53,6 +57,11 @@ class DataSetFile:
                 raise OSError(f"the file ends {self.size_bytes - done} bytes early")
             done += read
             yield self._buffer[:read]
+
+    def read_ahead(self) -> None:
+        """Read the first piece into the buffer now. Raises OSError."""
+        if not self._held_bytes:
+            self._held_bytes = os.preadv(self._file.fileno(), [self._buffer[: self.size_bytes]], self._offset)
 
     def close(self) -> None:
         """Close the file; may be called again."""
@@ -103,9 +112,9 @@ class ObjectReader:
     ) -> DataSetFile:
         """Open the data set: the stored bytes, or made anew in another transfer syntax, by a codec process.
 
-        What is given out is what the digest was made of: the file has been read to its end and compared. `buffer` is
-        lent to the result; `on_piece` is called now and then in a long read, `wait` waits for the codec process, and
-        what they raise ends it. Raises ObjectUnreadable, ObjectNotConvertible.
+        What is given out is what the digest was made of: the file has been read to its end and compared, unless it is
+        fresh. `buffer` is lent to the result; `on_piece` is called now and then in a long read, `wait` waits for the
+        codec process, and what they raise ends it. Raises ObjectUnreadable, ObjectNotConvertible.
         """
         file, instance = self._find(instance)
         with ExitStack() as closing:
@@ -162,10 +171,19 @@ class ObjectReader:
             raise
 
 
+def _is_fresh(instance: StoredInstance, file: os.stat_result) -> bool:
+    """Tell whether a file was hashed on its way in a short while ago: to compare it now would only prove the memory."""
+    return 0 <= time.time() - instance.received_at < FRESH_S and file.st_mtime <= instance.received_at
+
+
 def _checked(file: FileIO, instance: StoredInstance, buffer: memoryview, on_piece: Callable[[], None]) -> DataSetFile:
-    """Read the file once and compare its digest; a data set that `buffer` can hold stays in there."""
+    """Read the file once and compare its digest, unless it is fresh; what `buffer` can hold of it stays in there."""
     meta = file_meta(instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid)
     offset, size = len(meta), instance.size_bytes - len(meta)
+    if _is_fresh(instance, os.fstat(file.fileno())):
+        found = DataSetFile(file, offset, size, buffer)
+        found.read_ahead()
+        return found
     held = size if size <= len(buffer) else 0
     digest = hashlib.sha256(meta)
     for count, piece in enumerate(DataSetFile(file, offset, size, buffer).pieces()):

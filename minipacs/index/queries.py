@@ -30,7 +30,7 @@ Cancelled = Callable[[], bool]
 
 
 class StoredInstance(NamedTuple):
-    """What it takes to send one instance. For `received_digest` see `models.Instance`."""
+    """What it takes to send one instance. For `received_digest` see `models.Instance`; `received_at`: since 1970."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -39,6 +39,7 @@ class StoredInstance(NamedTuple):
     size_bytes: int
     availability: str
     received_digest: str = ""
+    received_at: float = 0.0
 
 
 class StoredFile(NamedTuple):
@@ -81,6 +82,7 @@ class Reader:
             Instance.size_bytes,
             Instance.availability,
             Instance.received_digest,
+            Instance.received_at,
         )
         self._stored = columns
         uid = COLUMNS["SOPInstanceUID"].value

@@ -69,7 +69,9 @@ def test_an_index_of_schema_2_gets_received_digests(open_index: Callable[..., In
         connection.execute("ALTER TABLE instance DROP COLUMN received_digest")
     set_version(tmp_path / "index.db", 2)
     index = open_index()
-    assert index.instance("1") == StoredInstance(CT, "1", EXPLICIT, record.digest, 1000, "ONLINE", "")
+    assert index.instance("1") == StoredInstance(
+        CT, "1", EXPLICIT, record.digest, 1000, "ONLINE", "", record.received_at
+    )
     assert [found.sop_instance_uid for found in index.compressible()] == ["1"]
     index.add(files.record("2"), "replace")
     assert [found.sop_instance_uid for found in index.compressible()] == ["1", "2"]

@@ -207,7 +207,9 @@ def test_instances_of_unique_keys_in_order(index: Index, files: Files):
 def test_looking_up_an_instance(index: Index, files: Files):
     record = files.record("1")
     index.add(record, "replace")
-    assert index.instance("1") == StoredInstance(CT, "1", EXPLICIT, record.digest, 1000, "ONLINE")
+    assert index.instance("1") == StoredInstance(
+        CT, "1", EXPLICIT, record.digest, 1000, "ONLINE", received_at=record.received_at
+    )
     assert index.instance("2") is None
     assert index.has_digest(record.digest)
     assert not index.has_digest("")

@@ -20,8 +20,12 @@ def test_a_settled_instance_is_no_longer_to_be_compressed(index: Index, files: F
     assert index.settle(one.digest, form)
     assert index.settle(two.digest, None)
     assert not index.settle(one.digest, form), "no row stands for it any more"
-    assert index.instance("1") == StoredInstance(CT, "1", JPEG_2000, form.digest, 400, "ONLINE", one.digest)
-    assert index.instance("2") == StoredInstance(CT, "2", EXPLICIT, two.digest, 1000, "ONLINE", two.digest)
+    assert index.instance("1") == StoredInstance(
+        CT, "1", JPEG_2000, form.digest, 400, "ONLINE", one.digest, one.received_at
+    )
+    assert index.instance("2") == StoredInstance(
+        CT, "2", EXPLICIT, two.digest, 1000, "ONLINE", two.digest, two.received_at
+    )
     assert index.statistics().stored_bytes == 1400
     assert list(index.compressible()) == []
     again = files.record("2", content="other")
@@ -37,7 +41,9 @@ def test_the_bytes_that_were_compressed_are_the_same_bytes(index: Index, files: 
     assert index.add(record, duplicates) == Placed(Outcome.SAME, record.digest)
     index.set_availability([form.digest], "UNAVAILABLE")
     assert index.add(record, duplicates) == Placed(Outcome.REPLACED, form.digest)
-    assert index.instance("1") == StoredInstance(CT, "1", EXPLICIT, record.digest, 1000, "ONLINE", "")
+    assert index.instance("1") == StoredInstance(
+        CT, "1", EXPLICIT, record.digest, 1000, "ONLINE", "", record.received_at
+    )
     assert index.statistics().stored_bytes == 1000
 
 
