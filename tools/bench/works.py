@@ -279,7 +279,6 @@ WORKS: tuple[Work, ...] = (
     _work("store_small", _storing("small"), "s", "1000 CT of 9 KiB, one association"),
     _work("store_parallel", _storing("parallel", senders=PARALLEL_SENDERS), "s", "1000 CT of 9 KiB, four associations"),
     _work("store_reloaded", _reload, "s", "as store_parallel, with a SIGHUP every half second; none may be lost"),
-    _work("store_committing", _commit, "s", "as store_small, while 1000 objects are committed every half second"),
     _work("store_stock", _storing("stock", STOCK), "s", "100 CT of 9 KiB, storescu as Debian ships it (Nagle on)"),
     _work("get_large", _retrieving("large", "getscu", "--ignore", "-pdu", "131072"), "s", "4 studies of 100 CT, C-GET"),
     _work("move_large", _retrieving("large", "movescu", "-aem", SINK_TITLE), "s", "4 studies of 100 CT, C-MOVE"),
@@ -295,5 +294,6 @@ WORKS: tuple[Work, ...] = (
     _work("find_all", _finding({}, lambda n: n >= _INDEX.studies), "ms", "C-FIND, every study"),
     Work("idle500", _idle, _IDLE_FIGURES),
     _work("probes", _probes, "MiB", "growth of memory by 10 000 connections that are closed without a byte"),
+    _work("store_committing", _commit, "s", "as store_small, while 1000 objects are committed every half second"),
 )
 """In the order in which they are done."""
