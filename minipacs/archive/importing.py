@@ -71,7 +71,7 @@ def import_source(archive: Archive, source: Source, sop_classes: Set[str]) -> Im
         return Imported(source, None, error.comment)
     except (OSError, zipfile.BadZipFile, EOFError) as error:
         return Imported(source, None, getattr(error, "strerror", None) or str(error))
-    except (RuntimeError, NotImplementedError) as error:  # zipfile: encrypted, or a method it does not know
+    except RuntimeError as error:  # what zipfile says of a member that is encrypted, or compressed in an unknown way
         return Imported(source, None, str(error))
 
 

@@ -137,7 +137,7 @@ def test_a_special_file_is_refused_and_never_waited_for(store, tmp_path):
     assert refusal(store(tmp_path / "fifo")) == "not a regular file"
 
 
-def test_a_damaged_or_encrypted_zip_archive_is_refused(store, folder, tmp_path):
+def test_a_zip_archive_that_cannot_be_read_is_refused(store, folder, tmp_path):
     path = tmp_path / "damaged.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(save(ct(), tmp_path / "a.dcm"), "a.dcm")
@@ -146,11 +146,12 @@ def test_a_damaged_or_encrypted_zip_archive_is_refused(store, folder, tmp_path):
     path.write_bytes(raw)
     assert "CRC" in refusal(store(path))
     assert not published(folder)
-    encrypted = bytearray(raw)
-    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        encrypted[encrypted.index(signature) + offset] |= 1
-    path.write_bytes(encrypted)
-    assert "encrypted" in refusal(store(path))
+    for field, bits, said in ((6, 1, "encrypted"), (8, 99, "method")):
+        changed = bytearray(raw)
+        for signature, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+            changed[changed.index(signature) + field + shift] |= bits
+        path.write_bytes(changed)
+        assert said in refusal(store(path))
 
 
 def test_a_very_large_zip_member_is_read_in_pieces(store, folder, tmp_path, monkeypatch):
