@@ -120,12 +120,12 @@ class ObjectReader:
         with ExitStack() as closing:
             closing.callback(file.close)
             try:
-                size = os.fstat(file.fileno()).st_size
-                if size != instance.size_bytes:
-                    raise ObjectUnreadable(f"file has {size} bytes, not {instance.size_bytes}")
+                status = os.fstat(file.fileno())
+                if status.st_size != instance.size_bytes:
+                    raise ObjectUnreadable(f"file has {status.st_size} bytes, not {instance.size_bytes}")
                 if instance.transfer_syntax_uid != transfer_syntax_uid:
                     return self._transcoded(file, instance, transfer_syntax_uid, buffer, wait)
-                found = _checked(file, instance, buffer, on_piece)
+                found = _checked(file, instance, buffer, on_piece, is_fresh=_is_fresh(instance, status))
             except OSError as error:
                 raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
             closing.pop_all()
@@ -176,11 +176,13 @@ def _is_fresh(instance: StoredInstance, file: os.stat_result) -> bool:
     return 0 <= time.time() - instance.received_at < FRESH_S and file.st_mtime <= instance.received_at
 
 
-def _checked(file: FileIO, instance: StoredInstance, buffer: memoryview, on_piece: Callable[[], None]) -> DataSetFile:
+def _checked(
+    file: FileIO, instance: StoredInstance, buffer: memoryview, on_piece: Callable[[], None], *, is_fresh: bool
+) -> DataSetFile:
     """Read the file once and compare its digest, unless it is fresh; what `buffer` can hold of it stays in there."""
     meta = file_meta(instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid)
     offset, size = len(meta), instance.size_bytes - len(meta)
-    if _is_fresh(instance, os.fstat(file.fileno())):
+    if is_fresh:
         found = DataSetFile(file, offset, size, buffer)
         found.read_ahead()
         return found
