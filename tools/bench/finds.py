@@ -5,7 +5,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from tools.bench.filled_index import Archive, build
 from tools.bench.report import machine
 from tools.bench.systems import BenchError, Process, free_port
-from tools.bench.wire import STUDY_ROOT_FIND, Wire, WireError, associate_rq, find_rq
+from tools.bench.wire import STUDY_ROOT_FIND, WireError, associate_rq, find_rq, timed_finds
 
 REPETITIONS = 15
 AE_TITLE = "MINIPACS"
@@ -103,15 +102,7 @@ def measure(archive: Archive, server: Server) -> Iterator[Timing]:
     for find in FINDS:
         keys = {**dict.fromkeys(RETURNED[find.level], ""), LEVEL: find.level, **find.keys(archive)}
         request = find_rq(STUDY_ROOT_FIND, keys)
-        first, whole, matches = [], [], 0
-        wire = Wire(server.port)
-        wire.associate(associate_rq(AE_TITLE, STUDY_ROOT_FIND))
-        for _ in range(REPETITIONS):
-            started = time.perf_counter()
-            first_s, matches = wire.find_timed(request)
-            whole.append(time.perf_counter() - started)
-            first.append(first_s)
-        wire.release()
+        first, whole, matches = timed_finds(server.port, associate_rq(AE_TITLE, STUDY_ROOT_FIND), request, REPETITIONS)
         inside = server.durations_s()[-REPETITIONS:]
         medians = (statistics.median(times) * 1000 for times in (first, whole, inside))
         yield Timing(find.name, matches, *medians)

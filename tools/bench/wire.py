@@ -165,3 +165,20 @@ def _status(command: bytes) -> int:
             return int.from_bytes(command[position + 8 : position + 10], "little")
         position += 8 + length
     raise WireError("response without a status")
+
+
+def timed_finds(port: int, opening: bytes, request: bytes, repetitions: int) -> tuple[list[float], list[float], int]:
+    """Ask the same again and again over one association.
+
+    Gives the seconds to the first answer, those to the final response, and the matches of the last time.
+    """
+    first, whole, matches = [], [], 0
+    wire = Wire(port)
+    wire.associate(opening)
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        first_s, matches = wire.find_timed(request)
+        whole.append(time.perf_counter() - started)
+        first.append(first_s)
+    wire.release()
+    return first, whole, matches

@@ -13,7 +13,7 @@ from pathlib import Path
 from tools.bench.finds import AE_TITLE, REPETITIONS, Server
 from tools.bench.report import machine
 from tools.bench.systems import BenchError
-from tools.bench.wire import MODALITY_WORKLIST, Wire, WireError, associate_rq, find_rq
+from tools.bench.wire import MODALITY_WORKLIST, WireError, associate_rq, find_rq, timed_finds
 
 STEP, STATION, DATE, MODALITY, STEP_ID = 0x00400100, 0x00400001, 0x00400002, 0x00080060, 0x00400009
 NAME, PATIENT_ID, STUDY_UID, ACCESSION_NUMBER = 0x00100010, 0x00100020, 0x0020000D, 0x00080050
@@ -62,15 +62,8 @@ def measure(server: Server) -> None:
         keys = {**dict.fromkeys((NAME, PATIENT_ID, STUDY_UID, ACCESSION_NUMBER), ""), **top}
         asked = {**dict.fromkeys((STATION, DATE, MODALITY, STEP_ID), ""), **step}
         request = find_rq(MODALITY_WORKLIST, keys, {STEP: asked})
-        first, whole, matches = [], [], 0
-        wire = Wire(server.port)
-        wire.associate(associate_rq(AE_TITLE, MODALITY_WORKLIST))
-        for _ in range(REPETITIONS):
-            started = time.perf_counter()
-            first_s, matches = wire.find_timed(request)
-            whole.append(time.perf_counter() - started)
-            first.append(first_s)
-        wire.release()
+        opening = associate_rq(AE_TITLE, MODALITY_WORKLIST)
+        first, whole, matches = timed_finds(server.port, opening, request, REPETITIONS)
         print(f"| {name} | {matches} | {statistics.median(first) * 1000:.2f} | {statistics.median(whole) * 1000:.2f} |")
 
 
