@@ -90,7 +90,8 @@ class Parent:
             self._check()
             self._advance()
         self._metrics_folder.remove()
-        self._lock.release(cleanly=self._was_clean)
+        is_whole = self._is_prepared or self._lock.ended_cleanly  # else the recovery that failed is still due
+        self._lock.release(cleanly=self._was_clean and is_whole)
         if self._fault:
             raise MinipacsError(self._fault)
         logger.info("stopped")
@@ -148,7 +149,6 @@ class Parent:
             else:
                 process.is_leaving = True
                 os.kill(process.pid, signal.SIGKILL)
-                self._was_clean = self._was_clean and self._is_prepared
 
     def _advance(self) -> None:
         """Fork what is missing, if it is time to; end the jobs process after the workers."""
@@ -240,7 +240,7 @@ class Parent:
         if process.is_leaving and exit_code == 0:
             return
         swept = self._tree.sweep_incoming()
-        self._was_clean = self._was_clean and bool(process.fault)
+        self._was_clean = self._was_clean and bool(process.fault) and not process.is_ready
         if process.is_leaving:
             return
         lived_s = time.monotonic() - process.forked_at

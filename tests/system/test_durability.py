@@ -9,7 +9,7 @@ import pytest
 from minipacs.dicom.part10 import file_meta
 from tests.support.objects import ct, encode, study
 from tests.support.sender import Sender
-from tests.support.server import limit_files
+from tests.support.server import MINIPACS, limit_files
 from tests.support.storing import incoming, published, quarantined, rows
 from tests.support.wire import CT, EXPLICIT, p_data, pdv, store_rq
 
@@ -105,6 +105,24 @@ def test_an_orphan_is_indexed_and_a_missing_file_marked_after_kill_9(start_serve
     server.stop()
     server.start()
     assert not server.events("recovered after an unclean end")
+
+
+def test_a_start_that_fails_leaves_the_recovery_to_the_next(start_server):
+    server = start_server()
+    server.kill()
+    ds = ct()
+    publish(server, file_meta(ds.SOPClassUID, ds.SOPInstanceUID, EXPLICIT) + encode(ds))
+    folder = server.data / "objects" / "ff"
+    folder.rename(server.data / "ff")
+    folder.write_bytes(b"")
+    serve = [*MINIPACS, "serve", "--config", str(server.config)]
+    failed = subprocess.run(serve, capture_output=True, text=True, timeout=30)
+    assert (failed.returncode, "Not a directory" in failed.stderr) == (1, True), failed.stderr
+    folder.unlink()
+    (server.data / "ff").rename(folder)
+    server.start()
+    assert has(stored(server), ds)
+    assert server.events("recovered after an unclean end")
 
 
 def test_a_running_store_is_finished_before_the_end(start_server):
