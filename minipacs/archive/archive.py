@@ -72,11 +72,14 @@ class Archive:
         index_path: Path | None = None,
         on_commit: Callable[[int], None] = lambda instances: None,
         read_only: bool = False,
+        recovers: bool = False,
     ) -> "Archive":
         """Open the archive at `path`, making what is missing unless `read_only`.
 
         `keys` are what is indexed of each object, `charset_of` what is assumed of those that name none; `on_commit`
-        hears the size of each group commit. Raises MinipacsError with a word for the administrator.
+        hears the size of each group commit. `recovers` tells that the daemon's lock is held: after a power loss
+        `prepare` makes rows again from their files, so new ones need no sync of their own. Raises MinipacsError with a
+        word for the administrator.
         """
         tree = FileTree(path, durable=sync == "always") if read_only else create_tree(path, sync)
         index_path = index_path or tree.layout.index
@@ -93,7 +96,7 @@ class Archive:
         index = Index.open(
             index_path,
             keys=keys,
-            sync=sync,
+            sync="recoverable" if recovers and sync == "always" else sync,
             on_commit=committed,
             reread=partial(values_of, tree, keys, charset_of),
             read_only=read_only,
@@ -241,7 +244,7 @@ def tell_unfilled_keys(archive: Archive) -> None:
 
 
 def _recover(archive: Archive, lock: DaemonLock) -> None:
-    found = recover(archive.tree, archive.index)
+    found = recover(archive.tree, archive.index, archive.charset_of)
     if not lock.is_first or found != Recovery():
         fields = {f"files_{what}": count for what, count in asdict(found).items()}
         logger.warning("recovered after an unclean end", extra={"fields": fields})

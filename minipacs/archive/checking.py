@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minipacs.archive.recovery import Recovery, adopt, set_aside
-from minipacs.archive.scan import fault_of
+from minipacs.archive.scan import CharsetOf, fault_of
 from minipacs.index import Index
 from minipacs.tree.files import FileTree
 
@@ -49,7 +49,7 @@ class Pace:
 def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
     """Find what is wrong, beside a daemon that runs. Raises OSError and DimseError if it cannot look.
 
-    Orphans come last: what gave way to another file just now, its row swapped, is gone by then.
+    Orphans come last, the first received first: what gave way to another file just now, its row swapped, is gone then.
     """
     orphans: list[Finding] = []
     for digest, _ in tree.published():
@@ -66,17 +66,17 @@ def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
             is_missing = uid is not None and tree.size_bytes(digest) is None
         if is_missing:
             yield Finding("missing", digest, uid or "")
-    for finding in orphans:
+    for finding in sorted(orphans, key=lambda finding: tree.receipt(finding.digest)):
         with tree.holding(finding.digest, exclusive=True):
             is_orphan = index.uid_of(finding.digest) is None and tree.size_bytes(finding.digest) is not None
         if is_orphan:
             yield finding
 
 
-def repair(tree: FileTree, index: Index, finding: Finding) -> None:
+def repair(tree: FileTree, index: Index, charset_of: CharsetOf, finding: Finding) -> None:
     """Do what can be done about a finding. Raises OSError and DimseError."""
     if finding.fault == "orphaned":
-        adopt(tree, index, finding.digest, Recovery())
+        adopt(tree, index, charset_of, finding.digest, Recovery())
     elif finding.fault == "damaged":
         set_aside(tree, index, finding.digest, finding.detail, Recovery())
     else:

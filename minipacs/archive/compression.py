@@ -102,7 +102,7 @@ class Compression:
         tree, index, digest = self.archive.tree, self.archive.index, staged.digest
         try:
             with tree.holding(digest) as folder:
-                tree.publish(staged, digest, folder)
+                tree.publish(staged, digest, folder, tree.receipt(instance.digest))
                 _, header = scan(tree, digest, index.keys)
                 form = Form(
                     digest, staged.size_bytes, self.transfer_syntax_uid, header.get("PhotometricInterpretation")

@@ -22,7 +22,7 @@ from minipacs.dicom.part10 import file_meta
 from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import DimseError
 from minipacs.index import Index, InstanceRecord, Outcome, Placed
-from minipacs.tree.files import FileTree
+from minipacs.tree.files import FileTree, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -120,10 +120,11 @@ class Incoming:
 
     def _place(self, record: InstanceRecord) -> Placed:
         """Publish the file and commit its row, under one lock: whoever removes this digest waits."""
+        receipt = Receipt(record.received_at, record.source_ae_title)
         try:
             with _disk_errors(), self._tree.holding(record.digest) as folder:
-                self._tree.publish(self._staged, record.digest, folder)
-                placed = self._index.add(record, self._policy.duplicates)
+                recoverable = self._tree.publish(self._staged, record.digest, folder, receipt)
+                placed = self._index.add(record, self._policy.duplicates, recoverable=recoverable)
                 if placed.outcome is Outcome.SAME and placed.displaced_digest and not self._has_compressed():
                     placed = self._index.add(record, self._policy.duplicates)
                 return placed

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from minipacs.archive.intact import is_intact
 from minipacs.archive.removal import finish_removals, remove_unused
-from minipacs.archive.scan import orphan, record_of, scan
+from minipacs.archive.scan import CharsetOf, orphan, orphans, record_of, scan
 from minipacs.dicom.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError
 from minipacs.index import Index, Outcome
@@ -31,17 +31,23 @@ class Recovery:
     missing: int = 0
 
 
-def recover(tree: FileTree, index: Index) -> Recovery:
-    """Make files and rows agree again. Holds the digests of all rows in memory."""
+def recover(tree: FileTree, index: Index, charset_of: CharsetOf) -> Recovery:
+    """Make files and rows agree again; of objects with one UID the first that came is indexed.
+
+    Holds the digests of all rows in memory.
+    """
     finish_removals(tree, index)
     found = Recovery()
     rows = dict(index.digests())
+    unknown: list[str] = []
     for digest, size_bytes in tree.published():
         expected = rows.pop(digest, None)
         if expected is None:
-            adopt(tree, index, digest, found)
+            unknown.append(digest)
         elif expected != size_bytes:
             set_aside(tree, index, digest, f"has {size_bytes} bytes instead of {expected}", found)
+    for file in orphans(tree, unknown):
+        adopt(tree, index, charset_of, file.digest, found)
     if rows:
         index.set_availability(list(rows), "UNAVAILABLE")
         found.missing += len(rows)
@@ -57,12 +63,12 @@ def recover(tree: FileTree, index: Index) -> Recovery:
     return found
 
 
-def adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
-    """Index a file that was published but not committed, or quarantine it; not one that is being removed."""
+def adopt(tree: FileTree, index: Index, charset_of: CharsetOf, digest: str, found: Recovery) -> None:
+    """Index a file that has no row, or quarantine it; not one that is being removed."""
     if index.removals.has(digest):
         return
     try:
-        added = _add(tree, index, digest)
+        added = _add(tree, index, charset_of, digest)
         reason = "its SOP Instance UID is stored with other content"
     except (DimseError, OSError) as error:
         if isinstance(error, DimseError) and error.status == OUT_OF_RESOURCES:
@@ -78,9 +84,10 @@ def adopt(tree: FileTree, index: Index, digest: str, found: Recovery) -> None:
             logger.warning("orphan quarantined", extra={"fields": {"digest": digest, "reason": reason}})
 
 
-def _add(tree: FileTree, index: Index, digest: str) -> bool:
+def _add(tree: FileTree, index: Index, charset_of: CharsetOf, digest: str) -> bool:
     """Give an orphan its row, unless its SOP Instance UID has one for another object. Raises OSError, DimseError."""
-    record = record_of(tree, orphan(tree, digest), index.keys, "", whole=True)
+    file = orphan(tree, digest)
+    record = record_of(tree, file, index.keys, charset_of(file.source_ae_title), whole=True)
     known = index.instance(record.sop_instance_uid)
     if known is not None and known.received_digest != digest:
         return False

@@ -63,7 +63,7 @@ def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
             for finding in check(archive.tree, archive.index, Pace(rate, advance)):
                 findings.append(finding)
                 if is_repair:
-                    repair(archive.tree, archive.index, finding)
+                    repair(archive.tree, archive.index, archive.charset_of, finding)
                 if not as_json:
                     facts = finding.digest, finding.sop_instance_uid, finding.detail
                     click.echo(f"{finding.fault}: {' '.join(filter(None, facts))}")

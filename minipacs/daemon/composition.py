@@ -20,9 +20,13 @@ def key_table(config: Config) -> KeyTable:
 
 
 def open_archive(
-    config: Config, on_commit: Callable[[int], None] = lambda instances: None, *, read_only: bool = False
+    config: Config,
+    on_commit: Callable[[int], None] = lambda instances: None,
+    *,
+    read_only: bool = False,
+    recovers: bool = False,
 ) -> Archive:
-    """Open the configured archive. Raises MinipacsError."""
+    """Open the configured archive, see `Archive.open`. Raises MinipacsError."""
     storage = config.storage
     charsets = {peer.title: peer.charset for peer in config.peers}
     policy = StoragePolicy(storage.duplicates, storage.min_free_bytes, storage.max_instance_bytes)
@@ -35,6 +39,7 @@ def open_archive(
         charset_of=lambda ae_title: charsets.get(ae_title, ""),
         on_commit=on_commit,
         read_only=read_only,
+        recovers=recovers,
     )
 
 

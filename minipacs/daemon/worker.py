@@ -45,7 +45,7 @@ class Worker:
         self._ends_at: float | None = None
         metrics.share(shared.metrics_folder, control.slot)
         counted = metrics.Metrics(p.title for p in config.peers)
-        self._archive = composition.open_archive(config, counted.commit)
+        self._archive = composition.open_archive(config, counted.commit, recovers=True)
         addresses = [str(sock.getsockname()[0]) for sock in shared.sockets]
         self._access = composition.access(config, addresses, Places(shared.places, control.slot))
         calls = composition.requestor(config)

@@ -28,7 +28,7 @@ from minipacs.index.workflow_models import WORKFLOW_MODELS
 from minipacs.index.zones import moment_matches, time_matches
 
 Connection = sqlite3.Connection
-Sync = Literal["always", "batch"]
+Sync = Literal["always", "recoverable", "batch"]
 
 SCHEMA_VERSION = 3
 MIGRATIONS: Mapping[int, Sequence[str]] = {
@@ -88,8 +88,9 @@ class Database:
     """An index file, opened: a connection for the writer, a few for readers, a lock among the writers of all processes.
 
     Opening creates the file or brings an older schema up to date; `read_only` does neither. "always" makes each commit
-    durable before it returns, "batch" only together with `sync_log`. To be opened after a fork, by each process for
-    itself. Raises MinipacsError if the file cannot be used or has a newer schema.
+    durable before it returns, "recoverable" each that the writer asks it of, "batch" only together with `sync_log`. To
+    be opened after a fork, by each process for itself. Raises MinipacsError if the file cannot be used or has a newer
+    schema.
     """
 
     def __init__(
@@ -153,13 +154,17 @@ class Database:
         """Open a connection that writes; for use under `exclusive`, closed by its owner."""
         connection = self._connect()
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if self.sync == 'always' else 'NORMAL'}")
+        self.set_synced(connection, self.sync == "always")
         connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_LOG_BYTES}")
         with self.exclusive():
             self._lay_out_log(connection)
         return connection
+
+    def set_synced(self, connection: Connection, synced: bool) -> None:
+        """Make each commit from now on wait for the disk, and with it all before, or none; not within a transaction."""
+        connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
 
     def _lay_out_log(self, connection: Connection) -> None:
         """Fill the log with zeros up to where a checkpoint is due.

@@ -70,9 +70,9 @@ class Index(Reader):
         """Return where the file is."""
         return self._database.path
 
-    def add(self, record: InstanceRecord, duplicates: Duplicates) -> Placed:
-        """Give a stored file its row."""
-        return self._writer.add(record, duplicates)
+    def add(self, record: InstanceRecord, duplicates: Duplicates, *, recoverable: bool = False) -> Placed:
+        """Give a stored file its row, see `Writer.add`."""
+        return self._writer.add(record, duplicates, recoverable=recoverable)
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
         """Delete the rows of instances, with a note of their files in `removals`; give the digests of these."""

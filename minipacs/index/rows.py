@@ -112,14 +112,18 @@ class _Found(NamedTuple):
 
 
 class Rows:
-    """Changes rows through the connection of the writer. `written` counts the instances changed since it was reset."""
+    """Changes rows through the connection of the writer.
+
+    `written` counts the instances changed since it was reset, `recoverable` those among them that recovery would add
+    again.
+    """
 
     def __init__(self, database: Database, connection: Connection, keys: KeyTable, reread: Reread) -> None:
         self._execute = connection.execute
         self._parents = ParentRows(database, connection)
         self._rare = RareValues(database, connection)
         self._refresh = Refresh(database, connection, self._parents, keys, reread)
-        self.written = 0
+        self.written = self.recoverable = 0
         self._differences: set[tuple[int, str]] = set()
         compile_ = database.compile
         uid = COLUMNS["SOPInstanceUID"].value
@@ -162,11 +166,14 @@ class Rows:
         self._update_availability = database.update([Instance.availability])
         self._delete_instance, _ = compile_(Instance.delete().where(Instance.id == 0))
 
-    def add(self, record: InstanceRecord, objects: ObjectRows, duplicates: Duplicates) -> Placed:
+    def add(
+        self, record: InstanceRecord, objects: ObjectRows, duplicates: Duplicates, *, recoverable: bool = False
+    ) -> Placed:
         """Give a record its row, or deal with the one its SOP Instance UID has."""
         row = self._execute(self._find, (value_of(objects, "SOPInstanceUID"),)).fetchone()
         if row is None:
             self._insert(record, objects)
+            self.recoverable += recoverable
             return Placed(Outcome.ADDED)
         old = _Found(*row)
         if old.digest == record.digest:
@@ -212,9 +219,14 @@ class Rows:
         self.written += 1
         return True
 
+    def take_written(self) -> int:
+        """Give the instances changed, and count from zero again."""
+        written, self.written, self.recoverable = self.written, 0, 0
+        return written
+
     def clear(self) -> None:
         """Forget what a failed change left half done outside the database."""
-        self.written = 0
+        self.take_written()
         self._refresh.clear()
 
     def _found(self, statement: str, keys: Sequence[str]) -> list[_Found]:

@@ -32,13 +32,21 @@ MAX_WAIT_S = 30.0
 _T = TypeVar("_T")
 
 
+class _NotRecoverable(Exception):
+    """Changes have turned out to write more than rows that recovery would make again."""
+
+
 class _Change:
-    """A change that its caller waits for. Who acquires `claim` decides its fate: whoever commits it, or its caller."""
+    """A change that its caller waits for. Who acquires `claim` decides its fate: whoever commits it, or its caller.
 
-    __slots__ = ("claim", "error", "is_done", "result", "work")
+    `recoverable` tells that it may turn out to add nothing but a row that recovery would make again.
+    """
 
-    def __init__(self, work: Callable[[], Any]) -> None:
+    __slots__ = ("claim", "error", "is_done", "recoverable", "result", "work")
+
+    def __init__(self, work: Callable[[], Any], *, recoverable: bool) -> None:
         self.work = work
+        self.recoverable = recoverable
         self.claim = threading.Lock()
         self.is_done = False
         self.result: Any = None
@@ -48,10 +56,11 @@ class _Change:
 class Writer:
     """Owns the write connection of an open database.
 
-    Every call blocks until its change is committed (durable with sync "always") or has failed, alone: DimseError A700
-    if the index is full, busy or closing, 0110 for other faults of the database. `on_commit` gets the number of
-    instances that a commit wrote, `reread` the digest of a file whose values are needed again (see Refresh); both are
-    called by one thread at a time.
+    Every call blocks until its change is committed or has failed, alone: DimseError A700 if the index is full, busy or
+    closing, 0110 for other faults of the database. With sync "always" a commit is durable, with "recoverable" it is
+    unless all that it wrote are new rows that recovery would make again. `on_commit` gets the number of instances that
+    a commit wrote, `reread` the digest of a file whose values are needed again (see Refresh); both are called by one
+    thread at a time.
     """
 
     def __init__(self, database: Database, *, keys: KeyTable, reread: Reread, on_commit: Callable[[int], None]) -> None:
@@ -61,15 +70,19 @@ class Writer:
         self._keys = keys
         self._rows = Rows(database, self._connection, keys, reread)
         self._queue: deque[_Change] = deque()
+        self._is_synced = database.sync == "always"
         self._turn = threading.Lock()
         self._closed = False
 
-    def add(self, record: InstanceRecord, duplicates: Duplicates) -> Placed:
+    def add(self, record: InstanceRecord, duplicates: Duplicates, *, recoverable: bool = False) -> Placed:
         """Give a stored file its row; `duplicates` tells what happens if its SOP Instance UID has another file.
 
-        A row of the same digest becomes available again if it was not. Raises DimseError C001 if a UID is missing.
+        A row of the same digest becomes available again if it was not. `recoverable` tells that recovery finds all of
+        the record in the file, which is durable. Raises DimseError C001 if a UID is missing.
         """
-        return self._submit(partial(self._rows.add, record, record.object_rows(self._keys), duplicates))
+        objects = record.object_rows(self._keys)
+        work = partial(self._rows.add, record, objects, duplicates, recoverable=recoverable)
+        return self._submit(work, recoverable=recoverable)
 
     def add_all(self, records: Sequence[InstanceRecord]) -> list[Placed]:
         """Give stored files their rows, in this order and in one commit; what is known stays as it is."""
@@ -106,11 +119,12 @@ class Writer:
             self._commit_queued()
             self._closed = True
             with suppress(DimseError), self._database.errors(PROCESSING_FAILURE):
+                self._database.sync_log()
                 self._database.finish_log(self._connection)
             self._connection.close()
 
-    def _submit(self, work: Callable[[], _T]) -> _T:
-        change = _Change(work)
+    def _submit(self, work: Callable[[], _T], *, recoverable: bool = False) -> _T:
+        change = _Change(work, recoverable=recoverable)
         self._queue.append(change)
         if not self._turn.acquire(timeout=MAX_WAIT_S):
             if change.claim.acquire(blocking=False):
@@ -160,17 +174,36 @@ class Writer:
             self._settle([change], self._attempt([change]))
 
     def _attempt(self, changes: Sequence[_Change]) -> Exception | None:
-        rows = self._rows
         try:
-            with self._database.errors(PROCESSING_FAILURE), self._database.transaction(self._connection):
-                for change in changes:
-                    change.result = change.work()
+            with self._database.errors(PROCESSING_FAILURE):
+                if not self._commit_recoverable(changes):
+                    self._run(changes, synced=self._database.sync != "batch")
         except Exception as error:
-            rows.clear()
+            self._rows.clear()
             return error
-        written, rows.written = rows.written, 0
-        self._on_commit(written)
+        self._on_commit(self._rows.take_written())
         return None
+
+    def _commit_recoverable(self, changes: Sequence[_Change]) -> bool:
+        """Commit changes unsynced if recovery would make all that they write again, else undo them and say False."""
+        if self._database.sync != "recoverable" or not all(change.recoverable for change in changes):
+            return False
+        try:
+            self._run(changes, synced=False, only_recoverable=True)
+        except _NotRecoverable:
+            self._rows.clear()
+            return False
+        return True
+
+    def _run(self, changes: Sequence[_Change], *, synced: bool, only_recoverable: bool = False) -> None:
+        if synced != self._is_synced:
+            self._database.set_synced(self._connection, synced)
+            self._is_synced = synced
+        with self._database.transaction(self._connection):
+            for change in changes:
+                change.result = change.work()
+            if only_recoverable and self._rows.written > self._rows.recoverable:
+                raise _NotRecoverable
 
     def _settle(self, changes: Sequence[_Change], error: Exception | None) -> None:
         for change in changes:

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 from minipacs.tree.layout import OBJECT_SUFFIX, PREFIXES, REASON_SUFFIX, Layout, is_digest
 
@@ -27,10 +28,12 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE = 2
 _WHOLE_FILE = ctypes.c_int64(0)
 """Its first byte, and, as a length, up to its end."""
+STAGED_MODE = 0o640
 FILE_MODE = 0o440
 FOLDER_MODE = 0o750
 MAX_NOTE_CHARS = 4096
 _NAMES = itertools.count(1)
+_RECEIPT = "user.minipacs.receipt"
 READ_BYTES = 1 << 20
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
 
@@ -42,11 +45,11 @@ class StagedFile:
         self.path = path
         self.size_bytes = 0
         self._sha256 = hashlib.sha256()
-        self.fd = os.open(path, _CREATE, FILE_MODE)
+        self.fd = os.open(path, _CREATE, STAGED_MODE)
         fcntl.flock(self.fd, fcntl.LOCK_EX)
         while not os.fstat(self.fd).st_nlink:  # swept by another process before it was locked
             os.close(self.fd)
-            self.fd = os.open(path, _CREATE, FILE_MODE)
+            self.fd = os.open(path, _CREATE, STAGED_MODE)
             fcntl.flock(self.fd, fcntl.LOCK_EX)
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
@@ -93,6 +96,13 @@ class QuarantinedFile:
     reason: str
     since: float
     size_bytes: int
+
+
+class Receipt(NamedTuple):
+    """When a file came, in seconds since 1970, and from whom: what its bytes do not tell."""
+
+    received_at: float
+    source_ae_title: str
 
 
 class FileTree:
@@ -159,22 +169,27 @@ class FileTree:
         finally:
             os.close(folder)
 
-    def publish(self, staged: StagedFile, digest: str, folder: int) -> None:
+    def publish(self, staged: StagedFile, digest: str, folder: int, receipt: Receipt) -> bool:
         """Put a staged file under its digest, durably, unless it is there already; ends `staged`.
 
-        A file of that name but another size is damaged: the whole one replaces it. Call under `holding(digest)`,
-        which gives `folder`, and commit the row before letting go. Raises OSError.
+        A file of that name but another size is damaged: the whole one replaces it. True if the file is new and has
+        `receipt` with it, as most file systems can keep it. Call under `holding(digest)`, which gives `folder`, and
+        commit the row before letting go. Raises OSError.
         """
         path = self.layout.published(digest)
+        has_receipt = False
         if self.size_bytes(digest) == staged.size_bytes:
             staged.discard()
         else:
+            has_receipt = _attach(staged.fd, receipt)
+            os.fchmod(staged.fd, FILE_MODE)
             if self._durable:
                 os.fdatasync(staged.fd)
             os.rename(staged.path, path)
             staged.close()
         if self._durable:  # also for a file found: whoever put it there may not have come this far
             os.fsync(folder)
+        return has_receipt
 
     def open(self, digest: str) -> FileIO:
         """Open a published file, unbuffered. Raises OSError, FileNotFoundError among them."""
@@ -186,6 +201,17 @@ class FileTree:
             return os.stat(self.layout.published(digest)).st_size
         except FileNotFoundError:
             return None
+
+    def receipt(self, digest: str) -> Receipt:
+        """Return the receipt of a published file; without one, it came when it was written. Empty if there is none."""
+        path = self.layout.published(digest)
+        try:
+            received_at, source_ae_title = os.getxattr(path, _RECEIPT).decode().split(" ", 1)
+            return Receipt(float(received_at), source_ae_title)
+        except (OSError, ValueError):
+            with suppress(FileNotFoundError):
+                return Receipt(os.stat(path).st_mtime, "")
+        return Receipt(0.0, "")
 
     def remove(self, digest: str) -> None:
         """Remove a published file that has no row. Call under the exclusive `holding(digest)`."""
@@ -267,6 +293,15 @@ class FileTree:
                 finally:
                     os.close(fd)
         return removed
+
+
+def _attach(fd: int, receipt: Receipt) -> bool:
+    """Keep a receipt with a file, beside its bytes; False where the file system has no place for it."""
+    try:
+        os.setxattr(fd, _RECEIPT, f"{receipt.received_at!r} {receipt.source_ae_title}".encode())
+    except OSError:
+        return False
+    return True
 
 
 def _sync_folder(folder: Path | str) -> None:

@@ -337,11 +337,11 @@ def test_a_kill_between_swap_and_removal_is_made_good(
         compressed.chmod(0o600)
         compressed.write_bytes(compressed.read_bytes()[:-1] + b"x")
     if how == "recover":
-        assert recover(archive.tree, archive.index).indexed == 1
-        assert recover(archive.tree, archive.index) == Recovery()
+        assert recover(archive.tree, archive.index, archive.charset_of).indexed == 1
+        assert recover(archive.tree, archive.index, archive.charset_of) == Recovery()
     else:
         for finding in list(check(archive.tree, archive.index, Pace(0))):
-            repair(archive.tree, archive.index, finding)
+            repair(archive.tree, archive.index, archive.charset_of, finding)
     assert published(folder) == [received if lost else compressed]
     instance = found(archive, ds.SOPInstanceUID)
     assert (instance.digest, instance.availability) == (received.stem if lost else compressed.stem, "ONLINE")

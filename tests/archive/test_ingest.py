@@ -43,9 +43,9 @@ def record_calls(monkeypatch, archive, *, sink):
         monkeypatch.setattr(os, name, lambda *a, name=name, real=real: (sink.append(name), real(*a))[1])
     add = archive.index.add
 
-    def recorded(*arguments):
+    def recorded(*arguments, **keywords):
         sink.append("add")
-        placed = add(*arguments)
+        placed = add(*arguments, **keywords)
         sink.append("added")
         return placed
 
@@ -106,7 +106,7 @@ def test_a_failed_publish_leaves_nothing(archive, folder, monkeypatch):
 
 
 def test_a_failed_commit_takes_the_file_back(archive, folder, monkeypatch):
-    def busy(*_):
+    def busy(*_, **__):
         raise DimseError(statuses.OUT_OF_RESOURCES, "index busy")
 
     with monkeypatch.context() as patched:
@@ -119,7 +119,7 @@ def test_a_failed_commit_leaves_the_file_that_another_row_is_on(archive, folder,
     ds = ct()
     put(archive, ds)
 
-    def busy(*_):
+    def busy(*_, **__):
         raise DimseError(statuses.OUT_OF_RESOURCES, "index busy")
 
     monkeypatch.setattr(archive.index, "add", busy)

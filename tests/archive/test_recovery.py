@@ -9,6 +9,7 @@ from minipacs.archive.recovery import Recovery, recover
 from minipacs.dicom import statuses
 from minipacs.dicom.part10 import file_meta
 from minipacs.errors import DimseError, MinipacsError
+from minipacs.tree.files import Receipt
 from tests.support.objects import ct, encode
 from tests.support.storing import incoming, published, put, quarantined
 from tests.support.wire import CT, EXPLICIT
@@ -19,24 +20,23 @@ def folder(archive):
     return archive.tree.layout.root
 
 
-def publish(archive, data):
+def publish(archive, data, received_at=0.0):
     """Publish a file that gets no row, as a daemon does that is killed just then."""
     tree = archive.tree
     staged = tree.stage()
     staged.write([data])
     digest = staged.digest
     with tree.holding(digest) as folder:
-        tree.publish(staged, digest, folder)
+        tree.publish(staged, digest, folder, Receipt(received_at, "SENDER"))
     return digest
 
 
-def publish_object(archive, ds, data=None):
-    head = file_meta(ds.SOPClassUID, ds.SOPInstanceUID, EXPLICIT)
-    return publish(archive, head + (encode(ds) if data is None else data))
+def publish_object(archive, ds, received_at=0.0):
+    return publish(archive, file_meta(ds.SOPClassUID, ds.SOPInstanceUID, EXPLICIT) + encode(ds), received_at)
 
 
 def run(archive):
-    return recover(archive.tree, archive.index)
+    return recover(archive.tree, archive.index, archive.charset_of)
 
 
 def reason_of(archive, digest):
@@ -73,13 +73,16 @@ def test_an_orphan_never_takes_the_place_of_a_row(archive, folder):
     assert reason_of(archive, digest) == "its SOP Instance UID is stored with other content"
 
 
-def test_of_two_orphans_of_one_uid_one_is_indexed(archive, folder):
-    ds = ct(PatientName="One")
-    digests = {publish_object(archive, ds)}
-    ds.PatientName = "Two"
-    digests.add(publish_object(archive, ds))
-    assert run(archive) == Recovery(indexed=1, quarantined=1)
-    assert {path.stem for path in published(folder)} | quarantined(folder).keys() == digests
+@pytest.mark.parametrize("first", range(3))
+def test_of_orphans_of_one_uid_the_first_that_came_is_indexed(archive, folder, first):
+    ds = ct()
+    digests = []
+    for i in range(3):
+        ds.PatientName = f"Came^{i}"
+        digests.append(publish_object(archive, ds, 1e9 + (0 if i == first else i + 1)))
+    assert run(archive) == Recovery(indexed=1, quarantined=2)
+    assert [path.stem for path in published(folder)] == [digests.pop(first)]
+    assert quarantined(folder).keys() == set(digests)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ def test_an_orphan_that_cannot_be_indexed_is_quarantined(archive, folder, data, 
 def test_a_busy_index_ends_the_start_and_sets_nothing_aside(archive, folder, monkeypatch):
     publish_object(archive, ct())
 
-    def busy(*_):
+    def busy(*_, **__):
         raise DimseError(statuses.OUT_OF_RESOURCES, "index busy")
 
     monkeypatch.setattr(archive.index, "add", busy)

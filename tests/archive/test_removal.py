@@ -54,7 +54,7 @@ def test_removal_leaves_neither_file_nor_row_nor_note(archive: Archive):
 
 
 def test_recovery_finishes_a_removal_instead_of_bringing_objects_back(archive: Archive, half_removed: list[Dataset]):
-    assert recover(archive.tree, archive.index) == Recovery()
+    assert recover(archive.tree, archive.index, archive.charset_of) == Recovery()
     assert left(archive) == (1, 1)
     assert archive.index.removals.unfinished() == []
     assert quarantined(archive.tree.layout.root) == {}
@@ -62,7 +62,7 @@ def test_recovery_finishes_a_removal_instead_of_bringing_objects_back(archive: A
 
 def test_repair_does_not_index_what_is_being_removed(archive: Archive, half_removed: list[Dataset]):
     for digest in archive.index.removals.unfinished():
-        repair(archive.tree, archive.index, Finding("orphaned", digest, ""))
+        repair(archive.tree, archive.index, archive.charset_of, Finding("orphaned", digest, ""))
     assert left(archive) == (2, 1)
     assert finish_removals(archive.tree, archive.index) == 2
     assert left(archive) == (1, 1)
@@ -72,4 +72,4 @@ def test_what_is_sent_again_meanwhile_stays(archive: Archive, half_removed: list
     assert [put(archive, ds) for ds in half_removed] == [Outcome.ADDED, Outcome.ADDED, Outcome.SAME]
     finish_removals(archive.tree, archive.index)
     assert left(archive) == (3, 3)
-    assert recover(archive.tree, archive.index) == Recovery()
+    assert recover(archive.tree, archive.index, archive.charset_of) == Recovery()

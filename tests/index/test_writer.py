@@ -175,6 +175,86 @@ def test_always_makes_each_commit_durable(open_index: Callable[..., Index], sync
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+@pytest.fixture
+def commits(open_index: Callable[..., Index]) -> Callable[[Index], list[int]]:
+    """Give the list of an index's commits as they come: 2 for one that waits for the disk, 1 for another."""
+
+    def commits_(index: Index) -> list[int]:
+        connection = index._writer._connection
+        (level,) = connection.execute("PRAGMA synchronous").fetchone()
+        seen: list[int] = []
+
+        def traced(statement: str) -> None:
+            nonlocal level
+            if statement.startswith("PRAGMA synchronous"):
+                level = {"FULL": 2, "NORMAL": 1}[statement.split()[-1]]
+            elif statement == "COMMIT":
+                seen.append(level)
+
+        connection.set_trace_callback(traced)
+        return seen
+
+    return commits_
+
+
+def test_s1_only_new_rows_that_recovery_makes_again_do_not_wait_for_the_disk(
+    open_index: Callable[..., Index], files: Files, commits: Callable[[Index], list[int]]
+):
+    index = open_index(sync="recoverable")
+    seen = commits(index)
+    first, other = files.record("1"), files.record("1", content="other")
+
+    def synced(work: Callable[[], Any]) -> bool:
+        seen.clear()
+        work()
+        (level,) = seen
+        return level == 2
+
+    assert not synced(lambda: index.add(first, "replace", recoverable=True))
+    assert not synced(lambda: index.add(first, "replace", recoverable=True)), "nothing was written"
+    assert synced(lambda: index.add(files.record("2"), "replace")), "its file has not all that the row has"
+    assert synced(lambda: index.add(other, "replace", recoverable=True)), "recovery would take the first one"
+    assert synced(lambda: index.set_availability([other.digest], "UNAVAILABLE"))
+    assert synced(lambda: index.add(other, "replace", recoverable=True)), "it is available again"
+    assert synced(lambda: index.settle(other.digest, None))
+    assert synced(lambda: index.remove(["1"]))
+    assert synced(lambda: index.associations.add([("A", b"account")]))
+    assert not synced(lambda: index.add(other, "replace", recoverable=True))
+    assert [index.instance(uid) is not None for uid in "12"] == [True, True]
+
+
+def test_s1_a_group_waits_for_the_disk_if_one_of_it_must(
+    open_index: Callable[..., Index], files: Files, commits: Callable[[Index], list[int]]
+):
+    index = open_index(sync="recoverable")
+    index.add(files.record("1"), "replace", recoverable=True)
+    seen = commits(index)
+    with ThreadPoolExecutor(3) as pool:
+        queue = index._writer._queue = Queue()
+        with index._writer._turn:
+            work = [
+                pool.submit(index.add, files.record("2"), "replace", recoverable=True),
+                pool.submit(index.add, files.record("1", content="other"), "replace", recoverable=True),
+                pool.submit(index.add, files.record("3"), "replace", recoverable=True),
+            ]
+            for _ in work:
+                assert queue.entered.acquire(timeout=DEADLINE_S)
+        outcomes = [change.result(DEADLINE_S).outcome for change in work]
+    assert outcomes == [Outcome.ADDED, Outcome.REPLACED, Outcome.ADDED]
+    assert seen == [2]
+    assert files.commits[-1] == 3
+    found = index.statistics()
+    assert (found.instances, found.by_modality) == (3, {"CT": 3})
+
+
+def test_closing_syncs_what_was_not(index: Index, open_index: Callable[..., Index], tmp_path: Path, monkeypatch):
+    other = open_index(sync="recoverable")
+    synced: list[str] = []
+    monkeypatch.setattr("os.fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
+    other.close()
+    assert str(tmp_path / "index.db-wal") in synced
+
+
 def test_sync_makes_the_log_and_its_folder_durable(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     synced: list[str] = []
     monkeypatch.setattr("os.fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())))

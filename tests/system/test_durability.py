@@ -1,8 +1,10 @@
 import hashlib
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -79,6 +81,37 @@ def test_s1_kill_9_in_the_middle_of_many(start_server):
     assert not quarantined(server.data)
 
 
+TABLES = ("patient", "study", "series", "instance", "modality_total")
+
+
+def index_rows(server):
+    """Read all that the index says of what is stored, table by table."""
+    with closing(sqlite3.connect(f"file:{server.data}/index.db?mode=ro", uri=True)) as index:
+        return {name: index.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in TABLES}
+
+
+def test_s1_rows_that_were_not_yet_on_the_disk_are_made_again_as_they_were(start_server):
+    server = start_server(more='[access]\npolicy = "open"\n[[peer]]\ntitle = "LATIN"\ncharset = "ISO_IR 100"')
+    first = ct(PatientID="P9", StudyDescription="first")
+    later = ct(PatientID="P9", StudyDescription="later", StudyInstanceUID=first.StudyInstanceUID)
+    objects = [*study(patients=2, series=2, instances=3), ct(PatientID="", PatientName="No^ID"), first, later]
+    with Sender(server.port) as sender:
+        assert [sender.store(ds).status for ds in objects] == [0] * len(objects)
+    unnamed = encode(ct(SOPInstanceUID=UID, PatientID="L", PatientName="M?ller")).replace(b"M?ller", b"M\xfcller")
+    with Sender(server.port, calling=b"LATIN") as sender:
+        assert sender.store_bytes(unnamed, CT, UID).status == 0
+    server.kill()
+    before = index_rows(server)
+    assert any("Müller" in row for row in before["patient"])
+    for suffix in ("-wal", "-shm"):
+        (server.data / f"index.db{suffix}").unlink()
+    server.start()
+    (line,) = server.events("recovered after an unclean end")
+    found = [line[f"files_{what}"] for what in ("indexed", "quarantined", "missing")]
+    assert found == [len(objects) + 1, 0, 0]
+    assert index_rows(server) == before
+
+
 def publish(server, raw):
     digest = hashlib.sha256(raw).hexdigest()
     (server.data / "objects" / digest[:2] / f"{digest}.dcm").write_bytes(raw)
@@ -116,7 +149,7 @@ def test_a_start_that_fails_leaves_the_recovery_to_the_next(start_server):
     folder.rename(server.data / "ff")
     folder.write_bytes(b"")
     serve = [*MINIPACS, "serve", "--config", str(server.config)]
-    failed = subprocess.run(serve, capture_output=True, text=True, timeout=30)
+    failed = subprocess.run(serve, check=False, capture_output=True, text=True, timeout=30)
     assert (failed.returncode, "Not a directory" in failed.stderr) == (1, True), failed.stderr
     folder.unlink()
     (server.data / "ff").rename(folder)

@@ -9,8 +9,10 @@ import stat
 import pytest
 
 from minipacs.tree import files
-from minipacs.tree.files import FileTree
+from minipacs.tree.files import FileTree, Receipt
 from minipacs.tree.layout import PREFIXES, REASON_SUFFIX
+
+RECEIPT = Receipt(1795330010.8272018, "SENDER")
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def publish(tree, data=b"content"):
     staged = tree.stage()
     staged.write([data])
     with tree.holding(staged.digest) as folder:
-        tree.publish(staged, staged.digest, folder)
+        tree.publish(staged, staged.digest, folder, RECEIPT)
     return digest_of(data)
 
 
@@ -58,6 +60,35 @@ def test_a_published_file_is_named_after_its_bytes_and_not_writable(tree):
     assert incoming(tree) == []
 
 
+@pytest.mark.parametrize("title", ["SENDER", "TWO WORDS", ""])
+def test_a_published_file_has_its_receipt_beside_its_bytes(tree, title):
+    receipt = Receipt(1795330010.8272018, title)
+    staged = tree.stage()
+    staged.write([b"bytes"])
+    with tree.holding(staged.digest) as folder:
+        assert tree.publish(staged, digest_of(b"bytes"), folder, receipt)
+    assert tree.receipt(digest_of(b"bytes")) == receipt
+    again = tree.stage()
+    again.write([b"bytes"])
+    with tree.holding(again.digest) as folder:
+        assert not tree.publish(again, digest_of(b"bytes"), folder, Receipt(1.0, "OTHER"))
+    assert tree.receipt(digest_of(b"bytes")) == receipt
+
+
+def test_where_a_receipt_cannot_be_kept_the_file_is_published_all_the_same(tree, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "setxattr", unsupported)
+    staged = tree.stage()
+    staged.write([b"bytes"])
+    with tree.holding(staged.digest) as folder:
+        assert not tree.publish(staged, digest_of(b"bytes"), folder, Receipt(1.0, "SENDER"))
+    assert tree.size_bytes(digest_of(b"bytes")) == 5
+    written = os.stat(tree.layout.published(digest_of(b"bytes"))).st_mtime
+    assert tree.receipt(digest_of(b"bytes")) == Receipt(written, "")
+
+
 def test_what_is_written_in_pieces_is_hashed_as_one(tree):
     staged = tree.stage()
     staged.write([b"ab", memoryview(b"cd")])
@@ -65,7 +96,7 @@ def test_what_is_written_in_pieces_is_hashed_as_one(tree):
     assert staged.digest == digest_of(b"abcdef")
     assert staged.size_bytes == 6
     with tree.holding(staged.digest) as folder:
-        tree.publish(staged, staged.digest, folder)
+        tree.publish(staged, staged.digest, folder, RECEIPT)
     assert tree.size_bytes(digest_of(b"abcdef")) == 6
 
 
@@ -116,7 +147,7 @@ def test_a_discarded_file_is_gone_and_one_published_stays(tree):
     staged.write([b"kept"])
     digest = staged.digest
     with tree.holding(digest) as folder:
-        tree.publish(staged, digest, folder)
+        tree.publish(staged, digest, folder, RECEIPT)
     staged.discard()
     assert tree.size_bytes(digest) == 4
 
