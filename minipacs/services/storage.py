@@ -33,4 +33,5 @@ def store(request: Request) -> CommandSet:
     request.log.update(outcome=outcome.name.lower(), size_bytes=size_bytes)
     final = request.response(statuses.SUCCESS)
     request.respond(final)
+    request.environment.archive.tree.make_ready()
     return final

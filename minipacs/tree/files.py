@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -41,16 +42,21 @@ _CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
 class StagedFile:
     """A file being written, hashed on the way. Owned by one thread; `publish` or `discard` ends it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fd: int) -> None:
         self.path = path
+        self.fd = fd
         self.size_bytes = 0
         self._sha256 = hashlib.sha256()
-        self.fd = os.open(path, _CREATE, STAGED_MODE)
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
-        while not os.fstat(self.fd).st_nlink:  # swept by another process before it was locked
-            os.close(self.fd)
-            self.fd = os.open(path, _CREATE, STAGED_MODE)
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    @classmethod
+    def create(cls, path: str) -> "StagedFile":
+        """Make an empty file and lock it. Raises OSError."""
+        while True:
+            fd = os.open(path, _CREATE, STAGED_MODE)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink:
+                return cls(path, fd)
+            os.close(fd)  # swept by another process before it was locked
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Append `buffers` in order. Raises OSError."""
@@ -75,6 +81,13 @@ class StagedFile:
         """Return the SHA-256 of what was written so far, in hexadecimal."""
         return self._sha256.hexdigest()
 
+    def emptied(self) -> "StagedFile":
+        """Give what is as good as a new file, in the place of this one, which ends. Raises OSError."""
+        os.ftruncate(self.fd, 0)
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        fd, self.fd = self.fd, -1
+        return StagedFile(self.path, fd)
+
     def discard(self) -> None:
         """Remove the file, unless it was published; may be called again."""
         if self.fd >= 0:
@@ -86,6 +99,12 @@ class StagedFile:
         """Close the descriptor, and with it give up the lock."""
         os.close(self.fd)
         self.fd = -1
+
+
+class _Ready(threading.local):
+    """The empty file that a thread has ready, or will have; None if it keeps none."""
+
+    files: list[StagedFile] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,7 @@ class FileTree:
     def __init__(self, root: Path, *, durable: bool = True) -> None:
         self.layout = Layout(root)
         self._durable = durable
+        self._ready = _Ready()
 
     def create(self) -> None:
         """Make the folders that are missing, and sync them. Raises OSError."""
@@ -143,8 +163,31 @@ class FileTree:
             os.close(folder)
 
     def stage(self) -> StagedFile:
-        """Open a new file in `incoming/`."""
-        return StagedFile(self.layout.staged(f"{os.getpid()}-{next(_NAMES)}"))
+        """Open a new file in `incoming/`, or take the one that is ready. Raises OSError."""
+        if self._ready.files:
+            staged = self._ready.files.pop()
+            if os.fstat(staged.fd).st_nlink:
+                return staged
+            staged.close()
+        return StagedFile.create(self.layout.staged(f"{os.getpid()}-{next(_NAMES)}"))
+
+    @contextmanager
+    def keeping_ready(self) -> Iterator[None]:
+        """Let this thread have an empty file ready for the next `stage`: to make one takes the file system a while."""
+        files: list[StagedFile] = []
+        self._ready.files = files
+        try:
+            yield
+        finally:
+            self._ready.files = None
+            for staged in files:
+                staged.discard()
+
+    def make_ready(self) -> None:
+        """Make the next file now, when nobody waits for it, within `keeping_ready`. What fails will fail at `stage`."""
+        if self._ready.files == []:
+            with suppress(OSError):
+                self._ready.files.append(self.stage())
 
     def scratch(self) -> FileIO:
         """Open a nameless file, gone when it is closed, for what is too large for memory."""
@@ -179,7 +222,7 @@ class FileTree:
         path = self.layout.published(digest)
         has_receipt = False
         if self.size_bytes(digest) == staged.size_bytes:
-            staged.discard()
+            self._give_back(staged)
         else:
             has_receipt = _attach(staged.fd, receipt)
             os.fchmod(staged.fd, FILE_MODE)
@@ -190,6 +233,13 @@ class FileTree:
         if self._durable:  # also for a file found: whoever put it there may not have come this far
             os.fsync(folder)
         return has_receipt
+
+    def _give_back(self, staged: StagedFile) -> None:
+        """Keep a file that turned out not to be needed for the next object, within `keeping_ready`."""
+        if self._ready.files == []:
+            self._ready.files.append(staged.emptied())
+        else:
+            staged.discard()
 
     def open(self, digest: str) -> FileIO:
         """Open a published file, unbuffered. Raises OSError, FileNotFoundError among them."""

@@ -1,7 +1,9 @@
 """Storing without a network, and what lies in a storage folder."""
 
+import fcntl
 import hashlib
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -56,8 +58,21 @@ def quarantined(folder: Path) -> dict[str, str]:
 
 
 def incoming(folder: Path) -> list[Path]:
-    """List what is staged."""
-    return sorted(folder.glob("incoming/*"))
+    """List what is staged, and what is left there that no process holds; not the empty files that one has ready."""
+    return sorted(path for path in folder.glob("incoming/*") if not _is_spare(path))
+
+
+def _is_spare(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size:
+                return False
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:  # its process has just taken it away
+        return True
+    except BlockingIOError:
+        return True
+    return False
 
 
 def rows(folder: Path) -> dict[str, str]:

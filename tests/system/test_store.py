@@ -234,6 +234,14 @@ def test_s10_the_same_object_twice_is_one_file(server):
     assert not incoming(server.data)
 
 
+def test_nothing_is_left_in_incoming_when_an_association_is_over(server):
+    with Sender(server.port) as sender:
+        assert [sender.store(ds).status for ds in study(instances=3)] == [0] * 3
+        assert not incoming(server.data)
+        sender.release()
+        assert list((server.data / "incoming").iterdir()) == []
+
+
 def test_s10_the_same_object_at_the_same_instant_on_two_associations(server):
     objects = study(instances=5)
     statuses = []

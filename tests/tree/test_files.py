@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -118,6 +119,43 @@ def test_a_short_write_on_a_full_disk_says_so(tree, monkeypatch):
         staged.write([b"more than five"])
     staged.discard()
     assert incoming(tree) == []
+
+
+def test_a_thread_has_a_file_ready_for_its_next_object(tree):
+    tree.make_ready()
+    assert incoming(tree) == [], "nobody asked for it"
+    with tree.keeping_ready():
+        for data in (b"one", b"two"):
+            tree.make_ready()
+            tree.make_ready()
+            assert len(incoming(tree)) == 1
+            publish(tree, data)
+            assert incoming(tree) == []
+        tree.make_ready()
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(publish, tree, b"three").result() == digest_of(b"three")
+        assert len(incoming(tree)) == 1, "it is this thread's"
+    assert incoming(tree) == []
+    assert sorted(digest for digest, _ in tree.published()) == sorted(map(digest_of, (b"one", b"two", b"three")))
+
+
+def test_what_is_stored_already_leaves_its_file_for_the_next_object(tree):
+    publish(tree, b"a longer one")
+    with tree.keeping_ready():
+        publish(tree, b"a longer one")
+        (ready,) = incoming(tree)
+        assert os.stat(tree.layout.incoming / ready).st_size == 0
+        publish(tree, b"another")
+        assert incoming(tree) == []
+        with tree.open(digest_of(b"another")) as file:
+            assert file.read() == b"another"
+
+
+def test_a_ready_file_that_somebody_removed_is_not_used(tree):
+    with tree.keeping_ready():
+        tree.make_ready()
+        os.unlink(tree.layout.incoming / incoming(tree)[0])
+        assert tree.size_bytes(publish(tree, b"content")) == 7
 
 
 def test_publishing_the_same_bytes_again_writes_nothing(tree):
