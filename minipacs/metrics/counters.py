@@ -80,7 +80,7 @@ class Metrics:
         self._saved = Counter("minipacs_compression_saved_bytes", "Bytes that compression saved.", registry=registry)
         self._commits = Histogram(
             "minipacs_index_commit_instances",
-            "Instances that one commit of the index made durable.",
+            "Instances that one commit of the index wrote.",
             buckets=COMMIT_BUCKETS,
             registry=registry,
         )
