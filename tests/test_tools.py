@@ -1,5 +1,6 @@
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ def project(tmp_path):
         (tmp_path / "fakes" / name).write_text(text)
         (tmp_path / "fakes" / name).chmod(0o755)
     return tmp_path
+
+
+def test_the_power_cut_says_how_it_is_used():
+    tool = SETUP.parent / "power_cut.py"
+    shown = subprocess.run([sys.executable, tool, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert "--rounds N" in shown.stdout.replace("ROUNDS", "N")
 
 
 def run(project, script, python="python"):
