@@ -51,11 +51,11 @@ def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
 
     Orphans come last, the first received first: what gave way to another file just now, its row swapped, is gone then.
     """
-    orphans: list[Finding] = []
+    orphans: list[str] = []
     for digest, _ in tree.published():
         finding = _check_file(tree, index, digest, pace)
         if finding is not None and finding.fault == "orphaned":
-            orphans.append(finding)
+            orphans.append(digest)
         elif finding is not None:
             yield finding
     for digest, _ in index.digests():
@@ -66,11 +66,11 @@ def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
             is_missing = uid is not None and tree.size_bytes(digest) is None
         if is_missing:
             yield Finding("missing", digest, uid or "")
-    for finding in sorted(orphans, key=lambda finding: tree.receipt(finding.digest)):
-        with tree.holding(finding.digest, exclusive=True):
-            is_orphan = index.uid_of(finding.digest) is None and tree.size_bytes(finding.digest) is not None
+    for digest in tree.in_order(orphans):
+        with tree.holding(digest, exclusive=True):
+            is_orphan = index.uid_of(digest) is None and tree.size_bytes(digest) is not None
         if is_orphan:
-            yield finding
+            yield Finding("orphaned", digest, "")
 
 
 def repair(tree: FileTree, index: Index, charset_of: CharsetOf, finding: Finding) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from minipacs.archive.intact import is_intact
 from minipacs.archive.removal import finish_removals, remove_unused
-from minipacs.archive.scan import CharsetOf, orphan, orphans, record_of, scan
+from minipacs.archive.scan import CharsetOf, orphan, record_of, scan
 from minipacs.dicom.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError
 from minipacs.index import Index, Outcome
@@ -46,8 +46,8 @@ def recover(tree: FileTree, index: Index, charset_of: CharsetOf) -> Recovery:
             unknown.append(digest)
         elif expected != size_bytes:
             set_aside(tree, index, digest, f"has {size_bytes} bytes instead of {expected}", found)
-    for file in orphans(tree, unknown):
-        adopt(tree, index, charset_of, file.digest, found)
+    for digest in tree.in_order(unknown):
+        adopt(tree, index, charset_of, digest, found)
     if rows:
         index.set_availability(list(rows), "UNAVAILABLE")
         found.missing += len(rows)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from minipacs.archive.archive import Archive, DaemonLock, prepare
 from minipacs.archive.removal import finish_removals
-from minipacs.archive.scan import orphans, record_of, values_of
+from minipacs.archive.scan import orphan, record_of, values_of
 from minipacs.dicom.attributes import UNIQUE_KEY
 from minipacs.errors import MinipacsError
 from minipacs.index import Index, InstanceRecord, Outcome, Query, StoredFile
@@ -90,7 +90,7 @@ class _Rebuild:
         unavailable = frozenset(self._old.unavailable())
         try:
             self._add(self._old.files(), self._rows)
-            self._add(orphans(self._tree, self._without_row()), self._orphans)
+            self._add(self._files_without_row(), self._orphans)
             self._old.take_over(self._path, partial(self._catch_up, unavailable))
         finally:
             self._fresh.close()
@@ -106,8 +106,10 @@ class _Rebuild:
         self._fresh.set_availability([d for d in self._old.unavailable() if d not in unavailable], "UNAVAILABLE")
         self._fresh.close()
 
-    def _without_row(self) -> Iterator[str]:
-        return (digest for digest, _ in self._tree.published() if digest not in self._rows)
+    def _files_without_row(self) -> Iterator[StoredFile]:
+        for digest in self._tree.in_order(digest for digest, _ in self._tree.published() if digest not in self._rows):
+            with suppress(FileNotFoundError):
+                yield orphan(self._tree, digest)
 
     def _add(self, rows: Iterable[StoredFile], seen: set[str]) -> None:
         """Index files in this order."""

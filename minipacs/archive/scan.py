@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from minipacs.archive.identity import check_identity
@@ -61,15 +61,6 @@ def orphan(tree: FileTree, digest: str) -> StoredFile:
     """Return what can be known of a file without a row. Raises OSError."""
     size_bytes = os.stat(tree.layout.published(digest)).st_size
     return StoredFile(digest, size_bytes, *tree.receipt(digest), "")
-
-
-def orphans(tree: FileTree, digests: Iterable[str]) -> list[StoredFile]:
-    """Return what can be known of files without a row, in the order in which they came, without those that are gone."""
-    found = []
-    for digest in digests:
-        with suppress(FileNotFoundError):
-            found.append(orphan(tree, digest))
-    return sorted(found, key=lambda file: file.received_at)
 
 
 def _skim(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:

@@ -16,7 +16,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -262,6 +262,10 @@ class FileTree:
             with suppress(FileNotFoundError):
                 return Receipt(os.stat(path).st_mtime, "")
         return Receipt(0.0, "")
+
+    def in_order(self, digests: Iterable[str]) -> list[str]:
+        """Sort published files by when they came."""
+        return sorted(digests, key=lambda digest: self.receipt(digest).received_at)
 
     def remove(self, digest: str) -> None:
         """Remove a published file that has no row. Call under the exclusive `holding(digest)`."""

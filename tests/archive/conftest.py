@@ -14,8 +14,10 @@ def open_archive(tmp_path: Path) -> Iterator[Callable[..., Archive]]:
     """Open archives without a daemon, all in one folder by default; they are closed at the test's end."""
     opened: list[Archive] = []
 
-    def open_(path: Path = tmp_path / "archive", sync: str = "always", **policy: object) -> Archive:
-        archive = Archive.open(path, StoragePolicy(**policy), sync=sync)  # type: ignore[arg-type]
+    def open_(
+        path: Path = tmp_path / "archive", sync: str = "always", recovers: bool = False, **policy: object
+    ) -> Archive:
+        archive = Archive.open(path, StoragePolicy(**policy), sync=sync, recovers=recovers)  # type: ignore[arg-type]
         opened.append(archive)
         return archive
 

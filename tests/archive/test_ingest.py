@@ -68,6 +68,24 @@ def test_s1_the_same_bytes_again_cost_one_sync_of_the_folder(archive, monkeypatc
     assert calls == ["fsync", "add", "added"]
 
 
+@pytest.mark.parametrize(
+    ("recovers", "keeps_receipts", "synchronous"), [(True, True, 1), (True, False, 2), (False, True, 2)]
+)
+def test_s1_a_new_row_waits_for_the_disk_unless_its_file_and_the_daemon_make_it_again(
+    open_archive, monkeypatch, recovers, keeps_receipts, synchronous
+):
+    archive = open_archive(recovers=recovers)
+    if not keeps_receipts:
+
+        def unsupported(*_):
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+
+        monkeypatch.setattr(os, "setxattr", unsupported)
+    put(archive, ct())
+    connection = archive.index._writer._connection
+    assert connection.execute("PRAGMA synchronous").fetchone() == (synchronous,), "at the last commit"
+
+
 def test_with_batch_nothing_waits_for_the_disk(open_archive, monkeypatch):
     monkeypatch.setattr(FileTree, "sync", lambda tree: None)
     archive = open_archive(sync="batch")

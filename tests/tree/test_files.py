@@ -76,6 +76,16 @@ def test_a_published_file_has_its_receipt_beside_its_bytes(tree, title):
     assert tree.receipt(digest_of(b"bytes")) == receipt
 
 
+def test_files_are_sorted_by_when_they_came(tree):
+    for received_at in (3.0, 1.0, 2.0):
+        staged = tree.stage()
+        staged.write([str(received_at).encode()])
+        with tree.holding(staged.digest) as folder:
+            tree.publish(staged, staged.digest, folder, Receipt(received_at, "Z"))
+    found = tree.in_order(digest for digest, _ in tree.published())
+    assert found == [digest_of(data) for data in (b"1.0", b"2.0", b"3.0")]
+
+
 def test_where_a_receipt_cannot_be_kept_the_file_is_published_all_the_same(tree, monkeypatch):
     def unsupported(*_):
         raise OSError(errno.ENOTSUP, "Operation not supported")
