@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from minipacs.archive.archive import Archive
+from minipacs.archive.ingest import StoragePolicy
 from tests.support import reactor
 from tests.support.server import Server
 
@@ -40,3 +42,26 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def server(start_server: Callable[..., Server]) -> Server:
     """Start an archive with the defaults, on free ports and in a folder of its own."""
     return start_server()
+
+
+@pytest.fixture
+def open_archive(tmp_path: Path) -> Iterator[Callable[..., Archive]]:
+    """Open archives without a daemon, all in one folder by default; they are closed at the test's end."""
+    opened: list[Archive] = []
+
+    def open_(
+        path: Path = tmp_path / "archive", sync: str = "always", recovers: bool = False, **policy: object
+    ) -> Archive:
+        archive = Archive.open(path, StoragePolicy(**policy), sync=sync, recovers=recovers)  # type: ignore[arg-type]
+        opened.append(archive)
+        return archive
+
+    yield open_
+    for archive in opened:
+        archive.close()
+
+
+@pytest.fixture
+def archive(open_archive: Callable[..., Archive]) -> Archive:
+    """Open an archive with the defaults."""
+    return open_archive()

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from minipacs.archive.codecs import decoder
 from minipacs.cli import main
 from minipacs.config.schema import SECTIONS, settings_of
-from minipacs.dicom import charset, statuses
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.text import charset
 from minipacs.net import access
+from minipacs.pixels.codecs import decoder
 from minipacs.services.offered import offered_classes
 
 ROOT = Path(__file__).parent.parent

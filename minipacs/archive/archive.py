@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from minipacs.archive.background_sync import BackgroundSync
+from minipacs.archive.care.recovery import Recovery, recover
+from minipacs.archive.care.scan import CharsetOf, values_of
 from minipacs.archive.ingest import Incoming, StoragePolicy
-from minipacs.archive.recovery import Recovery, recover
-from minipacs.archive.scan import CharsetOf, values_of
-from minipacs.archive.stored import ObjectReader
-from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
+from minipacs.archive.reader import ObjectReader
+from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
 from minipacs.index import Index
 from minipacs.tree.files import FileTree

@@ -1,8 +1,8 @@
 """Who an object is: the UIDs it must have, and that it is the one it was announced as."""
 
-from minipacs.dicom import statuses
-from minipacs.dicom.header import Header
-from minipacs.dicom.uids import is_uid
+from minipacs.dicom.data_set.header import Header
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.uids import is_uid
 from minipacs.errors import DimseError
 
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018

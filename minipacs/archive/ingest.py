@@ -15,11 +15,11 @@ from typing import Literal, Self
 
 from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
 from minipacs.archive.removal import remove_unused
-from minipacs.dicom import statuses
-from minipacs.dicom.charset import terms
-from minipacs.dicom.header import HeaderScanner
-from minipacs.dicom.part10 import file_meta
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.data_set.header import HeaderScanner
+from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.text.charset import terms
 from minipacs.errors import DimseError
 from minipacs.index import Index, InstanceRecord, Outcome, Placed
 from minipacs.tree.files import FileTree, Receipt

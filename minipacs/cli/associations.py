@@ -14,7 +14,7 @@ from minipacs.cli.common import config_option, json_option, prepare, print_json,
 from minipacs.config import Config
 from minipacs.daemon.accounts import read
 from minipacs.errors import MinipacsError
-from minipacs.index.associations import MAX_KEPT, Associations
+from minipacs.index.ledger.associations import MAX_KEPT, Associations
 from minipacs.net.explanation import REASONS
 
 Load = Callable[..., Config]

@@ -13,12 +13,12 @@ import click
 
 from minipacs import daemon
 from minipacs.archive.archive import Archive
-from minipacs.archive.checking import Fault, Finding, Pace, check, heal, repair
+from minipacs.archive.care.checking import Fault, Finding, Pace, check, heal, repair
 from minipacs.archive.removal import finish_removals, remove
 from minipacs.cli.common import config_option, json_option, parse_keys, prepare, print_json, print_table
 from minipacs.cli.query import asked_keys
 from minipacs.config import Config
-from minipacs.dicom.attributes import BY_KEYWORD
+from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import MinipacsError
 from minipacs.index import Query
 

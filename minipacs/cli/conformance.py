@@ -13,10 +13,11 @@ from minipacs.config import Config
 from minipacs.config.schema import SECTIONS as SETTINGS
 from minipacs.config.schema import settings_of
 from minipacs.config.text import toml
-from minipacs.dicom.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Attribute, Key
-from minipacs.dicom.identifier import Element, Identifier
-from minipacs.dicom.keys import KeyTable, extended_key
-from minipacs.dicom.sop_classes import (
+from minipacs.dicom.data_set.identifier import Element, Identifier
+from minipacs.dicom.matching.temporal import VRS as DATE_AND_TIME_VRS
+from minipacs.dicom.tables.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Attribute, Key
+from minipacs.dicom.tables.keys import KeyTable, extended_key
+from minipacs.dicom.tables.sop_classes import (
     MODALITY_WORKLIST,
     PROCEDURE_STEP,
     PROCEDURE_STEP_RETRIEVE,
@@ -25,10 +26,9 @@ from minipacs.dicom.sop_classes import (
     STORAGE_COMMITMENT,
     VERIFICATION,
 )
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
-from minipacs.dicom.worklist import WORKLIST_KEYS
-from minipacs.index.matching import WILDCARD_VRS
-from minipacs.index.temporal import VRS as DATE_AND_TIME_VRS
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.workflow.worklist import WORKLIST_KEYS
+from minipacs.index.objects.conditions import WILDCARD_VRS
 from minipacs.services.dispatch import SERVICES
 from minipacs.services.query_keys import read_keys
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from minipacs import daemon
-from minipacs.archive.reindex import reindex as rebuild
+from minipacs.archive.care.reindex import reindex as rebuild
 from minipacs.cli.common import config_option, json_option, prepare, print_json, printable, steps
 from minipacs.config import Config
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from minipacs import daemon
-from minipacs.archive.importing import Imported, import_source, sources
+from minipacs.archive.media.importing import Imported, import_source, sources
 from minipacs.cli.common import config_option, json_option, prepare, print_json, printable, progress
 from minipacs.config import Config
 from minipacs.index import Outcome

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import click
 import pydicom
 
-from minipacs.archive import quarantine as shelf
 from minipacs.archive.archive import Archive
+from minipacs.archive.care import quarantine as shelf
 from minipacs.cli.care import opened
 from minipacs.cli.common import config_option, json_option, print_json, print_table, printable
 from minipacs.config import Config

@@ -8,10 +8,10 @@ import click
 from minipacs import daemon
 from minipacs.cli.common import config_option, json_option, parse_keys, prepare, print_json, print_table
 from minipacs.config import Config
-from minipacs.dicom import items
-from minipacs.dicom.attributes import BY_KEYWORD, LEVELS, Attribute, Level
-from minipacs.dicom.json_values import by_keyword, dumps, parse
-from minipacs.dicom.keys import KeyTable
+from minipacs.dicom.data_set import items
+from minipacs.dicom.data_set.json_values import by_keyword, dumps, parse
+from minipacs.dicom.tables.attributes import BY_KEYWORD, LEVELS, Attribute, Level
+from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index import Query
 
 _COLUMNS: dict[Level, tuple[str, ...]] = {

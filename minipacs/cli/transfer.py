@@ -8,17 +8,17 @@ import click
 
 from minipacs import daemon
 from minipacs.archive.archive import Archive
-from minipacs.archive.dicomdir import Directory
-from minipacs.archive.exporting import DICOMDIR, KEYWORDS, Exported, FolderTarget, ZipTarget, export
+from minipacs.archive.media.dicomdir import Directory
+from minipacs.archive.media.exporting import DICOMDIR, KEYWORDS, Exported, FolderTarget, ZipTarget, export
 from minipacs.cli.common import config_option, parse_keys, prepare, printable, progress, steps
 from minipacs.cli.network import known_peer
 from minipacs.cli.query import asked_keys
 from minipacs.config import Config
-from minipacs.dicom.attributes import BY_KEYWORD, Attribute
+from minipacs.dicom.tables.attributes import BY_KEYWORD, Attribute
 from minipacs.errors import MinipacsError
 from minipacs.index import Query, StoredInstance
-from minipacs.services.delivery import Delivery
-from minipacs.services.progress import Progress
+from minipacs.scu.delivery import Delivery
+from minipacs.scu.progress import Progress
 
 ZIP_NAME = "export.zip"
 NOTHING = "nothing matches"

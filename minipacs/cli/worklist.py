@@ -10,15 +10,15 @@ from typing import Any
 import click
 
 from minipacs import daemon
-from minipacs.archive.worklist_files import BadWorklistFile, read_worklist_file
 from minipacs.cli.common import config_option, json_option, parse_keys, prepare, print_json, print_table, printable
 from minipacs.config import Config
-from minipacs.dicom.json_values import by_keyword, parse
-from minipacs.dicom.scheduling import steps_of
-from minipacs.dicom.values import Values
-from minipacs.dicom.worklist import BY_KEYWORD, WorklistKey
+from minipacs.dicom.data_set.json_values import by_keyword, parse
+from minipacs.dicom.data_set.values import Values
+from minipacs.dicom.workflow.scheduling import steps_of
+from minipacs.dicom.workflow.worklist import BY_KEYWORD, WorklistKey
 from minipacs.errors import MinipacsError
-from minipacs.index.worklist import Step, Worklist
+from minipacs.index.workflow.worklist import Step, Worklist
+from minipacs.jobs.worklist_folder import BadWorklistFile, read_worklist_file
 
 _SHOWN = (
     "ScheduledProcedureStepStartDate",

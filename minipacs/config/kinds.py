@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from minipacs.dicom import charset
-from minipacs.dicom.keys import extended_key
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.tables.keys import extended_key
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.text import charset
 
 T = TypeVar("T")
 S = TypeVar("S", bound=str)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from minipacs.config.kinds import SQLITE_PREFIX
 from minipacs.config.schema import SECTIONS, Config, PeerConfig, settings_of
 from minipacs.config.text import shown, toml
-from minipacs.dicom.keys import extended_key
+from minipacs.dicom.tables.keys import extended_key
 from minipacs.errors import ConfigError
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from minipacs.archive.archive import Archive
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.config import Config
-from minipacs.dicom.keys import KeyTable, extended_key
+from minipacs.dicom.tables.keys import KeyTable, extended_key
 from minipacs.net.access import Access, Peer
 from minipacs.net.association import Timeouts
 from minipacs.net.places import Places

@@ -14,9 +14,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from minipacs import metrics
 from minipacs.archive.archive import Archive, DaemonLock, prepare, tell_unfilled_keys
-from minipacs.archive.codecs import JPEG_2000_LOSSLESS
-from minipacs.archive.compression import Compression
-from minipacs.archive.worklist_files import WatchedFolder, forget_folder
 from minipacs.config import Config
 from minipacs.daemon import composition
 from minipacs.daemon.accounts import Keeper
@@ -24,8 +21,11 @@ from minipacs.daemon.process import LATE_S, Control, Order
 from minipacs.daemon.slots import Slots
 from minipacs.daemon.worker import Shared
 from minipacs.errors import DimseError
-from minipacs.services.background import Background, Job
-from minipacs.services.commitment_jobs import CommitmentJobs
+from minipacs.jobs.background import Background, Job
+from minipacs.jobs.commitment import CommitmentJobs
+from minipacs.jobs.compression import Compression
+from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
+from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
 from minipacs.services.offered import storage_classes
 
 logger = logging.getLogger(__name__)

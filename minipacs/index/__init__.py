@@ -1,11 +1,11 @@
 """What is stored, in tables: peewee over SQLite stays in here."""
 
-from minipacs.index.database import QueryCancelled
+from minipacs.index.engine.database import QueryCancelled
 from minipacs.index.index import Index
-from minipacs.index.queries import Statistics, StoredFile, StoredInstance
-from minipacs.index.rows import Form, InstanceRecord, Outcome, Placed
-from minipacs.index.selection import AVAILABILITY, Query
-from minipacs.index.zones import ZONE, is_offset
+from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance
+from minipacs.index.objects.rows import Form, InstanceRecord, Outcome, Placed
+from minipacs.index.objects.selection import AVAILABILITY, Query
+from minipacs.index.objects.zones import ZONE, is_offset
 
 __all__ = [
     "AVAILABILITY",

@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from minipacs.dicom.keys import STANDARD_KEYS, KeyTable
-from minipacs.dicom.statuses import PROCESSING_FAILURE
+from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
+from minipacs.dicom.tables.statuses import PROCESSING_FAILURE
 from minipacs.errors import MinipacsError
-from minipacs.index.associations import Associations
-from minipacs.index.commitments import Commitments
-from minipacs.index.database import Connection, Database, Sync
-from minipacs.index.models import REBUILT, Availability
-from minipacs.index.procedure_steps import ProcedureSteps
-from minipacs.index.queries import Reader
-from minipacs.index.refresh import Reread
-from minipacs.index.removals import Removals
-from minipacs.index.rows import Duplicates, Form, InstanceRecord, Placed
-from minipacs.index.worklist import Worklist
+from minipacs.index.engine.database import Connection, Database, Sync
+from minipacs.index.ledger.associations import Associations
+from minipacs.index.ledger.removals import Removals
+from minipacs.index.objects.models import REBUILT, Availability
+from minipacs.index.objects.queries import Reader
+from minipacs.index.objects.refresh import Reread
+from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Placed
+from minipacs.index.workflow.commitments import Commitments
+from minipacs.index.workflow.procedure_steps import ProcedureSteps
+from minipacs.index.workflow.worklist import Worklist
 from minipacs.index.writer import Writer
 
 _T = TypeVar("_T")

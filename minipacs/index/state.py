@@ -4,13 +4,21 @@ from typing import TYPE_CHECKING
 
 from peewee import Model
 
-from minipacs.dicom.keys import KeyTable
-from minipacs.dicom.person_name import FOLD_VERSION
-from minipacs.index.models import LEVEL_COLUMNS, LEVEL_MODELS, RARE_VALUES, Instance, Setting, TableColumns, rare_value
-from minipacs.index.workflow_models import WORKLIST_TABLE, WorklistStep
+from minipacs.dicom.tables.keys import KeyTable
+from minipacs.dicom.text.person_name import FOLD_VERSION
+from minipacs.index.objects.models import (
+    LEVEL_COLUMNS,
+    LEVEL_MODELS,
+    RARE_VALUES,
+    Instance,
+    Setting,
+    TableColumns,
+    rare_value,
+)
+from minipacs.index.workflow.models import WORKLIST_TABLE, WorklistStep
 
 if TYPE_CHECKING:
-    from minipacs.index.database import Connection, Database
+    from minipacs.index.engine.database import Connection, Database
 
 _FOLD = "fold_version"
 _FILLED = "filled_keys"

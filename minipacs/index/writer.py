@@ -12,14 +12,14 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from minipacs.dicom.keys import KeyTable
-from minipacs.dicom.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
+from minipacs.dicom.tables.keys import KeyTable
+from minipacs.dicom.tables.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from minipacs.errors import DimseError
-from minipacs.index import removals
-from minipacs.index.database import Connection, Database
-from minipacs.index.models import Availability
-from minipacs.index.refresh import Reread
-from minipacs.index.rows import Duplicates, Form, InstanceRecord, Placed, Rows
+from minipacs.index.engine.database import Connection, Database
+from minipacs.index.ledger import removals
+from minipacs.index.objects.models import Availability
+from minipacs.index.objects.refresh import Reread
+from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Placed, Rows
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from minipacs.dicom.command_set import CommandField, CommandSet, decode, encode
+from minipacs.dicom.data_set.command_set import CommandField, CommandSet, decode, encode
 from minipacs.errors import DataSetError
 from minipacs.net import stream
 from minipacs.net.bell import Bell

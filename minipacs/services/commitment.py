@@ -6,14 +6,14 @@ transaction is the same one, whatever happens meanwhile.
 
 from collections.abc import Iterable
 
-from minipacs.dicom import statuses
-from minipacs.dicom.command_set import CommandField, CommandSet
-from minipacs.dicom.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
-from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
-from minipacs.dicom.uids import is_uid
-from minipacs.dicom.values import MutableValues, Values, encode, items, text
+from minipacs.dicom.data_set.command_set import CommandField, CommandSet
+from minipacs.dicom.data_set.values import MutableValues, Values, encode, items, text
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.tables.uids import is_uid
 from minipacs.errors import DimseError
-from minipacs.index.commitments import References
+from minipacs.index.workflow.commitments import References
 from minipacs.net.association import Association
 from minipacs.net.negotiation import PresentationContext
 from minipacs.services.data_sets import read_values

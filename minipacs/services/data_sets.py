@@ -1,11 +1,11 @@
 """The data sets of DIMSE-N requests: read as values (PS3.7 10.1)."""
 
-from minipacs.dicom import statuses
-from minipacs.dicom.attributes import SPECIFIC_CHARACTER_SET
-from minipacs.dicom.charset import terms
-from minipacs.dicom.identifier import decode_identifier
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
-from minipacs.dicom.values import MutableValues, read
+from minipacs.dicom.data_set.identifier import decode_identifier
+from minipacs.dicom.data_set.values import MutableValues, read
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.text.charset import terms
 from minipacs.errors import DimseError
 from minipacs.services.environment import Request
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from minipacs.dicom import statuses
-from minipacs.dicom.command_set import CommandField, CommandSet
-from minipacs.dicom.sop_classes import (
+from minipacs.dicom.data_set.command_set import CommandField, CommandSet
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.sop_classes import (
     MODALITY_WORKLIST,
     PROCEDURE_STEP,
     PROCEDURE_STEP_RETRIEVE,
@@ -17,10 +17,10 @@ from minipacs.dicom.sop_classes import (
     VERIFICATION,
 )
 from minipacs.errors import DimseError
+from minipacs.jobs.commitment import answer_bell
 from minipacs.net.acceptor import Caller
 from minipacs.net.association import Association, AssociationEnded, Message
 from minipacs.services import commitment, find, procedure_step, retrieve, storage, verification, worklist
-from minipacs.services.commitment_jobs import answer_bell
 from minipacs.services.environment import RESPONSE, Environment, Request
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from minipacs.archive.archive import Archive
-from minipacs.dicom.command_set import CommandSet
+from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.net.acceptor import Caller
 from minipacs.net.access import Peer
 from minipacs.net.association import Association, Message

@@ -4,18 +4,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from minipacs.dicom import items, statuses
-from minipacs.dicom.attributes import BY_KEYWORD, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, TIMEZONE_OFFSET_FROM_UTC
-from minipacs.dicom.command_set import CommandSet
-from minipacs.dicom.identifier import Identifier, ResponseEncoder
-from minipacs.dicom.sop_classes import QUERY_RETRIEVE
-from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
-from minipacs.dicom.values import MutableValues, encode
+from minipacs.dicom.data_set import items
+from minipacs.dicom.data_set.command_set import CommandSet
+from minipacs.dicom.data_set.identifier import Identifier, ResponseEncoder
+from minipacs.dicom.data_set.values import MutableValues, encode
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.attributes import (
+    BY_KEYWORD,
+    QUERY_RETRIEVE_LEVEL,
+    RETRIEVE_AE_TITLE,
+    TIMEZONE_OFFSET_FROM_UTC,
+)
+from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
+from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import DimseError
 from minipacs.index import ZONE, Query, is_offset
+from minipacs.scu.pending import answer_matches, cancelled
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import read_identifier
-from minipacs.services.pending import answer_matches, cancelled
 from minipacs.services.query_keys import Asked, check_hierarchy, read_keys
 
 LEFT_OUT_IF_EMPTY = frozenset({TIMEZONE_OFFSET_FROM_UTC, BY_KEYWORD["ModalitiesInStudy"].tag})

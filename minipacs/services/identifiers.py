@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from minipacs.dicom import statuses
-from minipacs.dicom.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Level
-from minipacs.dicom.charset import terms
-from minipacs.dicom.identifier import MAX_IDENTIFIER_BYTES, Identifier, decode_identifier
-from minipacs.dicom.sop_classes import Model
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.data_set.identifier import MAX_IDENTIFIER_BYTES, Identifier, decode_identifier
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Level
+from minipacs.dicom.tables.sop_classes import Model
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.text.charset import terms
 from minipacs.errors import DimseError
 from minipacs.services.environment import Request
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from minipacs.dicom.sop_classes import (
+from minipacs.dicom.tables.sop_classes import (
     MODALITY_WORKLIST,
     PROCEDURE_STEP,
     PROCEDURE_STEP_RETRIEVE,
@@ -11,7 +11,7 @@ from minipacs.dicom.sop_classes import (
     STORAGE_COMMITMENT,
     VERIFICATION,
 )
-from minipacs.dicom.transfer_syntaxes import (
+from minipacs.dicom.tables.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from minipacs.dicom import procedure_step, statuses
-from minipacs.dicom.charset import terms
-from minipacs.dicom.command_set import CommandSet
-from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
-from minipacs.dicom.uids import is_uid, new_uid
-from minipacs.dicom.values import encode
+from minipacs.dicom.data_set.command_set import CommandSet
+from minipacs.dicom.data_set.values import encode
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.tables.uids import is_uid, new_uid
+from minipacs.dicom.text.charset import terms
+from minipacs.dicom.workflow import procedure_step
 from minipacs.errors import DimseError
-from minipacs.index.procedure_steps import Changed
+from minipacs.index.workflow.procedure_steps import Changed
 from minipacs.services.data_sets import read_values
 from minipacs.services.environment import Request
 

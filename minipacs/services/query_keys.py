@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from minipacs.dicom import items, statuses
-from minipacs.dicom.attributes import (
+from minipacs.dicom.data_set import items
+from minipacs.dicom.data_set.identifier import Identifier
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.attributes import (
     INSTANCE_AVAILABILITY,
     LEVELS,
     QUERY_RETRIEVE_LEVEL,
@@ -15,9 +17,8 @@ from minipacs.dicom.attributes import (
     Attribute,
     Level,
 )
-from minipacs.dicom.identifier import Identifier
-from minipacs.dicom.keys import FIRST_BLOCK, STANDARD_KEYS, KeyTable
-from minipacs.dicom.sop_classes import Model
+from minipacs.dicom.tables.keys import FIRST_BLOCK, STANDARD_KEYS, KeyTable
+from minipacs.dicom.tables.sop_classes import Model
 from minipacs.errors import DimseError
 from minipacs.index import AVAILABILITY, ZONE
 from minipacs.services.identifiers import levels_of, read_level

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
-from minipacs.dicom import statuses
-from minipacs.dicom.attributes import UNIQUE_KEY, Level
-from minipacs.dicom.command_set import CommandSet
-from minipacs.dicom.identifier import Identifier, ResponseEncoder
-from minipacs.dicom.sop_classes import QUERY_RETRIEVE
-from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.data_set.command_set import CommandSet
+from minipacs.dicom.data_set.identifier import Identifier, ResponseEncoder
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.attributes import UNIQUE_KEY, Level
+from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
+from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import DimseError
 from minipacs.index import StoredInstance
-from minipacs.services.delivery import Delivery
+from minipacs.scu.delivery import Delivery
+from minipacs.scu.progress import RequestedProgress
+from minipacs.scu.sub_operations import Originator, Receiver, Sender
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import levels_of, read_identifier, read_level
-from minipacs.services.progress import RequestedProgress
-from minipacs.services.sub_operations import Originator, Receiver, Sender
 
 _FAILED_SOP_INSTANCE_UID_LIST = (0x00080058, "UI")
 

@@ -1,7 +1,7 @@
 """C-STORE: the Storage service as SCP, level 2: the whole object, unchanged (PS3.4 B)."""
 
-from minipacs.dicom import statuses
-from minipacs.dicom.command_set import CommandSet
+from minipacs.dicom.data_set.command_set import CommandSet
+from minipacs.dicom.tables import statuses
 from minipacs.errors import DimseError
 from minipacs.services.environment import Request
 

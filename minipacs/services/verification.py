@@ -2,10 +2,10 @@
 
 import time
 
-from minipacs.dicom import statuses
-from minipacs.dicom.command_set import CommandField, CommandSet
-from minipacs.dicom.sop_classes import VERIFICATION
-from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.data_set.command_set import CommandField, CommandSet
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.sop_classes import VERIFICATION
+from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import MinipacsError
 from minipacs.net.access import Peer
 from minipacs.net.association import AssociationEnded

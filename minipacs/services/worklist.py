@@ -4,18 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from minipacs.dicom import statuses
-from minipacs.dicom.attributes import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC
-from minipacs.dicom.command_set import CommandSet
-from minipacs.dicom.identifier import Identifier
-from minipacs.dicom.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
-from minipacs.dicom.values import MutableValues, Values, encode, items, text, vr_of
-from minipacs.dicom.worklist import REQUEST_KEYS, STEP_KEYS, STEP_SEQUENCE, WorklistKey
+from minipacs.dicom.data_set.command_set import CommandSet
+from minipacs.dicom.data_set.identifier import Identifier
+from minipacs.dicom.data_set.values import MutableValues, Values, encode, items, text, vr_of
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC
+from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.workflow.worklist import REQUEST_KEYS, STEP_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.errors import DimseError
-from minipacs.index.worklist import Step
+from minipacs.index.workflow.worklist import Step
+from minipacs.scu.pending import answer_matches, cancelled
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import read_identifier
-from minipacs.services.pending import answer_matches, cancelled
 
 _NEVER_MATCHED = frozenset({SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC})
 

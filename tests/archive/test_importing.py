@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.archive.importing import import_source, sources
-from minipacs.dicom.part10 import file_meta
+from minipacs.archive.media.importing import import_source, sources
+from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.index import Outcome
 from tests.support.objects import ct, data_set_of, encode, save
 from tests.support.storing import incoming, published, quarantined

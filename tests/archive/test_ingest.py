@@ -7,7 +7,7 @@ import types
 import pytest
 from pydicom.uid import EncapsulatedPDFStorage, JPEGBaseline8Bit, generate_uid
 
-from minipacs.dicom import statuses
+from minipacs.dicom.tables import statuses
 from minipacs.errors import DimseError
 from minipacs.index import Outcome
 from minipacs.tree.files import FileTree

@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from minipacs.archive.archive import Archive, DaemonLock, prepare
-from minipacs.archive.recovery import Recovery, recover
-from minipacs.dicom import statuses
-from minipacs.dicom.part10 import file_meta
+from minipacs.archive.care.recovery import Recovery, recover
+from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.dicom.tables import statuses
 from minipacs.errors import DimseError, MinipacsError
 from minipacs.tree.files import Receipt
 from tests.support.objects import ct, encode

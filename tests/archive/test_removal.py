@@ -4,8 +4,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.checking import Finding, repair
-from minipacs.archive.recovery import Recovery, recover
+from minipacs.archive.care.checking import Finding, repair
+from minipacs.archive.care.recovery import Recovery, recover
 from minipacs.archive.removal import finish_removals, remove
 from minipacs.index import Outcome
 from tests.support.objects import ct

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.stored import BUFFER_BYTES, FRESH_S, ObjectUnreadable
+from minipacs.archive.reader import BUFFER_BYTES, FRESH_S, ObjectUnreadable
 from minipacs.index import StoredInstance
 from tests.support.objects import ct, encode
 from tests.support.storing import published, put

@@ -119,7 +119,7 @@ def test_verify_beside_storing_finds_no_orphans(own):
 
 
 def test_verify_holds_to_a_rate(own, monkeypatch):
-    from minipacs.archive import checking
+    from minipacs.archive.care import checking
 
     slept = []
     monkeypatch.setattr(checking.time, "sleep", slept.append)

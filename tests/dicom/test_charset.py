@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_charset_files
 
-from minipacs.dicom import charset
-from minipacs.dicom.attributes import SPECIFIC_CHARACTER_SET
-from minipacs.dicom.charset import choose, decode, encode, terms
+from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
+from minipacs.dicom.text import charset
+from minipacs.dicom.text.charset import choose, decode, encode, terms
 from minipacs.errors import DimseError
 
 ANNEXES = {

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import decode as pydicom_decode
 from pynetdicom.dsutils import encode as pydicom_encode
 
-from minipacs.dicom.command_set import CommandField, CommandSet, decode, encode
+from minipacs.dicom.data_set.command_set import CommandField, CommandSet, decode, encode
 from minipacs.errors import DataSetError
 
 KEYWORDS = {

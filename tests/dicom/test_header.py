@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipacs.dicom import header
-from minipacs.dicom.attributes import ATTRIBUTES, BY_KEYWORD
-from minipacs.dicom.header import MAX_SEQUENCE_DEPTH, MAX_VALUE_BYTES, Header, HeaderScanner
-from minipacs.dicom.part10 import parse_file_meta
-from minipacs.dicom.transfer_syntaxes import (
+from minipacs.dicom.data_set import header
+from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH, MAX_VALUE_BYTES, Header, HeaderScanner
+from minipacs.dicom.data_set.part10 import parse_file_meta
+from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD
+from minipacs.dicom.tables.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,

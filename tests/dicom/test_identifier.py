@@ -13,14 +13,14 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from minipacs.dicom.attributes import ATTRIBUTES, SPECIFIC_CHARACTER_SET
-from minipacs.dicom.identifier import (
+from minipacs.dicom.data_set.identifier import (
     MAX_IDENTIFIER_BYTES,
     MAX_NESTING,
     ResponseEncoder,
     decode_identifier,
 )
-from minipacs.dicom.transfer_syntaxes import (
+from minipacs.dicom.tables.attributes import ATTRIBUTES, SPECIFIC_CHARACTER_SET
+from minipacs.dicom.tables.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,

@@ -3,12 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipacs.dicom import items
-from minipacs.dicom.header import HeaderScanner
-from minipacs.dicom.identifier import Element, Identifier
-from minipacs.dicom.keys import STANDARD_KEYS
-from minipacs.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
-from minipacs.dicom.values import Values, encode
+from minipacs.dicom.data_set import items
+from minipacs.dicom.data_set.header import HeaderScanner
+from minipacs.dicom.data_set.identifier import Element, Identifier
+from minipacs.dicom.data_set.values import Values, encode
+from minipacs.dicom.tables.keys import STANDARD_KEYS
+from minipacs.dicom.tables.transfer_syntaxes import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    TRANSFER_SYNTAXES,
+)
 
 REQUEST, STEP_ID, DESCRIPTION, PROTOCOL, CODE = 0x00400275, 0x00400009, 0x00321060, 0x00400008, 0x00080100
 

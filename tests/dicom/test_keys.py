@@ -2,7 +2,7 @@
 
 import pytest
 
-from minipacs.dicom.keys import KeyTable, extended_key
+from minipacs.dicom.tables.keys import KeyTable, extended_key
 
 
 @pytest.mark.parametrize(

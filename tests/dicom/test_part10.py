@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipacs import IMPLEMENTATION_CLASS_UID
-from minipacs.dicom.part10 import MAX_FILE_META_BYTES, FileMeta, NeedMoreData, file_meta, parse_file_meta
-from minipacs.dicom.transfer_syntaxes import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.data_set.part10 import MAX_FILE_META_BYTES, FileMeta, NeedMoreData, file_meta, parse_file_meta
+from minipacs.dicom.tables.transfer_syntaxes import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import DataSetError
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

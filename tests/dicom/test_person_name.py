@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipacs.dicom.person_name import fold, groups
+from minipacs.dicom.text.person_name import fold, groups
 
 NAMES = st.text(
     st.sampled_from("aAéÉßøØıİςΣάᾳжйЙёがガｶﾞ각สั่عَש \\^=*?ﬁ") | st.sampled_from("\u0301\u0308\u0345\u3099\u0306")

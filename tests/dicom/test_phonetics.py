@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipacs.dicom.person_name import fold
-from minipacs.dicom.phonetics import sound, sounds_like
+from minipacs.dicom.text.person_name import fold
+from minipacs.dicom.text.phonetics import sound, sounds_like
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from minipacs.dicom.json_values import parse
-from minipacs.dicom.scheduling import Unschedulable, steps_of
-from minipacs.dicom.values import Values, items, text
-from minipacs.dicom.worklist import BY_KEYWORD, STEP_SEQUENCE
+from minipacs.dicom.data_set.json_values import parse
+from minipacs.dicom.data_set.values import Values, items, text
+from minipacs.dicom.workflow.scheduling import Unschedulable, steps_of
+from minipacs.dicom.workflow.worklist import BY_KEYWORD, STEP_SEQUENCE
 from tests.support.modality import STEP, request
 
 

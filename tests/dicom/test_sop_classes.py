@@ -2,7 +2,7 @@ import pytest
 from pydicom.uid import UID_dictionary
 from pynetdicom import sop_class
 
-from minipacs.dicom.sop_classes import QUERY_RETRIEVE, STORAGE, VERIFICATION
+from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE, STORAGE, VERIFICATION
 
 
 def test_every_storage_class_that_pynetdicom_knows_is_served() -> None:

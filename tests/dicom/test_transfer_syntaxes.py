@@ -1,7 +1,7 @@
 import pytest
 from pydicom.uid import UID, UID_dictionary
 
-from minipacs.dicom.transfer_syntaxes import (
+from minipacs.dicom.tables.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,

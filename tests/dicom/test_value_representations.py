@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 
-from minipacs.dicom.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers, read_numbers
+from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers, read_numbers
 
 
 def test_short_vrs_are_those_of_pydicom() -> None:

@@ -8,10 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from minipacs.dicom.identifier import decode_identifier
-from minipacs.dicom.json_values import by_keyword, dumps, loads, parse
-from minipacs.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
-from minipacs.dicom.values import Values, encode, read
+from minipacs.dicom.data_set.identifier import decode_identifier
+from minipacs.dicom.data_set.json_values import by_keyword, dumps, loads, parse
+from minipacs.dicom.data_set.values import Values, encode, read
+from minipacs.dicom.tables.transfer_syntaxes import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    TRANSFER_SYNTAXES,
+)
 from tests.support.elements import as_file
 from tests.support.modality import dataset, request
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.dicom.attributes import BY_KEYWORD, Level
+from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
 from minipacs.index import Index, InstanceRecord, Query
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

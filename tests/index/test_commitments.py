@@ -2,9 +2,10 @@
 
 import pytest
 
-from minipacs.dicom.statuses import OUT_OF_RESOURCES
+from minipacs.dicom.tables.statuses import OUT_OF_RESOURCES
 from minipacs.errors import DimseError
-from minipacs.index import Index, commitments
+from minipacs.index import Index
+from minipacs.index.workflow import commitments
 
 OBJECTS = [("1.2", "1.2.3")]
 

@@ -10,10 +10,10 @@ import pytest
 
 from minipacs.errors import DimseError, MinipacsError
 from minipacs.index import Index, Query, QueryCancelled, StoredInstance
-from minipacs.index import database as database_module
-from minipacs.index import models as models_module
 from minipacs.index import state as state_module
-from minipacs.index.database import SCHEMA_VERSION, Database
+from minipacs.index.engine import database as database_module
+from minipacs.index.engine.database import SCHEMA_VERSION, Database
+from minipacs.index.objects import models as models_module
 from tests.index.conftest import CT, EXPLICIT, Files
 
 Ask = Callable[..., list[str]]

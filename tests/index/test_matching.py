@@ -6,12 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minipacs.dicom.attributes import BY_KEYWORD, Attribute
-from minipacs.dicom.person_name import fold
+from minipacs.dicom.tables.attributes import BY_KEYWORD, Attribute
+from minipacs.dicom.text.person_name import fold
 from minipacs.errors import DimseError
 from minipacs.index import Index
-from minipacs.index.matching import MAX_LIST_VALUES, MAX_PATTERN_LENGTH, any_value_matches, match, split_list
-from minipacs.index.models import COLUMNS
+from minipacs.index.objects.conditions import MAX_LIST_VALUES, MAX_PATTERN_LENGTH, any_value_matches, match, split_list
+from minipacs.index.objects.models import COLUMNS
 from tests.index.conftest import MR, Files
 
 Ask = Callable[..., list[str]]

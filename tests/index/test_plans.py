@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.dicom.attributes import BY_KEYWORD, Level
-from minipacs.dicom.identifier import Element, Identifier
-from minipacs.dicom.items import to_text
-from minipacs.dicom.keys import STANDARD_KEYS, KeyTable, extended_key
+from minipacs.dicom.data_set.identifier import Element, Identifier
+from minipacs.dicom.data_set.items import to_text
+from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
+from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable, extended_key
 from minipacs.index import Index, Query
-from minipacs.index.selection import selections
+from minipacs.index.objects.selection import selections
 
 KEYS = KeyTable([extended_key(text) for text in ("ScanOptions", "ResponsiblePerson", "SERIES:StationAETitle")])
 

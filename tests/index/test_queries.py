@@ -1,9 +1,9 @@
 import pytest
 
-from minipacs.dicom.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
+from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
 from minipacs.errors import DimseError
 from minipacs.index import AVAILABILITY, Index, Query, QueryCancelled, StoredInstance
-from minipacs.index.selection import selections
+from minipacs.index.objects.selection import selections
 from tests.index.conftest import CT, EXPLICIT, MR, Files
 
 
@@ -216,7 +216,7 @@ def test_looking_up_an_instance(index: Index, files: Files):
 
 
 def test_all_digests_in_order(index: Index, files: Files, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("minipacs.index.queries.DIGESTS_PAGE_ROWS", 4)
+    monkeypatch.setattr("minipacs.index.objects.queries.DIGESTS_PAGE_ROWS", 4)
     records = [files.record(str(i)) for i in range(12)]
     for record in records:
         index.add(record, "replace")

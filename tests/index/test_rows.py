@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minipacs.dicom.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
+from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
 from minipacs.errors import DimseError, MinipacsError
 from minipacs.index import AVAILABILITY, Index, InstanceRecord, Outcome, Placed, Query
 from tests.index.conftest import CT, MR, Files

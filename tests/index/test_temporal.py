@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipacs.index import temporal
-from minipacs.index.temporal import Span
+from minipacs.dicom.matching import temporal
+from minipacs.dicom.matching.temporal import Span
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from minipacs.errors import DimseError
 from minipacs.index import Index, Outcome
 from minipacs.index import writer as writer_module
-from minipacs.index.database import Database
+from minipacs.index.engine.database import Database
 from tests.index.conftest import Files
 
 DEADLINE_S = 60

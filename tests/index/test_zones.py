@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minipacs.dicom.attributes import BY_KEYWORD, Level
+from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
 from minipacs.errors import DimseError
-from minipacs.index import Index, Query, zones
+from minipacs.index import Index, Query
+from minipacs.index.objects import zones
 from tests.index.conftest import Files
 
 OFFSETS = st.integers(-12 * 60, 14 * 60)

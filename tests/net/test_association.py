@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from minipacs.dicom.command_set import CommandField, CommandSet, encode
+from minipacs.dicom.data_set.command_set import CommandField, CommandSet, encode
 from minipacs.net import stream
 from minipacs.net.association import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, Association, AssociationEnded, Timeouts
 from minipacs.net.negotiation import PresentationContext

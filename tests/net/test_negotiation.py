@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minipacs.dicom import transfer_syntaxes
-from minipacs.dicom.sop_classes import QUERY_RETRIEVE, STORAGE, VERIFICATION
+from minipacs.dicom.tables import transfer_syntaxes
+from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE, STORAGE, VERIFICATION
 from minipacs.net.access import RIGHTS
 from minipacs.net.negotiation import (
     ABSTRACT_SYNTAX_NOT_SUPPORTED,

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from minipacs.dicom import statuses
-from minipacs.dicom.identifier import decode_identifier
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.data_set.identifier import decode_identifier
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import DimseError
 from minipacs.services import retrieve
 from tests.support.retriever import identifier

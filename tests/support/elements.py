@@ -7,8 +7,8 @@ import pydicom
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
 
-from minipacs.archive.transcode import transcode
-from minipacs.dicom.part10 import file_meta
+from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.pixels.transcode import transcode
 
 SEQUENCE_END = struct.pack("<II", 0xE0DDFFFE, 0)
 

@@ -12,8 +12,8 @@ from pynetdicom import AE, build_context, build_role
 from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation, SOPClassExtendedNegotiation
 
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from minipacs.dicom.part10 import parse_file_meta
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.data_set.part10 import parse_file_meta
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from tests.support import dcmtk, server, wire
 from tests.support.objects import ct, save, save_all, study
 from tests.support.sender import Sender

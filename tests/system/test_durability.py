@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from minipacs.dicom.part10 import file_meta
+from minipacs.dicom.data_set.part10 import file_meta
 from tests.support.objects import ct, encode, study
 from tests.support.sender import Sender
 from tests.support.server import MINIPACS, limit_files

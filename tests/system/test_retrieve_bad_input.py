@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from minipacs.archive.stored import BUFFER_BYTES
-from minipacs.services.progress import MAX_LOGGED_FAILURES
+from minipacs.archive.reader import BUFFER_BYTES
+from minipacs.scu.progress import MAX_LOGGED_FAILURES
 from tests.support.elements import fragments
 from tests.support.objects import ct, encode, study
 from tests.support.receiver import Call, Received, Receiver, only

@@ -10,9 +10,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from minipacs.dicom.part10 import file_meta, parse_file_meta
-from minipacs.dicom.sop_classes import STORAGE
-from minipacs.dicom.transfer_syntaxes import (
+from minipacs.dicom.data_set.part10 import file_meta, parse_file_meta
+from minipacs.dicom.tables.sop_classes import STORAGE
+from minipacs.dicom.tables.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
 )

@@ -6,8 +6,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from minipacs.dicom.part10 import FileMeta, parse_file_meta
-from minipacs.dicom.sop_classes import STORAGE
+from minipacs.dicom.data_set.part10 import FileMeta, parse_file_meta
+from minipacs.dicom.tables.sop_classes import STORAGE
 from minipacs.errors import DataSetError
 from tests.support.receiver import Receiver
 from tests.support.retriever import get, move

@@ -9,8 +9,8 @@ from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import generate_uid
 
 from minipacs import IMPLEMENTATION_CLASS_UID
-from minipacs.dicom.sop_classes import STORAGE
-from minipacs.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.tables.sop_classes import STORAGE
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from tests.support import dcmtk
 from tests.support.elements import element, fragments, implicit, sequence
 from tests.support.objects import ct, data_set_of, encode, save, save_all, study

@@ -8,7 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 
-from minipacs.dicom.worklist import STEP_KEYS
+from minipacs.dicom.workflow.worklist import STEP_KEYS
 from tests.support import wire
 from tests.support.modality import STEP, ask, dataset, key, request
 from tests.support.objects import encode

@@ -9,8 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
-from minipacs.dicom.part10 import file_meta
-from minipacs.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 MULTI_FRAME_BYTE, MULTI_FRAME_WORD = "1.2.840.10008.5.1.4.1.1.7.2", "1.2.840.10008.5.1.4.1.1.7.3"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from minipacs.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from minipacs.index import Index, InstanceRecord
 
 SERIES_OF_STUDY, INSTANCES_OF_SERIES = 2, 25

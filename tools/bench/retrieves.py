@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from minipacs.archive.codecs import ENCODERS, decoder, encoder
-from minipacs.archive.transcode import transcode
-from minipacs.dicom.part10 import file_meta
-from minipacs.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from minipacs.pixels.codecs import ENCODERS, decoder, encoder
+from minipacs.pixels.transcode import transcode
 from tools.bench import data
 from tools.bench.data import LOADS
 from tools.bench.report import machine

@@ -1,0 +1,1 @@
+"""What keeps files and rows true to each other."""

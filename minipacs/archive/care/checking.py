@@ -1,0 +1,114 @@
+"""Looking after the archive while it runs: every file read again, rows and files held against each other.
+
+Nothing is changed unless it is to be repaired; then as after an unclean end: orphans are indexed or go to quarantine,
+damaged files go to quarantine, rows without a good file are marked, and none is removed.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from minipacs.archive.care.recovery import Recovery, adopt, set_aside
+from minipacs.archive.care.scan import CharsetOf, fault_of
+from minipacs.index import Index
+from minipacs.tree.files import FileTree
+
+Fault = Literal["missing", "damaged", "orphaned"]
+"""A row without its file; a file without the bytes of its name; a file without a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong with a file, and with the instance that it is, if that is known."""
+
+    fault: Fault
+    digest: str
+    sop_instance_uid: str
+    detail: str = ""
+
+
+class Pace:
+    """Holds reading to `rate` bytes a second; 0 sets no limit. `advance` is told how many bytes were read."""
+
+    def __init__(self, rate: int, advance: Callable[[int], None] = lambda size_bytes: None) -> None:
+        self._rate = rate
+        self._advance = advance
+        self._due_at = time.monotonic()
+
+    def read(self, size_bytes: int) -> None:
+        """Take note of bytes that were read; waits if they came too fast."""
+        self._advance(size_bytes)
+        if self._rate:
+            now = time.monotonic()
+            self._due_at = max(self._due_at, now) + size_bytes / self._rate
+            time.sleep(self._due_at - now)
+
+
+def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
+    """Find what is wrong, beside a daemon that runs. Raises OSError and DimseError if it cannot look.
+
+    Orphans come last, the first received first: what gave way to another file just now, its row swapped, is gone then.
+    """
+    orphans: list[str] = []
+    for digest, _ in tree.published():
+        finding = _check_file(tree, index, digest, pace)
+        if finding is not None and finding.fault == "orphaned":
+            orphans.append(digest)
+        elif finding is not None:
+            yield finding
+    for digest, _ in index.digests():
+        if tree.size_bytes(digest) is not None:
+            continue
+        with tree.holding(digest, exclusive=True):  # whoever removes or replaces it has come to the end, then
+            uid = index.uid_of(digest)
+            is_missing = uid is not None and tree.size_bytes(digest) is None
+        if is_missing:
+            yield Finding("missing", digest, uid or "")
+    for digest in tree.in_order(orphans):
+        with tree.holding(digest, exclusive=True):
+            is_orphan = index.uid_of(digest) is None and tree.size_bytes(digest) is not None
+        if is_orphan:
+            yield Finding("orphaned", digest, "")
+
+
+def repair(tree: FileTree, index: Index, charset_of: CharsetOf, finding: Finding) -> None:
+    """Do what can be done about a finding. Raises OSError and DimseError."""
+    if finding.fault == "orphaned":
+        adopt(tree, index, charset_of, finding.digest, Recovery())
+    elif finding.fault == "damaged":
+        set_aside(tree, index, finding.digest, finding.detail, Recovery())
+    else:
+        with tree.holding(finding.digest, exclusive=True):
+            if tree.size_bytes(finding.digest) is None:
+                index.set_availability([finding.digest], "UNAVAILABLE")
+
+
+def heal(tree: FileTree, index: Index, pace: Pace) -> int:
+    """Give out again what is marked as unavailable, but whose file is there and whole; returns how many."""
+    healed = 0
+    for digest in index.unavailable():
+        with suppress(FileNotFoundError):
+            if fault_of(tree, digest, pace.read) is None:
+                with tree.holding(digest):
+                    if tree.size_bytes(digest) is not None:
+                        index.set_availability([digest], "ONLINE")
+                        healed += 1
+    return healed
+
+
+def _check_file(tree: FileTree, index: Index, digest: str, pace: Pace) -> Finding | None:
+    try:
+        fault = fault_of(tree, digest, pace.read)
+    except FileNotFoundError:
+        return None  # replaced or removed meanwhile
+    uid = index.uid_of(digest)
+    if uid is None:
+        with tree.holding(digest, exclusive=True):  # whoever published it has committed its row, then
+            uid = index.uid_of(digest)
+            if tree.size_bytes(digest) is None:
+                return None
+    if fault is not None:
+        return Finding("damaged", digest, uid or "", fault)
+    return None if uid is not None else Finding("orphaned", digest, "")

@@ -1,0 +1,184 @@
+"""The index anew from the files: patients, studies, series and instances, as they would be if all came again.
+
+Rules:
+- *must*: until the last moment the old rows are in use, then the new ones, in one transaction.
+- *must*: what the files do not tell is kept: who sent each, when, and in what order.
+- *must*: no row is forgotten: that of a missing or damaged file stays as it was, as UNAVAILABLE; a re-send heals it.
+- No daemon may run: its lock is held from start to end. Other commands may go on; what they add or remove counts.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from minipacs.archive.archive import Archive, DaemonLock, prepare
+from minipacs.archive.care.scan import orphan, record_of, values_of
+from minipacs.archive.removal import finish_removals
+from minipacs.dicom.tables.attributes import UNIQUE_KEY
+from minipacs.errors import MinipacsError
+from minipacs.index import Index, InstanceRecord, Outcome, Query, StoredFile
+
+BATCH_FILES = 256
+"""Files whose rows are committed together."""
+READERS = 4
+"""Threads that read files, so that one waits for the disk while another is understood."""
+
+
+@dataclass(slots=True)
+class Reindexed:
+    """What came of it, in files; `kept` are rows without a good file, `faults` says what is wrong, by digest."""
+
+    indexed: int = 0
+    adopted: int = 0
+    kept: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+def reindex(archive: Archive, progress: Callable[[int], None]) -> Reindexed:
+    """Rebuild the rows of an archive that is open for writing; `progress` hears of the files done.
+
+    Raises MinipacsError if a daemon has the folder, or if there are rows but no files at all.
+    """
+    lock = DaemonLock(archive.tree)
+    done = False
+    try:
+        prepare(archive, lock)
+        _refuse_without_files(archive)
+        path = Path(f"{archive.index.path}.new")
+        _remove(path)
+        try:
+            found = _Rebuild(archive, path, progress).run()
+        finally:
+            _remove(path)
+        done = True
+        return found
+    finally:
+        lock.release(cleanly=done or lock.ended_cleanly)
+
+
+class _Read(NamedTuple):
+    """What the index is to be told of a file: by the file itself, or after a fault by the row that it had."""
+
+    row: StoredFile
+    record: InstanceRecord
+    fault: str
+
+
+class _Rebuild:
+    """One run, with a second index beside that of the archive."""
+
+    def __init__(self, archive: Archive, path: Path, progress: Callable[[int], None]) -> None:
+        self._tree = archive.tree
+        self._old = archive.index
+        self._charset_of = archive.charset_of
+        self._path = path
+        self._progress = progress
+        self._rows: set[str] = set()
+        self._orphans: set[str] = set()
+        self._found = Reindexed()
+        keys = self._old.keys
+        reread = partial(values_of, self._tree, keys, self._charset_of)
+        self._fresh = Index.open(path, keys=keys, sync="batch", reread=reread)
+
+    def run(self) -> Reindexed:
+        finish_removals(self._tree, self._old)
+        unavailable = frozenset(self._old.unavailable())
+        try:
+            self._add(self._old.files(), self._rows)
+            self._add(self._files_without_row(), self._orphans)
+            self._old.take_over(self._path, partial(self._catch_up, unavailable))
+        finally:
+            self._fresh.close()
+        return self._found
+
+    def _catch_up(self, unavailable: frozenset[str]) -> None:
+        """Follow what other commands did meanwhile; nobody writes any more."""
+        rows = {digest for digest, _ in self._old.digests()}
+        gone = self._rows - rows
+        gone |= {digest for digest in self._orphans - rows if self._tree.size_bytes(digest) is None}
+        self._fresh.remove([uid for uid in map(self._fresh.uid_of, gone) if uid is not None])
+        self._add((row for row in self._old.files() if row.digest not in self._rows), self._rows)
+        self._fresh.set_availability([d for d in self._old.unavailable() if d not in unavailable], "UNAVAILABLE")
+        self._fresh.close()
+
+    def _files_without_row(self) -> Iterator[StoredFile]:
+        for digest in self._tree.in_order(digest for digest, _ in self._tree.published() if digest not in self._rows):
+            with suppress(FileNotFoundError):
+                yield orphan(self._tree, digest)
+
+    def _add(self, rows: Iterable[StoredFile], seen: set[str]) -> None:
+        """Index files in this order."""
+        rows = iter(rows)
+        with ThreadPoolExecutor(READERS) as pool:
+            while batch := list(islice(rows, BATCH_FILES)):
+                found = [read for read in pool.map(self._read, batch) if read is not None]
+                for read, placed in zip(found, self._fresh.add_all([read.record for read in found]), strict=True):
+                    self._note(read, placed.outcome)
+                self._fresh.set_availability([read.row.digest for read in found if read.fault], "UNAVAILABLE")
+                seen.update(row.digest for row in batch)
+                self._progress(len(batch))
+
+    def _note(self, read: _Read, outcome: Outcome) -> None:
+        if outcome is Outcome.KEPT:
+            self._found.faults[read.row.digest] = read.fault or "its SOP Instance UID has another file"
+        elif read.fault:
+            self._found.kept += 1
+        elif read.row.availability:
+            self._found.indexed += 1
+        else:
+            self._found.adopted += 1
+
+    def _read(self, row: StoredFile) -> _Read | None:
+        """Read a file: whole if it was not known to be good. None, and a fault, for what can have no row."""
+        try:
+            charset = self._charset_of(row.source_ae_title)
+            whole = row.availability != "ONLINE"
+            return _Read(row, record_of(self._tree, row, self._old.keys, charset, whole=whole), "")
+        except FileNotFoundError:
+            fault = "the file is missing"
+        except (OSError, MinipacsError) as error:
+            fault = str(error)
+        record = self._known(row)
+        if record is None and self._tree.size_bytes(row.digest) is None:
+            return None  # removed meanwhile, row and file
+        self._found.faults[row.digest] = fault
+        return None if record is None else _Read(row, record, fault)
+
+    def _known(self, row: StoredFile) -> InstanceRecord | None:
+        """Return what the row of a file says, if it has one."""
+        uid = self._old.uid_of(row.digest)
+        instance = self._old.instance(uid) if uid is not None else None
+        if uid is None or instance is None:
+            return None
+        attributes = self._old.keys.stored
+        values = next(self._old.find(Query("IMAGE", [(UNIQUE_KEY["IMAGE"], uid)], attributes)), None)
+        if values is None:
+            return None
+        return InstanceRecord(
+            values=dict(zip((a.keyword for a in attributes), values, strict=True)),
+            sop_class_uid=instance.sop_class_uid,
+            sop_instance_uid=uid,
+            transfer_syntax_uid=instance.transfer_syntax_uid,
+            digest=row.digest,
+            size_bytes=row.size_bytes,
+            received_at=row.received_at,
+            source_ae_title=row.source_ae_title,
+            received_digest=row.received_digest,
+        )
+
+
+def _refuse_without_files(archive: Archive) -> None:
+    """Do not take an empty mount point for an archive that lost everything."""
+    if archive.index.statistics().instances and next(archive.tree.published(), None) is None:
+        raise MinipacsError(f"there are no files in {archive.tree.layout.objects}, but rows for them: is it mounted?")
+
+
+def _remove(path: Path) -> None:
+    for leftover in (path, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", ".lock"))):
+        with suppress(FileNotFoundError):
+            leftover.unlink()

@@ -1,0 +1,122 @@
+"""Reading back what a published file says of itself, for whatever makes rows from files."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from minipacs.archive.identity import check_identity
+from minipacs.dicom.data_set.header import Header, HeaderScanner
+from minipacs.dicom.data_set.part10 import FileMeta, parse_file_meta
+from minipacs.dicom.tables.keys import KeyTable
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.text.charset import terms
+from minipacs.errors import DataSetError
+from minipacs.index import InstanceRecord, StoredFile
+from minipacs.tree.files import FileTree
+
+READ_BYTES = 1 << 20
+SKIM_BYTES = 64 << 10
+WRONG_DIGEST = "the file's bytes do not have its digest"
+
+CharsetOf = Callable[[str], str]
+"""Gives the character set that is assumed of objects from an AE title, if they name none."""
+
+
+def values_of(
+    tree: FileTree, keys: KeyTable, charset_of: CharsetOf, digest: str, source_ae_title: str
+) -> Mapping[str, str]:
+    """Return the indexed attributes of a published file. Raises OSError, DataSetError."""
+    _, header = scan(tree, digest, keys)
+    header.charsets = header.charsets or terms(charset_of(source_ae_title))
+    return header.values(keys)
+
+
+def record_of(tree: FileTree, row: StoredFile, keys: KeyTable, charset: str, *, whole: bool) -> InstanceRecord:
+    """Return what the index is told of a published file; `row` has what the file does not tell.
+
+    `whole` also checks that its bytes have its digest, else that they are as many, and what comes before Pixel Data is
+    read. `charset` is assumed if it names none. Raises OSError, and DimseError for what could not have been stored.
+    """
+    size_bytes = os.stat(tree.layout.published(row.digest)).st_size
+    if size_bytes != row.size_bytes:
+        raise DataSetError(f"the file has {size_bytes} bytes instead of {row.size_bytes}")
+    meta, header = (scan if whole else _skim)(tree, row.digest, keys)
+    check_identity(header, meta.sop_class_uid, meta.sop_instance_uid)
+    header.charsets = header.charsets or terms(charset)
+    return InstanceRecord(
+        values=header.values(keys),
+        sop_class_uid=meta.sop_class_uid,
+        sop_instance_uid=meta.sop_instance_uid,
+        transfer_syntax_uid=meta.transfer_syntax_uid,
+        digest=row.digest,
+        size_bytes=size_bytes,
+        received_at=row.received_at,
+        source_ae_title=row.source_ae_title,
+        received_digest=row.received_digest,
+    )
+
+
+def orphan(tree: FileTree, digest: str) -> StoredFile:
+    """Return what can be known of a file without a row. Raises OSError."""
+    size_bytes = os.stat(tree.layout.published(digest)).st_size
+    return StoredFile(digest, size_bytes, *tree.receipt(digest), "")
+
+
+def _skim(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
+    """Read a published file up to its Pixel Data, whatever follows. Raises OSError, DataSetError."""
+    with tree.open(digest) as file:
+        piece = file.read(SKIM_BYTES)
+        meta, scanner = _begin(piece, keys)
+        while piece and not scanner.has_pixel_data:
+            piece = file.read(SKIM_BYTES)
+            scanner.feed(piece)
+    return meta, scanner.header() if scanner.has_pixel_data else scanner.finish()
+
+
+def _begin(piece: bytes, keys: KeyTable) -> tuple[FileMeta, HeaderScanner]:
+    meta = parse_file_meta(piece)
+    if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
+        raise DataSetError(f"unknown transfer syntax {meta.transfer_syntax_uid}")
+    scanner = HeaderScanner(TRANSFER_SYNTAXES[meta.transfer_syntax_uid], keys.tags)
+    scanner.feed(piece[meta.data_set_offset :])
+    return meta, scanner
+
+
+def scan(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
+    """Read a published file whole and check that its bytes have its digest.
+
+    Raises OSError, and DataSetError if it is damaged or no DICOM file that can be stored.
+    """
+    sha256 = hashlib.sha256()
+    with tree.open(digest) as file:
+        piece = file.read(READ_BYTES)
+        meta, scanner = _begin(piece, keys)
+        while piece:
+            sha256.update(piece)
+            piece = file.read(READ_BYTES)
+            scanner.feed(piece)
+    if sha256.hexdigest() != digest:
+        raise DataSetError(WRONG_DIGEST)
+    return meta, scanner.finish()
+
+
+def fault_of(tree: FileTree, digest: str, on_read: Callable[[int], None] = lambda size_bytes: None) -> str | None:
+    """Read a file from the disk and say what is wrong with it, None if its bytes are those that its name stands for.
+
+    `on_read` hears of bytes as they are read. Raises FileNotFoundError.
+    """
+    sha256 = hashlib.sha256()
+    with tree.open(digest) as file:
+        # What the system has in memory says nothing about the disk, and this reading is not to push other files out.
+        with suppress(OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            while piece := file.read(READ_BYTES):
+                sha256.update(piece)
+                on_read(len(piece))
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        with suppress(OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return None if sha256.hexdigest() == digest else WRONG_DIGEST

@@ -1,0 +1,1 @@
+"""Files and file-sets in and out."""

@@ -1,0 +1,157 @@
+"""Copies of stored objects as DICOM files, in folders or in a zip archive, for `minipacs export` (PS3.10 7)."""
+
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from minipacs.archive.media.dicomdir import Directory, NoDirectoryRecord
+from minipacs.archive.reader import BUFFER_BYTES, ObjectReader, ObjectUnreadable
+from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.index import StoredInstance
+
+DICOMDIR = "DICOMDIR"
+MAX_NAME_LENGTH = 120
+KEYWORDS = (
+    "PatientID",
+    "StudyDate",
+    "StudyInstanceUID",
+    "Modality",
+    "SeriesNumber",
+    "SeriesInstanceUID",
+    "InstanceNumber",
+    "SOPInstanceUID",
+)
+"""What names are made of."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+|^[.-]+")
+
+
+class Exported(NamedTuple):
+    """One instance: where its copy is, below the target, or why there is none."""
+
+    sop_instance_uid: str
+    name: str = ""
+    fault: str = ""
+
+
+class Target(Protocol):
+    """Where copies go."""
+
+    def write(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write one file whole. Raises OSError."""
+
+
+class FolderTarget:
+    """Writes files below a folder: to another name first, so that none is there by halves."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write one file, making its folders. Raises OSError."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.part")
+        try:
+            with partial.open("wb") as file:
+                file.writelines(pieces)
+            partial.rename(path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class ZipTarget:
+    """Writes files into a new zip archive, which gets its name when it is complete."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.part")
+        self._zip = zipfile.ZipFile(self._partial, "w", zipfile.ZIP_DEFLATED)
+
+    def write(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write one file. Raises OSError."""
+        with self._zip.open(name, "w", force_zip64=True) as file:
+            for piece in pieces:
+                file.write(piece)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+        if kind is None:
+            os.rename(self._partial, self._path)
+        else:
+            self._partial.unlink()
+
+
+def export(
+    reader: ObjectReader,
+    instances: Iterable[tuple[StoredInstance, Mapping[str, str]]],
+    target: Target,
+    directory: Directory | None = None,
+) -> Iterator[Exported]:
+    """Copy instances to `target` one after the other, as they are stored, and tell of each.
+
+    The second of each pair are values of `KEYWORDS`, from which names are made, harmless ones. With a `directory` names
+    are File IDs, and it is written in the end. A file that is missing or damaged is not copied. Raises OSError if the
+    target cannot be written.
+    """
+    buffer = memoryview(bytearray(BUFFER_BYTES))
+    for instance, values in instances:
+        try:
+            with reader.open(instance, instance.transfer_syntax_uid, buffer) as data_set:
+                name = "/".join(_names(values) if directory is None else _file_id(reader, instance, directory))
+                target.write(name, _file(instance, data_set.pieces()))
+        except (ObjectUnreadable, NoDirectoryRecord) as error:
+            yield Exported(instance.sop_instance_uid, fault=str(error))
+        else:
+            yield Exported(instance.sop_instance_uid, name)
+    if directory is not None:
+        target.write(DICOMDIR, [directory.encode()])
+
+
+def _file(instance: StoredInstance, pieces: Iterable[memoryview]) -> Iterator[bytes | memoryview]:
+    yield file_meta(instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid)
+    yield from pieces
+
+
+def _file_id(reader: ObjectReader, instance: StoredInstance, directory: Directory) -> Sequence[str]:
+    return directory.add(reader.header(instance), instance.transfer_syntax_uid)
+
+
+def _names(values: Mapping[str, str]) -> Sequence[str]:
+    """Name folders and file after what people look for, each unique by its UID."""
+    return (
+        _component(values["PatientID"] or "no-patient-id"),
+        _component(values["StudyDate"] or "no-date", values["StudyInstanceUID"]),
+        _component(values["Modality"] or "OT", values["SeriesNumber"] or "0", values["SeriesInstanceUID"]),
+        _component(values["InstanceNumber"].zfill(4), values["SOPInstanceUID"]) + ".dcm",
+    )
+
+
+def _component(*parts: str) -> str:
+    """Join parts to a name that no file system minds; one that lost something gets a digest, to stay unique."""
+    whole = "_".join(parts)
+    name = _UNSAFE.sub("-", whole)[:MAX_NAME_LENGTH].lstrip(".-") or "-"
+    return name if name == whole else f"{name}_{sha256(whole.encode('utf-8', 'replace')).hexdigest()[:8]}"

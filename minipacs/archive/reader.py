@@ -1,0 +1,197 @@
+"""Reading stored objects back: the data set as it was received, or another encoding of it for a peer that needs one."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from io import FileIO
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.errors import MinipacsError
+from minipacs.index import StoredInstance
+from minipacs.pixels.elements import TranscodeError
+from minipacs.pixels.pool import CodecPool, Wait, wait_readable
+from minipacs.tree.files import FileTree
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+BUFFER_BYTES = 1 << 20
+"""For `ObjectReader.open`: larger objects are read twice, to be checked and to be sent."""
+
+FRESH_S = 3600.0
+"""How long after an object was received its file is taken as it is, if nobody has written to it since."""
+
+
+class ObjectUnreadable(MinipacsError):
+    """A stored object that cannot be read; the message says why."""
+
+
+class ObjectNotConvertible(ObjectUnreadable):
+    """A stored object that cannot be had in the transfer syntax asked for; in another it may."""
+
+
+class DataSetFile:
+    """An open data set of `size_bytes`; close it, or use it as a context manager.
+
+    It borrows the buffer it was opened with, which holds its first piece until another object is opened with it.
+    """
+
+    def __init__(self, file: FileIO, offset: int, size_bytes: int, buffer: memoryview, held_bytes: int = 0) -> None:
+        self.size_bytes = size_bytes
+        self._file, self._offset = file, offset
+        self._buffer, self._held_bytes = buffer, held_bytes
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Give the data set in pieces, each valid until the next. Raises OSError if it ends early."""
+        done = self._held_bytes
+        if done:
+            yield self._buffer[:done]
+        fd = self._file.fileno()
+        while done < self.size_bytes:
+            read = os.preadv(fd, [self._buffer[: self.size_bytes - done]], self._offset + done)
+            if not read:
+                raise OSError(f"the file ends {self.size_bytes - done} bytes early")
+            done += read
+            yield self._buffer[:read]
+
+    def read_ahead(self) -> None:
+        """Read the first piece into the buffer now. Raises OSError."""
+        if not self._held_bytes:
+            self._held_bytes = os.preadv(self._file.fileno(), [self._buffer[: self.size_bytes]], self._offset)
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ObjectReader:
+    """Opens stored objects. `look_up` finds what a SOP Instance UID stands for now."""
+
+    def __init__(self, tree: FileTree, look_up: Callable[[str], StoredInstance | None]) -> None:
+        self._tree = tree
+        self._look_up = look_up
+        self._codecs = CodecPool()
+
+    def close(self) -> None:
+        """End the codec processes; call when nothing is read any more."""
+        self._codecs.close()
+
+    def header(self, instance: StoredInstance) -> "Dataset":
+        """Decode what stands before the pixels. Raises ObjectUnreadable."""
+        from pydicom import dcmread
+
+        file, _ = self._find(instance)
+        try:
+            with file:
+                return dcmread(file, stop_before_pixels=True)
+        except OSError as error:
+            raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
+        except Exception as error:  # of any kind: the library takes apart what was kept as it came
+            raise ObjectUnreadable(f"data set cannot be decoded: {error}") from error
+
+    def open(
+        self,
+        instance: StoredInstance,
+        transfer_syntax_uid: str,
+        buffer: memoryview,
+        *,
+        on_piece: Callable[[], None] = lambda: None,
+        wait: Wait = wait_readable,
+    ) -> DataSetFile:
+        """Open the data set: the stored bytes, or made anew in another transfer syntax, by a codec process.
+
+        What is given out is what the digest was made of: the file has been read to its end and compared, unless it is
+        fresh. `buffer` is lent to the result; `on_piece` is called now and then in a long read, `wait` waits for the
+        codec process, and what they raise ends it. Raises ObjectUnreadable, ObjectNotConvertible.
+        """
+        file, instance = self._find(instance)
+        with ExitStack() as closing:
+            closing.callback(file.close)
+            try:
+                status = os.fstat(file.fileno())
+                if status.st_size != instance.size_bytes:
+                    raise ObjectUnreadable(f"file has {status.st_size} bytes, not {instance.size_bytes}")
+                if instance.transfer_syntax_uid != transfer_syntax_uid:
+                    return self._transcoded(file, instance, transfer_syntax_uid, buffer, wait)
+                found = _checked(file, instance, buffer, on_piece, is_fresh=_is_fresh(instance, status))
+            except OSError as error:
+                raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
+            closing.pop_all()
+            return found
+
+    def compress(self, instance: StoredInstance, target_fd: int, transfer_syntax_uid: str, wait: Wait) -> None:
+        """Write the data set behind File Meta Information, compressed without loss, and have it compared.
+
+        Raises ObjectUnreadable, ObjectNotConvertible, and what `wait` raises.
+        """
+        file, now = self._find(instance)
+        with file:
+            try:
+                self._codecs.transcode(file.fileno(), target_fd, now.digest, transfer_syntax_uid, wait, compare=True)
+            except TranscodeError as error:
+                raise ObjectNotConvertible(str(error)) from error
+
+    def _find(self, instance: StoredInstance) -> tuple[FileIO, StoredInstance]:
+        """Open the file of an instance, or the one that it was compressed to since it was looked up."""
+        try:
+            try:
+                return self._tree.open(instance.digest), instance
+            except FileNotFoundError:
+                now = self._look_up(instance.sop_instance_uid)
+                if now is None or now.received_digest != instance.digest:
+                    raise
+                return self._tree.open(now.digest), now
+        except OSError as error:
+            raise ObjectUnreadable(f"file cannot be opened: {error.strerror}") from error
+
+    def _transcoded(
+        self, file: FileIO, instance: StoredInstance, transfer_syntax_uid: str, buffer: memoryview, wait: Wait
+    ) -> DataSetFile:
+        scratch = self._tree.scratch()
+        try:
+            self._codecs.transcode(file.fileno(), scratch.fileno(), instance.digest, transfer_syntax_uid, wait)
+            return DataSetFile(scratch, 0, os.fstat(scratch.fileno()).st_size, buffer)
+        except TranscodeError as error:
+            scratch.close()
+            raise ObjectNotConvertible(str(error)) from error
+        except BaseException:
+            scratch.close()
+            raise
+
+
+def _is_fresh(instance: StoredInstance, file: os.stat_result) -> bool:
+    """Tell whether a file was hashed on its way in a short while ago: to compare it now would only prove the memory."""
+    return 0 <= time.time() - instance.received_at < FRESH_S and file.st_mtime <= instance.received_at
+
+
+def _checked(
+    file: FileIO, instance: StoredInstance, buffer: memoryview, on_piece: Callable[[], None], *, is_fresh: bool
+) -> DataSetFile:
+    """Read the file once and compare its digest, unless it is fresh; what `buffer` can hold of it stays in there."""
+    meta = file_meta(instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid)
+    offset, size = len(meta), instance.size_bytes - len(meta)
+    if is_fresh:
+        found = DataSetFile(file, offset, size, buffer)
+        found.read_ahead()
+        return found
+    held = size if size <= len(buffer) else 0
+    digest = hashlib.sha256(meta)
+    for count, piece in enumerate(DataSetFile(file, offset, size, buffer).pieces()):
+        if count:
+            on_piece()
+        digest.update(piece)
+    if digest.hexdigest() != instance.digest:
+        raise ObjectUnreadable("file is damaged: its digest differs")
+    return DataSetFile(file, offset, size, buffer, held)

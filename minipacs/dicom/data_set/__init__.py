@@ -1,0 +1,1 @@
+"""Data sets between bytes and values."""

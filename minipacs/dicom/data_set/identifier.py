@@ -1,0 +1,348 @@
+"""Identifiers of C-FIND, C-MOVE and C-GET: requests to elements, answers to bytes (PS3.4 C.4, PS3.5 7).
+
+A request is taken apart into raw elements and no value is judged here, so that a malformed key can be ignored by the
+service while a malformed structure is refused as a whole.
+"""
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from pydicom.datadict import DicomDictionary
+
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
+from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
+from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers, read_numbers
+from minipacs.dicom.text import charset
+from minipacs.errors import DimseError
+
+MAX_IDENTIFIER_BYTES = 1 << 20
+"""Of a request, also when inflated: some 16 000 UIDs in one key."""
+
+MAX_WRITTEN_VALUES = 256
+"""Values of one element that an encoder remembers as bytes."""
+
+MAX_NESTING = 16
+"""Depth of sequences within sequences."""
+
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_MAX_SHORT_LENGTH = 0xFFFE
+_DELIMITER_GROUP = 0xFFFE
+_ITEM = 0xFFFEE000
+_ITEM_END = 0xFFFEE00D
+_SEQUENCE_END = 0xFFFEE0DD
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One data element as sent: its bytes, or the items of a sequence.
+
+    Where the encoding does not tell the VR it is the dictionary's, UN if that knows none.
+    """
+
+    vr: str
+    raw: bytes = b""
+    items: tuple[Mapping[int, "Element"], ...] = ()
+    big_endian: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """Elements by tag, without group lengths, and the character sets that their text is in.
+
+    Of elements sent twice the last counts. `charsets` are what the request named, else the caller's default.
+    """
+
+    elements: Mapping[int, Element]
+    charsets: tuple[str, ...] = ()
+
+    def text(self, tag: int, vr: str = "UN") -> str:
+        """Give a value as Unicode text: padding stripped, several values joined by backslashes, numbers in decimal.
+
+        `vr` is that of an element that does not tell it and that the dictionary does not know. "" if the element is
+        absent, empty, a sequence, or numbers of an impossible length.
+        """
+        element = self.elements.get(tag)
+        if element is None or not element.raw:
+            return ""
+        if element.vr != "UN":
+            vr = element.vr
+        if vr in NUMBER_FORMATS:
+            return read_numbers(element.raw, vr, big_endian=element.big_endian)
+        return charset.decode(element.raw, self.charsets, vr)
+
+    def items(self, tag: int) -> tuple["Identifier", ...]:
+        """Give the items of a sequence, none if it is absent or empty; an item inherits the character sets."""
+        element = self.elements.get(tag)
+        return tuple(Identifier(item, _charsets(item) or self.charsets) for item in element.items) if element else ()
+
+
+def decode_identifier(
+    data: bytes | memoryview,
+    transfer_syntax: TransferSyntax,
+    default_charsets: Sequence[str] = (),
+    limit_bytes: int = MAX_IDENTIFIER_BYTES,
+) -> Identifier:
+    """Take a request's identifier apart; `default_charsets` hold for one that names none.
+
+    Raises DimseError C001 if the bytes are no data set, too many or too deeply nested, or if a character set is
+    unknown, then with Offending Element (0008,0005). Source: PS3.5 7.
+    """
+    raw = _inflate(data, limit_bytes) if transfer_syntax.deflated else bytes(data)
+    if len(raw) > limit_bytes:
+        raise _unreadable(f"Identifier exceeds {limit_bytes} bytes")
+    encoding = _BIG_ENDIAN if transfer_syntax.big_endian else _IMPLICIT if transfer_syntax.implicit else _EXPLICIT
+    elements = _Reader(raw).elements(len(raw), encoding, 0)
+    return Identifier(elements, _charsets(elements) or tuple(default_charsets))
+
+
+def decode_items(raw: bytes, *, implicit: bool, big_endian: bool, charsets: Sequence[str]) -> tuple[Identifier, ...]:
+    """Take apart the value of a stored object's sequence, without its delimiter; `charsets` are the object's.
+
+    Character sets that nobody defined are let be. Raises DimseError C001 if the bytes are no items.
+    """
+    encoding = _BIG_ENDIAN if big_endian else _IMPLICIT if implicit else _EXPLICIT
+    items = _Reader(raw, check_charsets=False).items(len(raw), encoding, 0)
+    return tuple(Identifier(item, _charsets(item) or tuple(charsets)) for item in items)
+
+
+def _unreadable(comment: str) -> DimseError:
+    return DimseError(statuses.IDENTIFIER_UNREADABLE, comment)
+
+
+def _inflate(data: bytes | memoryview, limit_bytes: int) -> bytes:
+    """Inflate one byte past the limit at most, so that the caller sees it exceeded."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        raw = stream.decompress(data, limit_bytes + 1)
+    except zlib.error:
+        raise _unreadable("Identifier cannot be inflated") from None
+    if not stream.eof and len(raw) <= limit_bytes:
+        raise _unreadable("Identifier ends within its deflated stream")
+    return raw
+
+
+def _charsets(elements: Mapping[int, Element]) -> tuple[str, ...]:
+    element = elements.get(SPECIFIC_CHARACTER_SET)
+    return charset.terms(charset.decode(element.raw, (), "CS")) if element else ()
+
+
+class _Encoding(NamedTuple):
+    implicit: bool
+    big_endian: bool
+    tag: struct.Struct
+    length: struct.Struct
+    short_length: struct.Struct
+
+
+def _encoding(implicit: bool, order: str) -> _Encoding:
+    return _Encoding(
+        implicit, order == ">", struct.Struct(order + "HH"), struct.Struct(order + "I"), struct.Struct(order + "H")
+    )
+
+
+_IMPLICIT = _encoding(True, "<")
+_EXPLICIT = _encoding(False, "<")
+_BIG_ENDIAN = _encoding(False, ">")
+
+
+class _Reader:
+    """Walks over a whole data set in memory; each method leaves `position` behind what it read."""
+
+    __slots__ = ("check_charsets", "data", "position")
+
+    def __init__(self, data: bytes, *, check_charsets: bool = True) -> None:
+        self.data = data
+        self.position = 0
+        self.check_charsets = check_charsets
+
+    def elements(self, end: int, encoding: _Encoding, depth: int, *, delimited: bool = False) -> dict[int, Element]:
+        """Read up to `end`, or up to an item delimiter before it."""
+        elements: dict[int, Element] = {}
+        while self.position < end:
+            tag = self._tag(end, encoding)
+            if tag == _ITEM_END and delimited:
+                self._number(end, encoding.length)
+                return elements
+            if tag >> 16 == _DELIMITER_GROUP:
+                raise _unreadable("Identifier has an item or delimiter out of place")
+            element = self._element(tag, end, encoding, depth)
+            if tag & 0xFFFF:
+                elements[tag] = element
+            if tag == SPECIFIC_CHARACTER_SET and self.check_charsets:
+                charset.check(_charsets(elements))
+        if delimited:
+            raise _unreadable("Identifier ends within an item")
+        return elements
+
+    def _element(self, tag: int, end: int, encoding: _Encoding, depth: int) -> Element:
+        sent_vr = "" if encoding.implicit else self._vr(end)
+        length_of = encoding.short_length if sent_vr in SHORT_VRS else encoding.length
+        if sent_vr and length_of is encoding.length:
+            self._take(2, end)
+        length = self._number(end, length_of)
+        vr = sent_vr if sent_vr not in ("", "UN") else DicomDictionary.get(tag, ("UN",))[0][:2]
+        inner = _IMPLICIT if sent_vr == "UN" else encoding
+        if length == _UNDEFINED_LENGTH and length_of is encoding.length:
+            if sent_vr not in ("", "UN", "SQ"):
+                raise _unreadable(f"Identifier has a {sent_vr} of undefined length")
+            return Element("SQ", items=self.items(end, inner, depth, delimited=True))
+        if length > end - self.position:
+            raise _unreadable("Identifier ends within a value")
+        if vr == "SQ":
+            return Element("SQ", items=self.items(self.position + length, inner, depth))
+        return Element(vr, self._take(length, end), (), inner.big_endian)
+
+    def items(
+        self, end: int, encoding: _Encoding, depth: int, *, delimited: bool = False
+    ) -> tuple[dict[int, Element], ...]:
+        """Read the items of a sequence up to `end`, or up to a sequence delimiter before it."""
+        if depth == MAX_NESTING:
+            raise _unreadable(f"Identifier nests sequences deeper than {MAX_NESTING}")
+        items: list[dict[int, Element]] = []
+        while self.position < end:
+            tag, length = self._tag(end, encoding), self._number(end, encoding.length)
+            if tag == _SEQUENCE_END and delimited:
+                return tuple(items)
+            if tag != _ITEM:
+                raise _unreadable("Identifier has a sequence with something else than items")
+            if length == _UNDEFINED_LENGTH:
+                items.append(self.elements(end, encoding, depth + 1, delimited=True))
+            elif length <= end - self.position:
+                items.append(self.elements(self.position + length, encoding, depth + 1))
+            else:
+                raise _unreadable("Identifier has an item longer than its sequence")
+        if delimited:
+            raise _unreadable("Identifier ends within a sequence")
+        return tuple(items)
+
+    def _take(self, length: int, end: int) -> bytes:
+        start = self.position
+        if length > end - start:
+            raise _unreadable("Identifier ends within an element")
+        self.position = start + length
+        return self.data[start : self.position]
+
+    def _number(self, end: int, form: struct.Struct) -> int:
+        number: int = form.unpack(self._take(form.size, end))[0]
+        return number
+
+    def _tag(self, end: int, encoding: _Encoding) -> int:
+        group, number = encoding.tag.unpack(self._take(4, end))
+        return int(group << 16 | number)
+
+    def _vr(self, end: int) -> str:
+        vr = self._take(2, end)
+        if not (vr.isalpha() and vr.isupper()):
+            raise _unreadable("Identifier has an element without a value representation")
+        return vr.decode("ascii")
+
+
+class _Field(NamedTuple):
+    """How one element of every answer is written: what precedes its length and value, and what pads it.
+
+    `long_head` goes before a length of 32 bits; `head`, b"" if there is none, before one of 16.
+    """
+
+    vr: str
+    head: bytes
+    long_head: bytes
+    pad: bytes
+    is_number: bool
+
+
+def _field(tag: int, vr: str, implicit: bool) -> _Field:
+    """Lay out an element; text too long for a length of 16 bits goes out as UN (PS3.5 6.2.2)."""
+    name = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    pad = b"\0" if vr == "UI" else b" "
+    is_number = vr in NUMBER_FORMATS
+    if implicit:
+        return _Field(vr, b"", name, pad, is_number)
+    if vr in SHORT_VRS:
+        return _Field(vr, name + vr.encode("ascii"), name + b"UN\0\0", pad, is_number)
+    return _Field(vr, b"", name + vr.encode("ascii") + b"\0\0", pad, is_number)
+
+
+_pack_short = struct.Struct("<H").pack
+_pack_long = struct.Struct("<I").pack
+
+
+class ResponseEncoder:
+    """Writes the answers of one request: the same elements each time, other values.
+
+    `elements` are pairs of tag and VR in ascending order, all beyond Specific Character Set, which is added where
+    needed; `charsets` are the request's. Explicit VR Little Endian, or implicit. `left_out_if_empty` are tags of
+    elements that no answer has without a value.
+    """
+
+    __slots__ = ("_charset_field", "_charsets", "_fields", "_head", "_holds_ascii", "_written")
+
+    def __init__(
+        self,
+        elements: Sequence[tuple[int, str]],
+        charsets: Sequence[str],
+        *,
+        implicit: bool,
+        left_out_if_empty: frozenset[int] = frozenset(),
+    ) -> None:
+        tags = [SPECIFIC_CHARACTER_SET, *(tag for tag, _ in elements)]
+        if any(tag >= following for tag, following in pairwise(tags)):
+            raise ValueError("tags of an answer have to ascend, beyond (0008,0005)")
+        self._fields = tuple(_field(tag, vr, implicit) for tag, vr in elements)
+        self._charset_field = _field(SPECIFIC_CHARACTER_SET, "CS", implicit)
+        self._charsets = tuple(charsets)
+        self._holds_ascii = charset.encode("~", charsets, "LO") == b"~"
+        self._head = self._named(self._charsets)
+        self._written: tuple[dict[str, bytes], ...] = tuple(
+            {"": b""} if tag in left_out_if_empty else {} for tag, _ in elements
+        )
+
+    def encode(self, values: Sequence[str]) -> bytes:
+        """Write one answer; `values` are in the order of the elements, "" gives zero length.
+
+        In the request's character set if every value fits, else in ISO_IR 192 (`charset.choose`). Numbers are decimal
+        text here, packed there; one that its VR cannot hold has zero length.
+        """
+        if self._holds_ascii and "".join(values).isascii():
+            return self._encode_ascii(values)
+        texts = [(field.vr, value) for field, value in zip(self._fields, values, strict=True)]
+        chosen = charset.choose(texts, self._charsets)
+        raws = [charset.encode(value, chosen, vr) or b"" for vr, value in texts]
+        out = [self._named(chosen)]
+        for field, written, value, raw in zip(self._fields, self._written, values, raws, strict=True):
+            element = written.get(value)
+            out.append(_element(field, raw) if element is None else element)
+        return b"".join(out)
+
+    def _encode_ascii(self, values: Sequence[str]) -> bytes:
+        """Write an answer that looks the same in every character set; many values come again and again."""
+        out = [self._head]
+        for field, written, value in zip(self._fields, self._written, values, strict=True):
+            element = written.get(value)
+            if element is None:
+                element = _element(field, value.encode("ascii"))
+                if len(written) < MAX_WRITTEN_VALUES:
+                    written[value] = element
+            out.append(element)
+        return b"".join(out)
+
+    def _named(self, charsets: Sequence[str]) -> bytes:
+        """Write Specific Character Set, nothing if there is none to name."""
+        return _element(self._charset_field, "\\".join(charsets).encode("ascii", "replace")) if charsets else b""
+
+
+def _element(field: _Field, raw: bytes) -> bytes:
+    vr, head, long_head, pad, is_number = field
+    if is_number and raw:
+        raw = pack_numbers(raw.decode("ascii"), vr)
+    length = len(raw)
+    if length & 1:
+        raw += pad
+        length += 1
+    if head and length <= _MAX_SHORT_LENGTH:
+        return head + _pack_short(length) + raw
+    return long_head + _pack_long(length) + raw

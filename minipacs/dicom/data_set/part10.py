@@ -1,0 +1,110 @@
+"""The head of a DICOM file: preamble, prefix and File Meta Information (PS3.10 7.1)."""
+
+import struct
+from dataclasses import dataclass
+
+from minipacs import IMPLEMENTATION_CLASS_UID
+from minipacs.dicom.tables.transfer_syntaxes import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.tables.value_representations import SHORT_VRS
+from minipacs.errors import DataSetError
+
+MAX_FILE_META_BYTES = 1 << 20
+"""Beyond, a file is refused: only Private Information (0002,0102) could ever need more."""
+
+_PREFIX_END = 132
+_SHORT_VRS = frozenset(vr.encode() for vr in SHORT_VRS)
+_HEAD = struct.Struct("<HH2sH")
+_LONG_LENGTH = struct.Struct("<I")
+_GROUP_LENGTH = struct.Struct("<HH2sHI")
+_LONG_HEAD_BYTES = _HEAD.size + _LONG_LENGTH.size
+_FIRST_AFTER_GROUP_LENGTH = _PREFIX_END + _GROUP_LENGTH.size
+
+_VERSION = _HEAD.pack(2, 1, b"OB", 0) + _LONG_LENGTH.pack(2) + b"\0\1"
+
+
+class NeedMoreData(DataSetError):
+    """The prefix given ends inside the File Meta Information; if the file does too, this is the fault to report."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileMeta:
+    """What a file says of itself; the class and instance UIDs are "" where it does not.
+
+    `data_set_offset` is where the data set starts, in bytes from the start of the file.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    data_set_offset: int
+
+
+def _uid(element: int, uid: str) -> bytes:
+    value = uid.encode("ascii")
+    value += b"\0" * (len(value) & 1)
+    return _HEAD.pack(2, element, b"UI", len(value)) + value
+
+
+_IMPLEMENTATION = _uid(0x0012, IMPLEMENTATION_CLASS_UID)
+
+
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Give everything of a file that stands before its data set, for UIDs of at most 64 ASCII characters.
+
+    The same three UIDs always give the same bytes: no version, no source, no time, a preamble of zeros. PS3.10 7.1
+    """
+    elements = (
+        _VERSION
+        + _uid(0x0002, sop_class_uid)
+        + _uid(0x0003, sop_instance_uid)
+        + _uid(0x0010, transfer_syntax_uid)
+        + _IMPLEMENTATION
+    )
+    return b"\0" * 128 + b"DICM" + _GROUP_LENGTH.pack(2, 0, b"UL", 4, len(elements)) + elements
+
+
+def parse_file_meta(prefix: bytes) -> FileMeta:
+    """Read the File Meta Information at the start of a file, of which `prefix` is the first part.
+
+    The preamble is not looked at. Group 2 is taken as it stands, in any order. Raises `NeedMoreData` if `prefix` is
+    too short, `DataSetError` if there is no prefix `DICM` or no Transfer Syntax UID. PS3.10 7.1
+    """
+    if len(prefix) >= _PREFIX_END and prefix[128:_PREFIX_END] != b"DICM":
+        raise DataSetError("not a DICOM file: no DICM after the preamble")
+    values: dict[int, bytes] = {}
+    pos = _PREFIX_END
+    while pos > len(prefix) or not _is_announced_end_of_deflated(pos, values):
+        element, start, length = _element(prefix, pos)
+        if element is None:
+            break
+        pos = start + length
+        values[element] = prefix[start:pos]
+    sop_class_uid, sop_instance_uid, transfer_syntax_uid = (
+        str(values.get(element, b""), "latin-1").strip("\0 ") for element in (0x0002, 0x0003, 0x0010)
+    )
+    if not transfer_syntax_uid:
+        raise DataSetError("File Meta Information without Transfer Syntax UID", 0x00020010)
+    return FileMeta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, pos)
+
+
+def _element(prefix: bytes, pos: int) -> tuple[int | None, int, int]:
+    """Give number, start and length of the element of group 2 at `pos`; no number if the data set starts there."""
+    if pos > MAX_FILE_META_BYTES:
+        raise DataSetError(f"File Meta Information longer than {MAX_FILE_META_BYTES} bytes")
+    if pos + _LONG_HEAD_BYTES > len(prefix):
+        raise NeedMoreData("file ends inside its File Meta Information")
+    group, element, vr, length = _HEAD.unpack_from(prefix, pos)
+    if group != 2 or not (vr.isalpha() and vr.isupper()):
+        return None, pos, 0
+    if vr in _SHORT_VRS:
+        return element, pos + _HEAD.size, length
+    return element, pos + _LONG_HEAD_BYTES, _LONG_LENGTH.unpack_from(prefix, pos + _HEAD.size)[0]
+
+
+def _is_announced_end_of_deflated(pos: int, values: dict[int, bytes]) -> bool:
+    """Tell whether to believe the group length, which many writers get wrong.
+
+    It is believed only where the data set is deflated and so could look like one more element of group 2.
+    """
+    deflated = values.get(0x0010, b"").rstrip(b"\0 ") == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN.encode()
+    return deflated and values.get(0x0000) == _LONG_LENGTH.pack(pos - _FIRST_AFTER_GROUP_LENGTH)

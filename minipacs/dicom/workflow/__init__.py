@@ -1,0 +1,1 @@
+"""Rules of worklist items and performed procedure steps."""

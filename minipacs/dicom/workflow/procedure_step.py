@@ -1,0 +1,202 @@
+"""Modality Performed Procedure Step: THE table of its attributes, and the rules of its states (PS3.4 F.7.2)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydicom.datadict import tag_for_keyword
+
+from minipacs.dicom.data_set.values import MutableValues, Values, items, keyword_of, text, vr_of
+from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.uids import is_uid
+from minipacs.errors import DimseError
+
+IN_PROGRESS, COMPLETED, DISCONTINUED = "IN PROGRESS", "COMPLETED", "DISCONTINUED"
+FINAL = (COMPLETED, DISCONTINUED)
+
+MAY_NO_LONGER_BE_UPDATED = 0xA710
+"""Error ID of an N-SET after the final state (PS3.4 F.7.2.2.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An attribute of the step: its type in an N-CREATE, whether an N-SET may change it, its type in a final state.
+
+    "" is a type where nothing is asked for. `items` are the rules for the items of a sequence.
+    """
+
+    tag: int
+    create: str
+    settable: bool
+    final: str
+    items: tuple["Rule", ...] = ()
+
+
+def _tag(keyword: str) -> int:
+    tag: int = tag_for_keyword(keyword) or 0
+    return tag
+
+
+def _rule(keyword: str, create: str, final: str = "", *items: Rule, settable: bool = False) -> Rule:
+    return Rule(_tag(keyword), create, settable, final, items)
+
+
+_REFERENCE = (_rule("ReferencedSOPClassUID", "1", "1"), _rule("ReferencedSOPInstanceUID", "1", "1"))
+
+_SCHEDULED_STEP = (
+    _rule("StudyInstanceUID", "1"),
+    _rule("ReferencedStudySequence", "2", "", *_REFERENCE),
+    _rule("AccessionNumber", "2"),
+    _rule("RequestedProcedureID", "2"),
+    _rule("RequestedProcedureDescription", "2"),
+    _rule("ScheduledProcedureStepID", "2"),
+    _rule("ScheduledProcedureStepDescription", "2"),
+    _rule("ScheduledProtocolCodeSequence", "2"),
+)
+
+_SERIES = (
+    _rule("PerformingPhysicianName", "2", "2"),
+    _rule("ProtocolName", "1", "1"),
+    _rule("OperatorsName", "2", "2"),
+    _rule("SeriesInstanceUID", "1", "1"),
+    _rule("SeriesDescription", "2", "2"),
+    _rule("RetrieveAETitle", "2", "2"),
+    _rule("ReferencedImageSequence", "2", "2", *_REFERENCE),
+    _rule("ReferencedNonImageCompositeSOPInstanceSequence", "2", "2", *_REFERENCE),
+)
+
+RULES: tuple[Rule, ...] = (
+    _rule("ScheduledStepAttributesSequence", "1", "", *_SCHEDULED_STEP),
+    _rule("PatientName", "2"),
+    _rule("PatientID", "2"),
+    _rule("PatientBirthDate", "2"),
+    _rule("PatientSex", "2"),
+    _rule("ReferencedPatientSequence", "2", "", *_REFERENCE),
+    _rule("PerformedProcedureStepID", "1"),
+    _rule("PerformedStationAETitle", "1"),
+    _rule("PerformedStationName", "2"),
+    _rule("PerformedLocation", "2"),
+    _rule("PerformedProcedureStepStartDate", "1"),
+    _rule("PerformedProcedureStepStartTime", "1"),
+    _rule("PerformedProcedureStepStatus", "1", "1", settable=True),
+    _rule("PerformedProcedureStepDescription", "2", "2", settable=True),
+    _rule("PerformedProcedureTypeDescription", "2", "2", settable=True),
+    _rule("ProcedureCodeSequence", "2", "2", settable=True),
+    _rule("PerformedProcedureStepEndDate", "2", "1", settable=True),
+    _rule("PerformedProcedureStepEndTime", "2", "1", settable=True),
+    _rule("PerformedProcedureStepDiscontinuationReasonCodeSequence", "2", "2", settable=True),
+    _rule("CommentsOnThePerformedProcedureStep", "3", "3", settable=True),
+    _rule("Modality", "1"),
+    _rule("StudyID", "2"),
+    _rule("PerformedProtocolCodeSequence", "2", "2", settable=True),
+    _rule("PerformedSeriesSequence", "2", "1", *_SERIES, settable=True),
+)
+"""PS3.4 Table F.7.2-1. What it does not name is kept as it comes; an N-SET may change that too if it was created."""
+
+_FIXED = frozenset(rule.tag for rule in RULES if not rule.settable)
+_STATUS = _tag("PerformedProcedureStepStatus")
+_SERIES_SEQUENCE = _tag("PerformedSeriesSequence")
+_SCHEDULED = _tag("ScheduledStepAttributesSequence")
+_STUDY_UID, _STEP_ID = _tag("StudyInstanceUID"), _tag("ScheduledProcedureStepID")
+
+
+def status_of(values: Values) -> str:
+    """Return the state of a step."""
+    return text(values, _STATUS)
+
+
+def scheduled_steps(values: Values) -> list[tuple[str, str]]:
+    """List the worklist steps that a step refers to: Study Instance UID and step ID; none if it was not scheduled."""
+    found = ((text(item, _STUDY_UID), text(item, _STEP_ID)) for item in items(values, _SCHEDULED))
+    return [(study, step) for study, step in found if study and step]
+
+
+def created(values: Values) -> MutableValues:
+    """Return the attributes of a new step: those of an N-CREATE, and those of type 2 that it left out.
+
+    Raises DimseError 0106, 0120 or 0121 with the attributes at fault (PS3.4 F.7.2.1).
+    """
+    _check_types(values, RULES, "create")
+    if status_of(values) != IN_PROGRESS:
+        raise _invalid([_STATUS], f"must be {IN_PROGRESS}")
+    _check_values(values)
+    return {**{r.tag: () if vr_of(r.tag) == "SQ" else "" for r in RULES if r.create == "2"}, **values}
+
+
+def changed(stored: Values, changes: Values) -> MutableValues:
+    """Return the attributes of a step after an N-SET: whole sequences are replaced.
+
+    Raises DimseError: 0110 with Error ID A710 after the final state, 0105 for what cannot be set, 0106, 0120 or 0121,
+    with the attributes at fault (PS3.4 F.7.2.2).
+    """
+    if status_of(stored) in FINAL:
+        comment = "Performed Procedure Step Object may no longer be updated"
+        raise DimseError(statuses.PROCESSING_FAILURE, comment, error_id=MAY_NO_LONGER_BE_UPDATED)
+    refused = [tag for tag in changes if tag in _FIXED or tag not in stored]
+    if refused:
+        raise DimseError(statuses.NO_SUCH_ATTRIBUTE, f"cannot be set: {_names(refused)}", attributes=refused)
+    found = {**stored, **changes}
+    if status_of(found) not in (IN_PROGRESS, *FINAL):
+        raise _invalid([_STATUS], f"must be {IN_PROGRESS}, {COMPLETED} or {DISCONTINUED}")
+    _check_values(changes)
+    if status_of(found) in FINAL:
+        nothing_done = status_of(found) == DISCONTINUED and not items(found, _SERIES_SEQUENCE)
+        _check_types(found, [r for r in RULES if not (nothing_done and r.tag == _SERIES_SEQUENCE)], "final")
+    return found
+
+
+def _check_types(values: Values, rules: Sequence[Rule], column: str) -> None:
+    faults = list(_faults(values, rules, column))
+    missing = [tag for tag, is_absent in faults if is_absent]
+    if missing:
+        raise DimseError(statuses.MISSING_ATTRIBUTE, f"missing: {_names(missing)}", attributes=missing)
+    if faults:
+        empty = [tag for tag, _ in faults]
+        raise DimseError(statuses.MISSING_ATTRIBUTE_VALUE, f"without a value: {_names(empty)}", attributes=empty)
+
+
+def _faults(values: Values, rules: Sequence[Rule], column: str) -> Iterator[tuple[int, bool]]:
+    """Give the attributes of type 1 that are absent, or present without a value."""
+    for rule in rules:
+        if getattr(rule, column) == "1" and not values.get(rule.tag):
+            yield rule.tag, rule.tag not in values
+        for item in items(values, rule.tag) if rule.items else ():
+            yield from _faults(item, rule.items, column)
+
+
+def _check_values(values: Values) -> None:
+    wrong = list(dict.fromkeys(_malformed(values)))
+    if wrong:
+        raise _invalid(wrong, "malformed")
+
+
+def _malformed(values: Values) -> Iterator[int]:
+    for tag, value in values.items():
+        if not isinstance(value, str):
+            for item in value:
+                yield from _malformed(item)
+            continue
+        check = _CHECKS.get(vr_of(tag))
+        if check is not None and not all(check(part) for part in value.split("\\") if part):
+            yield tag
+
+
+def _is_date(value: str) -> bool:
+    digits = value.replace(".", "")
+    return len(digits) == 8 and digits.isascii() and digits.isdecimal() and "0101" <= digits[4:] <= "1231"
+
+
+def _is_time(value: str) -> bool:
+    whole, _, fraction = value.replace(":", "").partition(".")
+    digits = whole + fraction
+    return len(whole) in (2, 4, 6) and len(fraction) <= 6 and digits.isascii() and digits.isdecimal() and whole < "24"
+
+
+_CHECKS: Mapping[str, Callable[[str], bool]] = {"UI": is_uid, "DA": _is_date, "TM": _is_time}
+
+
+def _invalid(tags: Sequence[int], what: str) -> DimseError:
+    return DimseError(statuses.INVALID_ATTRIBUTE_VALUE, f"{what}: {_names(tags)}", attributes=tags)
+
+
+def _names(tags: Sequence[int]) -> str:
+    return ", ".join(keyword_of(tag) for tag in tags)

@@ -1,0 +1,1 @@
+"""What the archive remembers of its own doings."""

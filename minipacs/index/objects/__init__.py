@@ -1,0 +1,1 @@
+"""Rows of patients, studies, series and instances."""

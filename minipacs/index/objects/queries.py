@@ -1,0 +1,285 @@
+"""Reading the index: queries answered page by page, lists for retrieval, look-ups, statistics.
+
+Each page is a read of its own on a borrowed connection: nothing is held while the caller deals with the rows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from peewee import Select, fn
+
+from minipacs.dicom.tables.statuses import PROCESSING_FAILURE, QUERY_FAILED
+from minipacs.index.engine.database import Connection, Database, QueryCancelled
+from minipacs.index.objects.conditions import MAX_LIST_VALUES
+from minipacs.index.objects.models import COLUMNS, COMPRESSIBLE, ONLINE, Instance, ModalityTotal, Patient, Series, Study
+from minipacs.index.objects.selection import Query, Selection, selections
+from minipacs.index.objects.zones import Adjustment
+
+FIRST_PAGE_ROWS = 100
+MAX_PAGE_ROWS = 2000
+PAGE_GROWTH = 4
+"""The first page is short, so that the first answer comes soon; the later ones are long, for throughput."""
+
+DIGESTS_PAGE_ROWS = 10_000
+COMPRESSIBLE_PAGE_ROWS = 100
+
+Cancelled = Callable[[], bool]
+
+
+class StoredInstance(NamedTuple):
+    """What it takes to send one instance. For `received_digest` see `models.Instance`; `received_at`: since 1970."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    digest: str
+    size_bytes: int
+    availability: str
+    received_digest: str = ""
+    received_at: float = 0.0
+
+
+class StoredFile(NamedTuple):
+    """What a row has of its file; only the row knows when it came, in seconds since 1970, from whom, and as what."""
+
+    digest: str
+    size_bytes: int
+    received_at: float
+    source_ae_title: str
+    availability: str
+    received_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the index holds; `by_modality` counts instances."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    stored_bytes: int
+    by_modality: Mapping[str, int]
+
+
+class Reader:
+    """Answers questions; safe to use from any thread.
+
+    Every call may raise DimseError: A700 if the index is busy, A900 for a key that cannot be understood, and C002 (or
+    0110 for look-ups) for other faults of the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        columns = (
+            COLUMNS["SOPClassUID"].value,
+            COLUMNS["SOPInstanceUID"].value,
+            Instance.transfer_syntax_uid,
+            Instance.digest,
+            Instance.size_bytes,
+            Instance.availability,
+            Instance.received_digest,
+            Instance.received_at,
+        )
+        self._stored = columns
+        uid = COLUMNS["SOPInstanceUID"].value
+        self._select_instance, _ = database.compile(Instance.select(*columns).where(uid == ""))
+        self._select_uid, _ = database.compile(Instance.select(uid).where(Instance.digest == ""))
+        self._select_unavailable = Instance.select(Instance.digest).where(Instance.availability != ONLINE)
+        self._select_digest, _ = database.compile(Instance.select(Instance.id).where(Instance.digest == ""))
+
+    def find(
+        self, query: Query, *, cancelled: Cancelled | None = None, page_rows: int = MAX_PAGE_ROWS
+    ) -> Iterator[tuple[str, ...]]:
+        """Give the rows that match, each with the texts of `query.returns`, in no promised order.
+
+        What changes meanwhile is seen as before or as after. `cancelled` is asked between pages and during long scans:
+        if it answers True the iterator raises QueryCancelled. Keys are checked before this returns.
+        """
+        if query.offset:
+            adjustment = Adjustment(query.returns, query.offset)
+            query = replace(query, returns=adjustment.attributes)
+        parts = selections(query)
+        first = next(parts)
+        rows = self._find(first, parts, len(query.returns), cancelled, page_rows)
+        return map(adjustment, rows) if query.offset else rows
+
+    def count(self, query: Query, limit: int, *, cancelled: Cancelled | None = None) -> int:
+        """Count the rows that match, up to `limit`."""
+        total = 0
+        for part in selections(query):
+            with self._reading(QUERY_FAILED, cancelled) as connection:
+                total += connection.execute(*self._database.compile(part.count(limit - total))).fetchone()[0]
+            if total >= limit:
+                break
+        return total
+
+    def instances(self, keys: Mapping[str, Sequence[str]]) -> list[StoredInstance]:
+        """List every instance that the values of unique keys, by keyword, lead to; the last key may hold many.
+
+        Ordered by study and series as first stored, then by Instance Number. A list that is frozen: what is stored
+        or removed meanwhile does not change it.
+        """
+        *others, (listed, found_values) = keys.items()
+        values = list(dict.fromkeys(found_values))
+        found: list[tuple[tuple[int, int, int, int], StoredInstance]] = []
+        same: dict[str, str] = {}
+        for i in range(0, len(values), MAX_LIST_VALUES):
+            select = self._retrieval({**dict(others), listed: values[i : i + MAX_LIST_VALUES]})
+            with self._reading(QUERY_FAILED) as connection:
+                for study_id, series_id, number, row_id, sop_class, uid, syntax, *rest in connection.execute(
+                    *self._database.compile(select)
+                ):
+                    shared = same.setdefault(sop_class, sop_class), uid, same.setdefault(syntax, syntax)
+                    found.append(((study_id, series_id, _number(number), row_id), StoredInstance(*shared, *rest)))
+        found.sort(key=lambda pair: pair[0])
+        return [instance for _, instance in found]
+
+    def _retrieval(self, keys: Mapping[str, Sequence[str]]) -> Select:
+        order = Study.id, Series.id, COLUMNS["InstanceNumber"].value, Instance.id
+        conditions = [COLUMNS[keyword].value.in_(values) for keyword, values in keys.items()]
+        select = Instance.select(*order, *self._stored).join(Series).join(Study).join(Patient)
+        return select.where(*conditions)
+
+    def instance(self, sop_instance_uid: str) -> StoredInstance | None:
+        """Look up an instance."""
+        row = self._row(self._select_instance, sop_instance_uid)
+        return StoredInstance(*row) if row else None
+
+    def has_digest(self, digest: str) -> bool:
+        """Tell whether a row stands for this file."""
+        return self._row(self._select_digest, digest) is not None
+
+    def uid_of(self, digest: str) -> str | None:
+        """Return the SOP Instance UID of the row that stands for this file."""
+        row = self._row(self._select_uid, digest)
+        return str(row[0]) if row else None
+
+    def unavailable(self) -> list[str]:
+        """List the digests of the instances that cannot be retrieved."""
+        return [digest for (digest,) in self._rows(self._select_unavailable)]
+
+    def digests(self) -> Iterator[tuple[str, int]]:
+        """Give the digest and size in bytes of every file that has a row, in the order of digests."""
+        last = ""
+        while True:
+            select = (
+                Instance.select(Instance.digest, Instance.size_bytes)
+                .where(Instance.digest > last)
+                .order_by(Instance.digest)
+                .limit(DIGESTS_PAGE_ROWS)
+            )
+            rows = self._rows(select)
+            yield from rows
+            if len(rows) < DIGESTS_PAGE_ROWS:
+                return
+            last = rows[-1][0]
+
+    def files(self) -> Iterator[StoredFile]:
+        """Give every file that has a row, in the order in which they were first stored."""
+        last = 0
+        while True:
+            select = (
+                Instance.select(Instance.id, *(getattr(Instance, name) for name in StoredFile._fields))
+                .where(Instance.id > last)
+                .order_by(Instance.id)
+                .limit(DIGESTS_PAGE_ROWS)
+            )
+            rows = self._rows(select)
+            for _, *row in rows:
+                yield StoredFile(*row)
+            if len(rows) < DIGESTS_PAGE_ROWS:
+                return
+            last = rows[-1][0]
+
+    def unfilled_keys(self) -> list[str]:
+        """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
+        with self._reading(PROCESSING_FAILURE) as connection:
+            return self._database.state.unfilled_keys(connection)
+
+    def compressible(self) -> Iterator[StoredInstance]:
+        """Give the instances that nobody has tried to compress, though one might, in the order of their ids."""
+        last = 0
+        while True:
+            select = (
+                Instance.select(Instance.id, *self._stored)
+                .where(COMPRESSIBLE, Instance.availability == ONLINE, Instance.id > last)
+                .order_by(Instance.id)
+                .limit(COMPRESSIBLE_PAGE_ROWS)
+            )
+            rows = self._rows(select)
+            yield from (StoredInstance(*row) for _, *row in rows)
+            if len(rows) < COMPRESSIBLE_PAGE_ROWS:
+                return
+            last = rows[-1][0]
+
+    def received_last(self, seconds: float) -> list[str]:
+        """Give the digests of what was received in the last `seconds` up to the latest of all. Reads every row."""
+        ((latest,),) = self._rows(Instance.select(fn.COALESCE(fn.MAX(Instance.received_at), 0.0)))
+        select = Instance.select(Instance.digest).where(Instance.received_at >= latest - seconds)
+        return [digest for (digest,) in self._rows(select)]
+
+    def statistics(self) -> Statistics:
+        """Count what there is, from totals kept with every change and the short tables: cheap at any size."""
+        totals = self._rows(
+            ModalityTotal.select(
+                ModalityTotal.modality, ModalityTotal.series, ModalityTotal.instances, ModalityTotal.size_bytes
+            ).where(ModalityTotal.instances > 0)
+        )
+        ((patients,),) = self._rows(Patient.select(fn.COUNT(Patient.id)))
+        ((studies,),) = self._rows(Study.select(fn.COUNT(Study.id)))
+        return Statistics(
+            patients,
+            studies,
+            series=sum(series for _, series, _, _ in totals),
+            instances=sum(instances for _, _, instances, _ in totals),
+            stored_bytes=sum(size_bytes for _, _, _, size_bytes in totals),
+            by_modality=MappingProxyType({modality: instances for modality, _, instances, _ in totals}),
+        )
+
+    @contextmanager
+    def _reading(self, otherwise: int, cancelled: Cancelled | None = None) -> Iterator[Connection]:
+        with self._database.errors(otherwise), self._database.reader(cancelled) as connection:
+            yield connection
+
+    def _find(
+        self,
+        part: Selection | None,
+        parts: Iterator[Selection],
+        width: int,
+        cancelled: Cancelled | None,
+        page_rows: int,
+    ) -> Iterator[tuple[str, ...]]:
+        while part is not None:
+            size, after = min(FIRST_PAGE_ROWS, page_rows), ()
+            while True:
+                with self._reading(QUERY_FAILED, cancelled) as connection:
+                    rows = connection.execute(*self._database.compile(part.page(after, size))).fetchall()
+                for row in rows:
+                    yield row[:width]
+                if len(rows) < size:
+                    break
+                size, after = min(size * PAGE_GROWTH, page_rows), rows[-1][width:]
+                if cancelled is not None and cancelled():
+                    raise QueryCancelled("query cancelled")
+            part = next(parts, None)
+
+    def _row(self, statement: str, key: str) -> tuple[Any, ...] | None:
+        with self._reading(PROCESSING_FAILURE) as connection:
+            row: tuple[Any, ...] | None = connection.execute(statement, (key,)).fetchone()
+            return row
+
+    def _rows(self, select: Select) -> list[tuple[Any, ...]]:
+        with self._reading(PROCESSING_FAILURE) as connection:
+            return connection.execute(*self._database.compile(select)).fetchall()
+
+
+def _number(text: str) -> int:
+    """Read an Instance Number for sorting; what is none comes first."""
+    try:
+        return int(text)
+    except ValueError:
+        return -1

@@ -1,0 +1,44 @@
+"""The values of keys without a column: written with the row they belong to, gone with it."""
+
+from collections.abc import Mapping, Sequence
+
+from minipacs.dicom.tables.attributes import Level
+from minipacs.dicom.tables.keys import KeyTable
+from minipacs.index.engine.database import Connection, Database
+from minipacs.index.objects.models import RARE_VALUES, rare_value
+
+RareRow = tuple[str, str, str, str, str]
+RareRows = Mapping[Level, Sequence[RareRow]]
+"""The rows of one object by level, each without its owner."""
+
+
+def rare_rows(values: Mapping[str, str], keys: KeyTable) -> RareRows:
+    """Pick the values of keys without a column from those of an object, by keyword."""
+    found: dict[Level, list[RareRow]] = {}
+    for attribute in keys.rare:
+        text = values.get(attribute.keyword)
+        if text:
+            found.setdefault(attribute.level, []).append(rare_value(attribute, text))
+    return found
+
+
+class RareValues:
+    """Writes them, on the connection of the writer."""
+
+    def __init__(self, database: Database, connection: Connection) -> None:
+        self._connection = connection
+        self._insert, self._delete = {}, {}
+        for level, model in RARE_VALUES.items():
+            columns = (model.owner, model.keyword, model.value, model.compared, model.ideographic, model.phonetic)
+            self._insert[level], _ = database.compile(model.insert_many([(0, *[""] * 5)], fields=columns))
+            self._delete[level], _ = database.compile(model.delete().where(model.owner == 0))
+
+    def add(self, level: Level, row_id: int, rows: RareRows) -> None:
+        """Write the values of a new row."""
+        for row in rows.get(level, ()):
+            self._connection.execute(self._insert[level], (row_id, *row))
+
+    def replace(self, level: Level, row_id: int, rows: RareRows) -> None:
+        """Write the values of a row in place of those it had."""
+        self._connection.execute(self._delete[level], (row_id,))
+        self.add(level, row_id, rows)

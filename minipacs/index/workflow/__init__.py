@@ -1,0 +1,1 @@
+"""Rows of worklist items, performed procedure steps and commitments."""

@@ -1,0 +1,98 @@
+"""The tables of the modality workflow: the worklist, performed procedure steps, storage commitment.
+
+`document` columns hold a small data set as JSON (`dicom.json_values`), times are in seconds since 1970.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from peewee import AutoField, BooleanField, DoubleField, IntegerField, Model, TextField
+
+from minipacs.dicom.workflow.worklist import MATCHED_KEYS
+from minipacs.index.objects.conditions import Columns
+from minipacs.index.objects.models import add_columns, table_columns
+
+
+class WorklistStep(Model):
+    """One row for each scheduled procedure step, by Study Instance UID and Scheduled Procedure Step ID.
+
+    `start` is its date and time, joined in normal form. `source` is the file it comes from, "" if it was added. All
+    that it holds stands in another table, so that these rows are short to search.
+    """
+
+    id = AutoField()
+    source = TextField(default="", index=True)
+    start = TextField()
+
+
+class WorklistDocument(Model):
+    """One row for each row of the worklist."""
+
+    step_id = IntegerField(primary_key=True)
+    document = TextField()
+
+
+class WorklistFolder(Model):
+    """The watched folder, as it was found: `fault` tells why it cannot be read, "" if it can."""
+
+    path = TextField(primary_key=True)
+    fault = TextField(default="")
+    broken_files = IntegerField(default=0)
+
+
+class ProcedureStep(Model):
+    """One row for each performed procedure step that a modality created."""
+
+    id = AutoField()
+    sop_instance_uid = TextField(unique=True)
+    status = TextField()
+    document = TextField()
+    source_ae_title = TextField()
+    changed_at = DoubleField()
+
+
+class Commitment(Model):
+    """One row for each storage commitment asked for, from the N-ACTION until its event is acknowledged or expires.
+
+    `report` is the answer, "" until all objects are read; once it is there it never changes. Nobody but the holder
+    of the lease deals with a row.
+    """
+
+    id = AutoField()
+    ae_title = TextField()
+    called_ae_title = TextField()
+    transaction_uid = TextField()
+    request = TextField()
+    report = TextField(default="")
+    state = TextField()
+    bell = TextField(index=True)
+    was_rung = BooleanField(default=False)
+    asked_at = DoubleField()
+    attempts = IntegerField(default=0)
+    due_at = DoubleField(index=True)
+    leased_until = DoubleField(default=0)
+    last_fault = TextField(default="")
+
+
+WORKLIST_COLUMNS: Mapping[str, Columns] = MappingProxyType(
+    {
+        key.keyword: add_columns(
+            WorklistStep, key, indexed=key.keyword in ("PatientID", "PatientName", "AccessionNumber")
+        )
+        for key in MATCHED_KEYS
+    }
+)
+"""The columns of every matching key of the worklist, by keyword."""
+
+WORKLIST_TABLE = table_columns(MATCHED_KEYS, WORKLIST_COLUMNS)
+
+WorklistStep.add_index(
+    WORKLIST_COLUMNS["StudyInstanceUID"].value,
+    WORKLIST_COLUMNS["ScheduledProcedureStepID"].value,
+    unique=True,
+    name="worklist_identity",
+)
+WorklistStep.add_index(WorklistStep.start, WorklistStep.id, name="worklist_order")
+Commitment.add_index(Commitment.ae_title, Commitment.transaction_uid, name="commitment_transaction")
+
+WORKFLOW_MODELS: tuple[type[Model], ...] = (WorklistStep, WorklistDocument, WorklistFolder, ProcedureStep, Commitment)

@@ -1,0 +1,89 @@
+"""Performed procedure steps: each a row with its attributes, and the worklist steps it refers to kept in its state."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from minipacs.dicom.data_set.json_values import dumps, loads
+from minipacs.dicom.data_set.values import Values
+from minipacs.dicom.tables.statuses import PROCESSING_FAILURE
+from minipacs.dicom.workflow import procedure_step
+from minipacs.index.engine.database import Connection, Database
+from minipacs.index.workflow.models import ProcedureStep
+from minipacs.index.workflow.worklist import COMPLETED, DISCONTINUED, STARTED, Change, set_state
+
+_WORKLIST_STATES = {
+    procedure_step.IN_PROGRESS: STARTED,
+    procedure_step.COMPLETED: COMPLETED,
+    procedure_step.DISCONTINUED: DISCONTINUED,
+}
+
+
+class Changed(NamedTuple):
+    """What a change left: the attributes, and how many worklist steps have a new state."""
+
+    values: Values
+    worklist_steps: int
+
+
+class ProcedureSteps:
+    """The performed procedure steps of an index; safe to use from any thread.
+
+    Calls raise DimseError as those of `Reader` and `Writer` do.
+    """
+
+    def __init__(self, database: Database, change: Change) -> None:
+        self._database = database
+        self._change = change
+        self._select, _ = database.compile(
+            ProcedureStep.select(ProcedureStep.document).where(ProcedureStep.sop_instance_uid == "")
+        )
+
+    def create(self, sop_instance_uid: str, values: Values, source_ae_title: str) -> Changed | None:
+        """Add a step, durably; None if there is one with this UID."""
+
+        def work(connection: Connection) -> Changed | None:
+            if connection.execute(self._select, (sop_instance_uid,)).fetchone():
+                return None
+            row = ProcedureStep.insert(
+                sop_instance_uid=sop_instance_uid, source_ae_title=source_ae_title, **_columns(values)
+            )
+            connection.execute(*self._database.compile(row))
+            return Changed(values, self._mark(connection, values))
+
+        return self._change(work)
+
+    def change(self, sop_instance_uid: str, change: Callable[[Values], Values]) -> Changed | None:
+        """Put what `change` makes of a step's attributes in their place, durably; None if there is no such step.
+
+        What `change` raises undoes everything and is raised.
+        """
+
+        def work(connection: Connection) -> Changed | None:
+            found = connection.execute(self._select, (sop_instance_uid,)).fetchone()
+            if found is None:
+                return None
+            values = change(loads(found[0]))
+            update = ProcedureStep.update(**_columns(values))
+            where = update.where(ProcedureStep.sop_instance_uid == sop_instance_uid)
+            connection.execute(*self._database.compile(where))
+            return Changed(values, self._mark(connection, values))
+
+        return self._change(work)
+
+    def get(self, sop_instance_uid: str) -> Values | None:
+        """Look a step up."""
+        with self._database.errors(PROCESSING_FAILURE), self._database.reader() as connection:
+            found = connection.execute(self._select, (sop_instance_uid,)).fetchone()
+        return loads(found[0]) if found else None
+
+    def _mark(self, connection: Connection, values: Values) -> int:
+        """Bring the worklist steps into the state that their performed step is in."""
+        state = _WORKLIST_STATES[procedure_step.status_of(values)]
+        steps = procedure_step.scheduled_steps(values)
+        return sum(set_state(self._database, connection, study, step, state) for study, step in steps)
+
+
+def _columns(values: Values) -> dict[str, object]:
+    status = procedure_step.status_of(values)
+    return {"status": status, "document": dumps(values), "changed_at": time.time()}

@@ -1,0 +1,267 @@
+"""The worklist: scheduled procedure steps, each a row, matched by the rules of C-FIND (PS3.4 K.2.2.1, K.6.1.2).
+
+Dates and times asked for as ranges form one interval. A step without a value never matches a key that asks for one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from peewee import OP, SQL, ColumnBase, Expression, Field, Select, Tuple, fn
+
+from minipacs.dicom.data_set.json_values import dumps, loads
+from minipacs.dicom.data_set.values import Values, items, text
+from minipacs.dicom.matching import temporal
+from minipacs.dicom.tables.statuses import PROCESSING_FAILURE, QUERY_FAILED
+from minipacs.dicom.workflow.worklist import BY_KEYWORD, MATCHED_KEYS, STEP_SEQUENCE, WorklistKey
+from minipacs.index.engine.database import Connection, Database, QueryCancelled
+from minipacs.index.objects.conditions import all_of, match
+from minipacs.index.objects.queries import FIRST_PAGE_ROWS, MAX_PAGE_ROWS, PAGE_GROWTH, Cancelled
+from minipacs.index.workflow.models import (
+    WORKLIST_COLUMNS,
+    WORKLIST_TABLE,
+    WorklistDocument,
+    WorklistFolder,
+    WorklistStep,
+)
+
+_T = TypeVar("_T")
+
+SCHEDULED, STARTED, COMPLETED, DISCONTINUED = "SCHEDULED", "STARTED", "COMPLETED", "DISCONTINUED"
+"""States of a step: values of Scheduled Procedure Step Status, and the two that end it."""
+
+HIDDEN = (STARTED, COMPLETED, DISCONTINUED)
+"""Steps in these states are only answered if their status is asked for."""
+
+_DATE = BY_KEYWORD["ScheduledProcedureStepStartDate"]
+_TIME = BY_KEYWORD["ScheduledProcedureStepStartTime"]
+_STATUS = BY_KEYWORD["ScheduledProcedureStepStatus"]
+_STUDY = BY_KEYWORD["StudyInstanceUID"]
+_STEP_ID = BY_KEYWORD["ScheduledProcedureStepID"]
+_status_column = WORKLIST_COLUMNS[_STATUS.keyword].value
+_FIELDS: tuple[Field, ...] = (
+    WorklistStep.source,
+    WorklistStep.start,
+    *WORKLIST_TABLE.attribute_fields,
+    *WORKLIST_TABLE.derived_fields,
+)
+
+STEPS_A_COMMIT = 200
+"""So many keep others from writing for some milliseconds only."""
+
+Keys = Sequence[tuple[WorklistKey, str]]
+
+
+class Change(Protocol):
+    """Runs work in a transaction of the writer."""
+
+    def __call__(self, work: Callable[[Connection], _T], /) -> _T:
+        """Return what the work returns, once it is committed."""
+
+
+class Step(NamedTuple):
+    """A scheduled procedure step; `values` hold exactly one item in their Scheduled Procedure Step Sequence."""
+
+    id: int
+    source: str
+    values: Values
+
+    @property
+    def step(self) -> Values:
+        """Return that item."""
+        return items(self.values, STEP_SEQUENCE)[0]
+
+    def value(self, key: WorklistKey) -> str:
+        """Return a value from the level where its key stands."""
+        return text(self.step if key.in_step else self.values, key.tag)
+
+
+class FolderState(NamedTuple):
+    """How the watched folder was found: why it cannot be read, or how many of its files are broken."""
+
+    fault: str
+    broken_files: int
+
+
+class Worklist:
+    """The scheduled procedure steps of an index; safe to use from any thread.
+
+    Calls raise DimseError as those of `Reader` and `Writer` do.
+    """
+
+    def __init__(self, database: Database, change: Change) -> None:
+        self._database = database
+        self._change = change
+        identity = WORKLIST_COLUMNS[_STUDY.keyword].value == "", WORKLIST_COLUMNS[_STEP_ID.keyword].value == ""
+        compile_ = database.compile
+        self._identify, _ = compile_(WorklistStep.select(WorklistStep.id, _status_column).where(*identity))
+        self._insert, self._update = database.insert(_FIELDS), database.update(_FIELDS)
+        self._insert_document, _ = compile_(WorklistDocument.insert(step_id=0, document=""))
+        self._delete_document, _ = compile_(WorklistDocument.delete().where(WorklistDocument.step_id == 0))
+        self._delete_step, _ = compile_(WorklistStep.delete().where(WorklistStep.id == 0))
+
+    def find(self, keys: Keys, *, hidden_too: bool = False, cancelled: Cancelled | None = None) -> Iterator[Step]:
+        """Give the steps that match, by start; those begun or over only if their status is a key, or `hidden_too`.
+
+        Keys are checked before this returns: DimseError A900 for one that is malformed. Raises QueryCancelled once
+        `cancelled` says so.
+        """
+        return self._pages(_conditions(keys, hidden_too), cancelled)
+
+    def count(self, keys: Keys, limit: int, *, cancelled: Cancelled | None = None) -> int:
+        """Count the steps that `find` would give, up to `limit`."""
+        select = WorklistStep.select(SQL("1"))
+        conditions = _conditions(keys, hidden_too=False)
+        inner = (select.where(all_of(conditions)) if conditions else select).limit(limit)
+        ((total,),) = self._rows(Select([inner], [fn.COUNT(SQL("*"))]), QUERY_FAILED, cancelled)
+        return int(total)
+
+    def step(self, step_id: int) -> Step | None:
+        """Look a step up, whatever its state."""
+        return next(self._pages([WorklistStep.id == step_id], None), None)
+
+    def put(self, steps: Sequence[Values]) -> list[int]:
+        """Add steps, or replace those with the same Study Instance UID and step ID; returns their ids.
+
+        What was begun stays begun.
+        """
+        found: list[int] = []
+        for begin in range(0, len(steps), STEPS_A_COMMIT):
+            found += self._change(partial(self._put_all, steps[begin : begin + STEPS_A_COMMIT], ""))
+        return found
+
+    def put_files(self, files: Mapping[str, Sequence[Values]]) -> None:
+        """Let each source have exactly these steps; one without any is forgotten."""
+
+        def work(connection: Connection) -> None:
+            for source, steps in files.items():
+                kept = set(self._put_all(steps, source, connection))
+                stale = WorklistStep.select(WorklistStep.id).where(WorklistStep.source == source)
+                found = connection.execute(*self._database.compile(stale)).fetchall()
+                self._delete(connection, [row_id for (row_id,) in found if row_id not in kept])
+
+        self._change(work)
+
+    def remove(self, step_ids: Sequence[int]) -> None:
+        """Delete steps."""
+        self._change(lambda connection: self._delete(connection, step_ids))
+
+    def sources(self) -> list[str]:
+        """List the files that steps come from."""
+        select = WorklistStep.select(WorklistStep.source).where(WorklistStep.source != "").distinct()
+        return [source for (source,) in self._rows(select, PROCESSING_FAILURE)]
+
+    def folder_state(self) -> FolderState:
+        """Tell how the watched folder was found last; without one there is no fault."""
+        select = WorklistFolder.select(WorklistFolder.fault, WorklistFolder.broken_files)
+        rows = self._rows(select, QUERY_FAILED)
+        return FolderState(*rows[0]) if rows else FolderState("", 0)
+
+    def watched_folder(self) -> str:
+        """Return the path of the folder that is watched, "" for none."""
+        rows = self._rows(WorklistFolder.select(WorklistFolder.path), PROCESSING_FAILURE)
+        return str(rows[0][0]) if rows else ""
+
+    def set_folder_state(self, path: str, state: FolderState) -> None:
+        """Keep how the watched folder was found; an empty path tells that none is watched."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(*self._database.compile(WorklistFolder.delete()))
+            if path:
+                row = WorklistFolder.insert(path=path, fault=state.fault, broken_files=state.broken_files)
+                connection.execute(*self._database.compile(row))
+
+        self._change(work)
+
+    def _put_all(self, steps: Sequence[Values], source: str, connection: Connection) -> list[int]:
+        return [self._put(connection, values, source) for values in steps]
+
+    def _put(self, connection: Connection, values: Values, source: str) -> int:
+        """Insert or update one step; returns its id."""
+        new = Step(0, source, values)
+        row = _columns(new)
+        known = connection.execute(self._identify, (new.value(_STUDY), new.value(_STEP_ID))).fetchone()
+        if known is None:
+            row_id = int(connection.execute(self._insert, tuple(row.values())).fetchone()[0])
+        else:
+            row_id = int(known[0])
+            if known[1] in HIDDEN:
+                row[_status_column] = known[1]
+            connection.execute(self._update, (*row.values(), row_id))
+        connection.execute(self._delete_document, (row_id,))
+        connection.execute(self._insert_document, (row_id, dumps(values)))
+        return row_id
+
+    def _delete(self, connection: Connection, step_ids: Sequence[int]) -> None:
+        for step_id in step_ids:
+            connection.execute(self._delete_step, (step_id,))
+            connection.execute(self._delete_document, (step_id,))
+
+    def _pages(self, conditions: Sequence[ColumnBase], cancelled: Cancelled | None) -> Iterator[Step]:
+        order = (WorklistStep.start, WorklistStep.id)
+        after: tuple[object, ...] = ()
+        size = FIRST_PAGE_ROWS
+        while True:
+            place = [Expression(Tuple(*order), OP.GT, Tuple(*after))] if after else []
+            select = WorklistStep.select(
+                WorklistStep.start, WorklistStep.id, WorklistStep.source, _status_column, WorklistDocument.document
+            ).join(WorklistDocument, on=WorklistDocument.step_id == WorklistStep.id)
+            where = [*conditions, *place]
+            select = select.where(all_of(where)) if where else select
+            rows = self._rows(select.order_by(*order).limit(size), QUERY_FAILED, cancelled)
+            for _, row_id, source, status, document in rows:
+                yield _step(row_id, source, status, document)
+            if len(rows) < size:
+                return
+            after, size = rows[-1][:2], min(size * PAGE_GROWTH, MAX_PAGE_ROWS)
+            if cancelled is not None and cancelled():
+                raise QueryCancelled("query cancelled")
+
+    def _rows(self, select: Any, otherwise: int, cancelled: Cancelled | None = None) -> list[tuple[Any, ...]]:
+        with self._database.errors(otherwise), self._database.reader(cancelled) as connection:
+            return connection.execute(*self._database.compile(select)).fetchall()
+
+
+def set_state(database: Database, connection: Connection, study_uid: str, step_id: str, state: str) -> bool:
+    """Change the state of a step, within a transaction; tells whether there is such a step."""
+    columns = WORKLIST_COLUMNS[_STUDY.keyword].value, WORKLIST_COLUMNS[_STEP_ID.keyword].value
+    update = WorklistStep.update({_status_column: state}).where(columns[0] == study_uid, columns[1] == step_id)
+    return bool(connection.execute(*database.compile(update)).rowcount)
+
+
+def _step(row_id: int, source: str, status: str, document: str) -> Step:
+    values = loads(document)
+    step = {**items(values, STEP_SEQUENCE)[0], _STATUS.tag: status}
+    return Step(row_id, source, {**values, STEP_SEQUENCE: (step,)})
+
+
+def _columns(new: Step) -> dict[Field, object]:
+    """Give the columns of a step, in the order of `_FIELDS`."""
+    attributes = WORKLIST_TABLE.attributes({key.keyword: new.value(key) for key in MATCHED_KEYS})
+    start = temporal.date(new.value(_DATE)) + temporal.normal(new.value(_TIME), "TM")
+    values = (new.source, start, *attributes, *WORKLIST_TABLE.derived(attributes))
+    row: dict[Field, object] = dict(zip(_FIELDS, values, strict=True))
+    row[_status_column] = row[_status_column] or SCHEDULED
+    return row
+
+
+def _conditions(keys: Keys, hidden_too: bool) -> list[ColumnBase]:
+    given = dict(keys)
+    found: list[ColumnBase] = []
+    days = temporal.span(given.get(_DATE, "").strip(" "), "DA")
+    times = temporal.span(given.get(_TIME, "").strip(" "), "TM")
+    is_interval = _is_range(days) and _is_range(times)  # one of moments (PS3.4 Table K.6-1)
+    if days is not None:
+        first, last = (times.low, times.high) if times is not None and is_interval else ("0" * 12, "9" * 12)
+        found.append(WorklistStep.start.between(days.low + first, days.high + last))
+    for key, value in keys:
+        matched = match(key, value, WORKLIST_COLUMNS[key.keyword])
+        if matched is not None and not (is_interval and key in (_DATE, _TIME)):
+            found.append(matched.expression)
+    if not hidden_too and not given.get(_STATUS, "").strip(" *"):
+        found.append(_status_column.not_in(HIDDEN))
+    return found
+
+
+def _is_range(span: temporal.Span | None) -> bool:
+    return span is not None and span.low != span.high

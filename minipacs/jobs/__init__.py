@@ -1,0 +1,1 @@
+"""Background work, a file for each kind."""

@@ -1,0 +1,124 @@
+"""Stored objects compressed without loss, in the background, one after the other.
+
+Rules:
+- *must*: an object gives up the file it was received as only when the compressed one says the same in every element and
+  every pixel, is durable, and its row as well.
+- *must*: published files never change: the compressed form is a new one, the row is swapped, the old one removed after.
+- What cannot be compressed is left as it is, for good; nobody tries again.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from minipacs.archive.archive import Archive
+from minipacs.archive.care.intact import is_intact
+from minipacs.archive.care.scan import scan
+from minipacs.archive.reader import ObjectUnreadable
+from minipacs.archive.removal import remove_unused
+from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.errors import DimseError
+from minipacs.index import Form, StoredInstance
+from minipacs.pixels.pool import wait_readable
+from minipacs.tree.files import StagedFile
+
+logger = logging.getLogger(__name__)
+
+IDLE_S = 5.0
+"""Between two looks for what has come."""
+SHORTAGE_S = 60.0
+STOP_CHECK_S = 0.5
+
+Outcome = Literal["compressed", "left"]
+
+
+class _Stopped(Exception):
+    """The process is to end: the object is dealt with by the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """Compresses what an archive has that is not compressed, to one transfer syntax.
+
+    `stopping` tells it to leave off; `observe` hears of each object and the bytes it saved.
+    """
+
+    archive: Archive
+    transfer_syntax_uid: str
+    stopping: Callable[[], bool]
+    observe: Callable[[Outcome, int], None]
+
+    def work(self) -> float:
+        """Go through all there is now; returns the seconds until it is worth to look again."""
+        try:
+            for instance in self.archive.index.compressible():
+                if self.stopping():
+                    break
+                if self.archive.shortage() is not None:
+                    return SHORTAGE_S
+                self._compress(instance)
+        except _Stopped:
+            pass
+        return IDLE_S
+
+    def _compress(self, instance: StoredInstance) -> None:
+        started = time.monotonic()
+        staged = self.archive.tree.stage()
+        try:
+            staged.write([file_meta(instance.sop_class_uid, instance.sop_instance_uid, self.transfer_syntax_uid)])
+            self.archive.reader.compress(instance, staged.fd, self.transfer_syntax_uid, self._wait)
+            staged.take_in()
+            saved = instance.size_bytes - staged.size_bytes
+            if saved <= 0:
+                self._leave(instance, "it would be no smaller")
+            elif self._swap(instance, staged):
+                self.observe("compressed", saved)
+                fields = {
+                    "sop_instance_uid": instance.sop_instance_uid,
+                    "received_bytes": instance.size_bytes,
+                    "stored_bytes": instance.size_bytes - saved,
+                    "duration_s": round(time.monotonic() - started, 4),
+                }
+                logger.info("compressed", extra={"fields": fields})
+        except ObjectUnreadable as error:
+            self._leave(instance, str(error))
+        finally:
+            staged.discard()
+
+    def _leave(self, instance: StoredInstance, reason: str) -> None:
+        """Let an object stay what it is; one that is damaged goes to quarantine, and is tried when it comes again."""
+        archive = self.archive
+        if archive.shortage() is not None or not is_intact(archive.tree, archive.index, instance):
+            return
+        if archive.index.settle(instance.digest, None):
+            self.observe("left", 0)
+            fields = {"sop_instance_uid": instance.sop_instance_uid, "reason": reason}
+            logger.info("not compressed", extra={"fields": fields})
+
+    def _swap(self, instance: StoredInstance, staged: StagedFile) -> bool:
+        """Give the row the compressed file, then remove the other one; false if the row is another one by now."""
+        tree, index, digest = self.archive.tree, self.archive.index, staged.digest
+        try:
+            with tree.holding(digest) as folder:
+                tree.publish(staged, digest, folder, tree.receipt(instance.digest))
+                _, header = scan(tree, digest, index.keys)
+                form = Form(
+                    digest, staged.size_bytes, self.transfer_syntax_uid, header.get("PhotometricInterpretation")
+                )
+                swapped = index.settle(instance.digest, form)
+        except (OSError, DimseError):
+            remove_unused(tree, index, digest)
+            raise
+        self.archive.make_durable()
+        remove_unused(tree, index, instance.digest if swapped else digest)
+        return swapped
+
+    def _wait(self, fd: int, deadline: float) -> bool:
+        while not self.stopping():
+            if wait_readable(fd, min(time.monotonic() + STOP_CHECK_S, deadline)):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+        raise _Stopped

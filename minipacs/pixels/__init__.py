@@ -1,0 +1,1 @@
+"""Pixel data between transfer syntaxes; nothing of the archive."""

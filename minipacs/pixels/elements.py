@@ -1,0 +1,333 @@
+"""Elements of a data set, read one after another, their values as the bytes they are (PS3.5 7, A)."""
+
+import io
+import struct
+import zlib
+from array import array
+from collections.abc import Iterator
+from enum import Enum, auto
+from functools import lru_cache
+from typing import BinaryIO, NamedTuple
+
+from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH
+from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
+from minipacs.dicom.tables.value_representations import SHORT_VRS
+from minipacs.errors import MinipacsError
+
+MAX_WHOLE_VALUE_BYTES = 4096
+"""Longer values pass in pieces."""
+
+PIECE_BYTES = 1 << 18
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
+
+SAMPLES_PER_PIXEL = 0x00280002
+PHOTOMETRIC_INTERPRETATION = 0x00280004
+PLANAR_CONFIGURATION = 0x00280006
+NUMBER_OF_FRAMES = 0x00280008
+ROWS = 0x00280010
+COLUMNS = 0x00280011
+BITS_ALLOCATED = 0x00280100
+BITS_STORED = 0x00280101
+HIGH_BIT = 0x00280102
+PIXEL_REPRESENTATION = 0x00280103
+LOSSY_IMAGE_COMPRESSION = 0x00282110
+PIXEL_DATA = 0x7FE00010
+
+_IMAGE_NUMBERS = frozenset(
+    {
+        SAMPLES_PER_PIXEL,
+        PLANAR_CONFIGURATION,
+        ROWS,
+        COLUMNS,
+        BITS_ALLOCATED,
+        BITS_STORED,
+        HIGH_BIT,
+        PIXEL_REPRESENTATION,
+    }
+)
+_IMAGE_TEXTS = frozenset({PHOTOMETRIC_INTERPRETATION, NUMBER_OF_FRAMES, LOSSY_IMAGE_COMPRESSION})
+
+ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_SHORT = frozenset(vr.encode() for vr in SHORT_VRS)
+_WORD_BYTES = {
+    **dict.fromkeys((b"AT", b"OW", b"SS", b"US"), 2),
+    **dict.fromkeys((b"FL", b"OF", b"OL", b"SL", b"UL"), 4),
+    **dict.fromkeys((b"FD", b"OD", b"OV", b"SV", b"UV"), 8),
+}
+_WORD_CODES = {2: "H", 4: "I", 8: "Q"}
+
+
+class TranscodeError(MinipacsError):
+    """An object that cannot be had in the transfer syntax asked for; the message is one line that says why."""
+
+
+class Kind(Enum):
+    """What the reader came upon."""
+
+    ELEMENT = auto()
+    FRAGMENTS = auto()
+    SEQUENCE = auto()
+    ITEM = auto()
+    ITEM_END = auto()
+    SEQUENCE_END = auto()
+
+
+class Event(NamedTuple):
+    """One step of `ElementReader.walk`.
+
+    An ELEMENT has `length` bytes in the byte order told, in `value` if they are few, else to be read from the reader;
+    what is not read is passed over. An empty sequence is an element too. After FRAGMENTS, the reader stands before the
+    Basic Offset Table and must be moved behind the delimiter, by `ElementReader.fragments` or `seek`.
+    """
+
+    kind: Kind
+    tag: int = 0
+    vr: bytes = b""
+    length: int = 0
+    big_endian: bool = False
+    value: bytes | None = None
+
+
+class Level(dict[int, int | str]):
+    """What one data set, the outermost or an item, has said so far of its image: numbers, and texts without padding.
+
+    `position` is where its first element starts in the file.
+    """
+
+    def __init__(self, position: int) -> None:
+        super().__init__()
+        self.position = position
+
+    def number(self, tag: int, default: int = 0) -> int:
+        """Give a number, `default` if it is absent or empty."""
+        value = self.get(tag, default)
+        return value if isinstance(value, int) else default
+
+    def text(self, tag: int) -> str:
+        """Give a text, "" if it is absent or empty."""
+        return str(self.get(tag, ""))
+
+
+def tag_name(tag: int) -> str:
+    """Write a tag as the standard does: (GGGG,EEEE)."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def is_short(vr: bytes) -> bool:
+    """Tell whether explicit encoding gives this VR a length of 16 bits (PS3.5 7.1.2)."""
+    # VRs yet to be defined have the long form; other bytes in place of a VR are met with the short one.
+    return vr in _SHORT or not (vr.isalpha() and vr.isupper())
+
+
+def swap_words(value: bytes, vr: bytes, tag: int) -> bytes:
+    """Turn round the byte order of each number in a value of the given VR."""
+    word_bytes = _WORD_BYTES.get(vr)
+    if word_bytes is None or not value:
+        return value
+    if len(value) % word_bytes:
+        raise TranscodeError(f"{tag_name(tag)}: {len(value)} bytes are no whole number of {vr.decode()} values")
+    words = array(_WORD_CODES[word_bytes], value)
+    words.byteswap()
+    return words.tobytes()
+
+
+@lru_cache(maxsize=8192)
+def _dictionary_vr(tag: int) -> str:
+    from pydicom.datadict import dictionary_VR
+
+    group, element = tag >> 16, tag & 0xFFFF
+    if group & 1:
+        return "LO" if 0x10 <= element <= 0xFF else "UN"
+    try:
+        vr = str(dictionary_VR(tag))
+    except KeyError:
+        return "UN"
+    # OB or OW, US or OW, US or SS or OW: in implicit VR they are OW or have its byte order (PS3.5 A.1).
+    return "OW" if " or " in vr and vr != "US or SS" else vr
+
+
+class ElementReader:
+    """Reads the data set that starts where `file` stands, to the end of the file.
+
+    `file` is buffered and, unless the transfer syntax is a deflated one, can seek; it stays the caller's. `levels` are
+    the data sets around the element at hand, the outermost first; `position` is an offset in the file, or in the
+    inflated data set. Every method raises `TranscodeError` for a malformed data set.
+    """
+
+    def __init__(self, file: BinaryIO, transfer_syntax: TransferSyntax) -> None:
+        self._file: BinaryIO = file
+        self._size_bytes: int | None = None
+        self.position = 0
+        if transfer_syntax.deflated:
+            self._file = io.BufferedReader(_Inflated(file), PIECE_BYTES)
+        else:
+            self.position = file.tell()
+            self._size_bytes = file.seek(0, io.SEEK_END)
+            file.seek(self.position)
+        self._implicit = transfer_syntax.implicit
+        self._big_endian = transfer_syntax.big_endian
+        self.levels: list[Level] = []
+
+    def read(self, length: int) -> bytes:
+        """Read exactly `length` bytes."""
+        data = self._file.read(length)
+        self.position += len(data)
+        if len(data) < length:
+            raise TranscodeError("data set is truncated")
+        return data
+
+    def pieces(self, length: int) -> Iterator[bytes]:
+        """Read `length` bytes in pieces, each but the last of `PIECE_BYTES`."""
+        while length:
+            piece = self.read(min(length, PIECE_BYTES))
+            length -= len(piece)
+            yield piece
+
+    def seek(self, position: int) -> None:
+        """Go to a position, which for a deflated data set must lie ahead."""
+        if self._size_bytes is None:
+            for _ in self.pieces(position - self.position):
+                pass
+        elif position > self._size_bytes:
+            raise TranscodeError("data set is truncated")
+        else:
+            self.position = self._file.seek(position)
+
+    def walk(self) -> Iterator[Event]:
+        """Give the elements in the order of the file, sequences item by item.
+
+        A value of VR UN and undefined length is a sequence in Implicit VR Little Endian (PS3.5 6.2.2).
+        """
+        yield from self._elements(None)
+
+    def fragments(self) -> Iterator[tuple[int, int]]:
+        """Give position and length of the items of encapsulated Pixel Data, the Basic Offset Table first."""
+        while True:
+            tag, length = self._item_header()
+            if tag == SEQUENCE_DELIMITER:
+                return
+            if tag != ITEM or length == UNDEFINED_LENGTH:
+                raise TranscodeError("fragments of Pixel Data are malformed")
+            start = self.position
+            yield start, length
+            self.seek(start + length)
+
+    def _elements(self, end: int | None) -> Iterator[Event]:
+        self.levels.append(Level(self.position))
+        while end is None or self.position < end:
+            header = self._header(at_top=len(self.levels) == 1)
+            if header is None:
+                break
+            tag, vr, length = header
+            if vr in (b"SQ", b"UN") and (length == UNDEFINED_LENGTH or (length and vr == b"SQ")):
+                yield from self._sequence(tag, vr, length)
+            elif length != UNDEFINED_LENGTH:
+                yield from self._element(tag, vr, length)
+            elif tag == PIXEL_DATA and not self._implicit:
+                yield Event(Kind.FRAGMENTS, tag, vr, length)
+            else:
+                raise TranscodeError(f"undefined length, but no sequence, in {tag_name(tag)}")
+        if end is not None and self.position != end:
+            raise TranscodeError("an element is longer than the item that holds it")
+        self.levels.pop()
+
+    def _element(self, tag: int, vr: bytes, length: int) -> Iterator[Event]:
+        value = self.read(length) if length <= MAX_WHOLE_VALUE_BYTES else None
+        if value and tag in _IMAGE_NUMBERS:
+            self.levels[-1][tag] = int.from_bytes(value[:2], "big" if self._big_endian else "little")
+        elif value and tag in _IMAGE_TEXTS:
+            self.levels[-1][tag] = str(value, "latin-1").strip("\0 ")
+        end = self.position if value is not None else self.position + length
+        yield Event(Kind.ELEMENT, tag, vr, length, self._big_endian, value)
+        if self.position != end:
+            self.seek(end)
+
+    def _sequence(self, tag: int, vr: bytes, length: int) -> Iterator[Event]:
+        if len(self.levels) > MAX_SEQUENCE_DEPTH:
+            raise TranscodeError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}")
+        yield Event(Kind.SEQUENCE, tag, b"SQ")
+        outer = self._implicit, self._big_endian
+        if vr == b"UN":
+            self._implicit, self._big_endian = True, False
+        end = None if length == UNDEFINED_LENGTH else self.position + length
+        while end is None or self.position < end:
+            item, item_length = self._item_header()
+            if item == SEQUENCE_DELIMITER and end is None:
+                break
+            if item != ITEM:
+                raise TranscodeError(f"no item where one must be in {tag_name(tag)}")
+            yield Event(Kind.ITEM)
+            yield from self._elements(None if item_length == UNDEFINED_LENGTH else self.position + item_length)
+            yield Event(Kind.ITEM_END)
+        if end is not None and self.position != end:
+            raise TranscodeError(f"an item is longer than {tag_name(tag)}, which holds it")
+        self._implicit, self._big_endian = outer
+        yield Event(Kind.SEQUENCE_END)
+
+    def _item_header(self) -> tuple[int, int]:
+        group, element, length = struct.unpack(">HHI" if self._big_endian else "<HHI", self.read(8))
+        return group << 16 | element, length
+
+    def _header(self, *, at_top: bool) -> tuple[int, bytes, int] | None:
+        """Read the header of an element; None at the end of an item of undefined length and of the data set."""
+        while True:
+            head = self._file.read(8)
+            self.position += len(head)
+            if len(head) < 8:
+                # A single NUL is what peers pad a data set of odd size with.
+                if at_top and head in (b"", b"\0"):
+                    return None
+                raise TranscodeError("data set is truncated")
+            order = ">" if self._big_endian else "<"
+            group, element = struct.unpack(order + "HH", head[:4])
+            tag = group << 16 | element
+            if tag not in (ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER):
+                break
+            if at_top and tag != ITEM:
+                continue  # a stray delimiter between top-level elements harms nobody
+            if tag == ITEM_DELIMITER:
+                return None
+            raise TranscodeError(f"{tag_name(tag)} where an element must be")
+        if self._implicit:
+            (length,) = struct.unpack(order + "I", head[4:])
+            return tag, self._implicit_vr(tag, length), length
+        vr = head[4:6]
+        (length,) = struct.unpack(order + "H", head[6:]) if is_short(vr) else struct.unpack(order + "I", self.read(4))
+        return tag, vr, length
+
+    def _implicit_vr(self, tag: int, length: int) -> bytes:
+        vr = _dictionary_vr(tag)
+        if vr == "US or SS":
+            level = next((level for level in reversed(self.levels) if PIXEL_REPRESENTATION in level), None)
+            vr = "SS" if level is not None and level.number(PIXEL_REPRESENTATION) == 1 else "US"
+        name = vr.encode()
+        # A value that does not fit its VR, in its length field or in whole numbers, is UN (PS3.5 6.2.2).
+        if length != UNDEFINED_LENGTH and ((name in _SHORT and length > 0xFFFF) or length % _WORD_BYTES.get(name, 1)):
+            return b"UN"
+        return name
+
+
+class _Inflated(io.RawIOBase):
+    """What a file holds from where it stands, inflated (PS3.5 A.5)."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._deflated_file = file
+        self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._stream.eof:
+            data = self._stream.unconsumed_tail or self._deflated_file.read(PIECE_BYTES)
+            try:
+                piece = self._stream.decompress(data, len(buffer))
+            except zlib.error:
+                raise TranscodeError("deflated data set cannot be inflated") from None
+            if piece:
+                buffer[: len(piece)] = piece
+                return len(piece)
+            if not data and not self._stream.eof:
+                raise TranscodeError("deflated data set ends inside its stream")
+        return 0

@@ -1,0 +1,190 @@
+"""Frames of encapsulated Pixel Data, decoded one at a time (PS3.5 8.2, A.4)."""
+
+import logging
+import struct
+from array import array
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
+from minipacs.pixels import jpeg
+from minipacs.pixels.codecs import RLE_LOSSLESS, decoder
+from minipacs.pixels.codestream import (
+    CODESTREAM,
+    FRAME_STARTS,
+    Codestream,
+    JpegFrame,
+    check_rle,
+    read_codestream,
+    read_jpeg,
+    strip_jp2,
+)
+from minipacs.pixels.elements import ElementReader, Event, Level, TranscodeError
+from minipacs.pixels.image import MAX_FRAME_BYTES, ImageLayout
+
+if TYPE_CHECKING:
+    import numpy
+
+MAX_FRAGMENTS = 1 << 22
+
+_FRAGMENT = struct.Struct("<HHI")
+_END_OF_CODE = b"\xff\xd9"
+_MAX_PADDING_BYTES = 16
+_INTERPRETATIONS = {
+    "MONOCHROME1": "MONOCHROME1",
+    "MONOCHROME2": "MONOCHROME2",
+    "PALETTE COLOR": "PALETTE COLOR",
+    "RGB": "RGB",
+    "YBR_FULL": "YBR_FULL",
+    "YBR_FULL_422": "YBR_FULL",
+}
+"""What is native for what a decoder names its result: decoders give all samples, also where code has half of them."""
+
+
+@cache
+def _pydicom_decoder(transfer_syntax_uid: str) -> Any:
+    from pydicom.pixels import get_decoder
+
+    # A failure reaches the caller as an exception; the library would log it besides, with its traceback.
+    logging.getLogger("pydicom.pixels.decoders.base").setLevel(logging.CRITICAL + 1)
+    found = get_decoder(transfer_syntax_uid)
+    if transfer_syntax_uid in jpeg.DECODER_DEPENDENCIES:
+        found.add_plugin(jpeg.LABEL, (jpeg.__name__, jpeg.decode_frame.__name__))
+    return found
+
+
+class EncapsulatedImage:
+    """One image with the fragments that `reader` stands before, of which `level` has told the attributes.
+
+    Holds the first frame decoded, since only a decoder tells what it gives; of the others, one at a time. `end` is
+    the position behind the fragments, where the reader is left; `interpretation` that of what is decoded; `lossy`
+    tells whether the code lost something. Raises `TranscodeError`.
+    """
+
+    def __init__(self, reader: ElementReader, level: Level, transfer_syntax: TransferSyntax) -> None:
+        self.layout = ImageLayout(level)
+        self._transfer_syntax_uid = transfer_syntax.uid
+        self._positions, self._lengths, self._starts = array("Q"), array("I"), array("I")
+        self._index_fragments(reader)
+        self.end = reader.position
+        self._reversible = False
+        self._first, self.interpretation = self._frame(reader, 0)
+        reader.seek(self.end)
+        self.lossy = transfer_syntax.lossy and not self._reversible
+
+    def frames(self, reader: ElementReader, _event: Event) -> Iterator[bytes]:
+        """Decode frame after frame: little endian, colour by pixel; the reader ends up behind the fragments."""
+        yield self._first
+        for index in range(1, self.layout.frames):
+            frame, interpretation = self._frame(reader, index)
+            if interpretation != self.interpretation:
+                raise TranscodeError(f"frame {index + 1} decodes to {interpretation}, others to {self.interpretation}")
+            yield frame
+        reader.seek(self.end)
+
+    def _index_fragments(self, reader: ElementReader) -> None:
+        """Find the fragments and which of them begin a frame.
+
+        By what they hold, not by offset tables: these are optional, and wrong in many files. PS3.5 A.4
+        """
+        items = reader.fragments()
+        next(items, None)  # the Basic Offset Table
+        for position, length in items:
+            if len(self._positions) == MAX_FRAGMENTS:
+                raise TranscodeError(f"more than {MAX_FRAGMENTS} fragments")
+            # A frame in RLE is one fragment (PS3.5 A.4.2).
+            if self._transfer_syntax_uid == RLE_LOSSLESS or reader.read(min(8, length)).startswith(FRAME_STARTS):
+                self._starts.append(len(self._positions))
+            self._positions.append(position)
+            self._lengths.append(length)
+        if len(self._starts) != self.layout.frames or self._starts[0] != 0:
+            raise TranscodeError(f"{len(self._starts)} frames in the fragments, not {self.layout.frames}")
+        self._starts.append(len(self._positions))
+
+    def _encoded(self, reader: ElementReader, index: int) -> bytes:
+        fragments = range(self._starts[index], self._starts[index + 1])
+        if sum(self._lengths[fragment] for fragment in fragments) > MAX_FRAME_BYTES:
+            raise TranscodeError(f"frame {index + 1} is longer than {MAX_FRAME_BYTES} bytes")
+        parts = []
+        for fragment in fragments:
+            reader.seek(self._positions[fragment])
+            parts.append(reader.read(self._lengths[fragment]))
+        return b"".join(parts)
+
+    def _frame(self, reader: ElementReader, index: int) -> tuple[bytes, str]:
+        """Decode a frame to native samples and the Photometric Interpretation that they have."""
+        encoded = self._encoded(reader, index)
+        try:
+            return self._decode(encoded)
+        except TranscodeError as error:
+            raise TranscodeError(f"frame {index + 1}: {error}") from None
+        except Exception as error:  # of any kind, from any plugin
+            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+            raise TranscodeError(f"frame {index + 1}: {reason}") from error
+
+    def _decode(self, encoded: bytes) -> tuple[bytes, str]:
+        import numpy
+
+        layout, codestream = self.layout, None
+        plugin = decoder(self._transfer_syntax_uid)
+        if plugin is None:
+            raise TranscodeError("no decoder")
+        if self._transfer_syntax_uid == RLE_LOSSLESS:
+            check_rle(encoded, layout.samples * layout.bits_allocated // 8)
+        else:
+            # JPEG and JPEG 2000 end alike; decoders do not mind if what is missing was replaced by zeros.
+            if _END_OF_CODE not in encoded[-_MAX_PADDING_BYTES:]:
+                raise TranscodeError("encoded frame has no end")
+            encoded = strip_jp2(encoded)
+            if encoded.startswith(CODESTREAM):
+                codestream = read_codestream(encoded)
+                self._check_codestream(codestream)
+            else:
+                self._check_size(read_jpeg(encoded))
+        source = _FRAGMENT.pack(0xFFFE, 0xE000, 0) + _FRAGMENT.pack(0xFFFE, 0xE000, len(encoded)) + encoded
+        library = _pydicom_decoder(self._transfer_syntax_uid)
+        data, told = library.as_buffer(source, index=0, validate=False, decoding_plugin=plugin, **layout.options())
+        if len(data) * 8 != layout.rows * layout.columns * layout.samples * told["bits_allocated"]:
+            raise TranscodeError(f"decodes to {len(data)} bytes")
+        interpretation = _INTERPRETATIONS.get(str(told["photometric_interpretation"]))
+        if interpretation is None:
+            raise TranscodeError(f"{told['photometric_interpretation']} cannot be native")
+        precision, signed = self._meaning(codestream)
+        samples = numpy.frombuffer(data, f"<{'ui'[signed]}{told['bits_allocated'] // 8}")
+        if told.get("planar_configuration"):
+            samples = samples.reshape(layout.samples, -1).T
+        return self._native(samples, precision, signed), interpretation
+
+    def _check_codestream(self, codestream: Codestream) -> None:
+        layout = self.layout
+        self._reversible = codestream.reversible
+        self._check_size(codestream)
+        if layout.interpretation in ("YBR_RCT", "YBR_ICT") and not codestream.transformed:
+            raise TranscodeError(f"codestream without the colour transformation of {layout.interpretation}")
+
+    def _check_size(self, told: Codestream | JpegFrame) -> None:
+        layout, size = self.layout, (told.columns, told.rows, told.components)
+        if size != (layout.columns, layout.rows, layout.samples) or told.precision > layout.bits_allocated:
+            raise TranscodeError("size or depth of the codestream is not that of the image")
+
+    def _meaning(self, codestream: Codestream | None) -> tuple[int, bool]:
+        """Give how many bits of a decoded sample are filled, and whether the decoder took it as signed."""
+        layout = self.layout
+        if self._transfer_syntax_uid == RLE_LOSSLESS:
+            return layout.bits_allocated, layout.representation == 1
+        precision, signed = (layout.bits_stored, False)
+        if codestream is not None:
+            precision, signed = codestream.precision, codestream.signed
+        if layout.high_bit != layout.bits_stored - 1 and layout.high_bit >= precision:
+            raise TranscodeError("High Bit is outside of what was encoded")
+        return precision, signed
+
+    def _native(self, samples: "numpy.ndarray[Any, Any]", precision: int, signed: bool) -> bytes:
+        """Give samples the size and sign of the image; a sign that the code knew nothing of is extended."""
+        layout = self.layout
+        samples = samples.astype(f"<{'ui'[layout.representation]}{layout.bits_allocated // 8}", copy=False)
+        unused = layout.bits_allocated - precision
+        if signed != bool(layout.representation) and unused:
+            samples = samples << unused >> unused
+        return samples.tobytes()

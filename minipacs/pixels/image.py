@@ -1,0 +1,135 @@
+"""How images lie in Pixel Data: the attributes that say so, and native frames (PS3.3 C.7.6.3, PS3.5 8)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from minipacs.pixels.elements import (
+    BITS_ALLOCATED,
+    BITS_STORED,
+    COLUMNS,
+    HIGH_BIT,
+    LOSSY_IMAGE_COMPRESSION,
+    NUMBER_OF_FRAMES,
+    PHOTOMETRIC_INTERPRETATION,
+    PIXEL_DATA,
+    PIXEL_REPRESENTATION,
+    PLANAR_CONFIGURATION,
+    ROWS,
+    SAMPLES_PER_PIXEL,
+    ElementReader,
+    Event,
+    Level,
+    TranscodeError,
+    swap_words,
+)
+
+MAX_FRAME_BYTES = 1 << 28
+"""Of one frame, encoded or decoded: several times the largest mammogram."""
+
+MAX_NATIVE_BYTES = 0xFFFFFFFE
+"""Native Pixel Data has a defined length, in 32 bits (PS3.5 A.1)."""
+
+_EXTENDED_OFFSET_TABLE = (0x7FE00001, 0x7FE00002, 0x7FE00003)  # with its lengths, and the total length
+
+Change = tuple[int, bytes, bytes | None]
+"""An element that reads otherwise: tag, VR, value, or None for one that goes."""
+
+
+class ImageLayout:
+    """How the samples of an image lie in native Pixel Data, from its own attributes (PS3.3 C.7.6.3)."""
+
+    def __init__(self, level: Level) -> None:
+        self.rows = level.number(ROWS)
+        self.columns = level.number(COLUMNS)
+        self.samples = level.number(SAMPLES_PER_PIXEL)
+        self.bits_allocated = level.number(BITS_ALLOCATED)
+        self.bits_stored = level.number(BITS_STORED)
+        self.high_bit = level.number(HIGH_BIT, self.bits_stored - 1)
+        self.representation = level.number(PIXEL_REPRESENTATION, -1)
+        self.interpretation = level.text(PHOTOMETRIC_INTERPRETATION)
+        frames = level.text(NUMBER_OF_FRAMES) or "1"
+        self.frames = int(frames) if frames.isascii() and frames.isdigit() else 0
+        self.frame_bytes = self.rows * self.columns * self.samples * self.bits_allocated // 8
+        self._check()
+
+    def _check(self) -> None:
+        wrong = {
+            "Rows": not self.rows,
+            "Columns": not self.columns,
+            "Samples per Pixel": self.samples not in (1, 3),
+            "Bits Allocated": self.bits_allocated not in (8, 16, 32),
+            "Bits Stored": not 0 < self.bits_stored <= self.bits_allocated,
+            "Pixel Representation": self.representation not in (0, 1),
+            "Photometric Interpretation": not self.interpretation,
+            "Number of Frames": not self.frames,
+        }
+        faults = [name for name, is_wrong in wrong.items() if is_wrong]
+        if faults:
+            raise TranscodeError(f"image cannot be decoded with its {', '.join(faults)}")
+        if self.frame_bytes > MAX_FRAME_BYTES:
+            raise TranscodeError(f"frames decode to more than {MAX_FRAME_BYTES} bytes")
+        if self.frame_bytes * self.frames > MAX_NATIVE_BYTES:
+            raise TranscodeError("frames are too many for native Pixel Data")
+
+    def options(self) -> dict[str, Any]:
+        """Give what pydicom's codecs want to know of one frame."""
+        return {
+            "rows": self.rows,
+            "columns": self.columns,
+            "number_of_frames": 1,
+            "samples_per_pixel": self.samples,
+            "bits_allocated": self.bits_allocated,
+            "bits_stored": self.bits_stored,
+            "pixel_representation": self.representation,
+            "photometric_interpretation": self.interpretation,
+            "planar_configuration": 0,
+        }
+
+    def changes(self, level: Level, interpretation: str, *, lossy: bool) -> list[Change]:
+        """List the elements that read otherwise beside recoded Pixel Data, in the order of tags.
+
+        `interpretation` is that of the new pixels, which are colour by pixel; `lossy` tells that the old code lost
+        something, which is said unless the object speaks of it.
+        """
+        found: list[Change] = []
+        if interpretation != self.interpretation:
+            text = interpretation.encode()
+            found.append((PHOTOMETRIC_INTERPRETATION, b"CS", text + b" " * (len(text) % 2)))
+        if self.samples > 1:
+            found.append((PLANAR_CONFIGURATION, b"US", b"\0\0"))
+        if lossy and not level.text(LOSSY_IMAGE_COMPRESSION):
+            found.append((LOSSY_IMAGE_COMPRESSION, b"CS", b"01"))  # PS3.3 C.7.6.1.1.5
+        return [*found, *((tag, b"", None) for tag in _EXTENDED_OFFSET_TABLE)]
+
+
+class NativeImage:
+    """The native Pixel Data that `event` tells of, of which `level` has told the attributes.
+
+    Raises `TranscodeError`.
+    """
+
+    def __init__(self, event: Event, level: Level) -> None:
+        self.layout = ImageLayout(level)
+        self.interpretation, self.lossy = self.layout.interpretation, False
+        self._is_planar = self.layout.samples > 1 and level.number(PLANAR_CONFIGURATION) == 1
+        size_bytes = self.layout.frame_bytes * self.layout.frames
+        if event.length != size_bytes + size_bytes % 2:
+            raise TranscodeError(f"Pixel Data has {event.length} bytes, not {size_bytes}")
+        if event.big_endian and (self.layout.frame_bytes % 2 or self.layout.bits_allocated > 16):
+            raise TranscodeError("byte order of Pixel Data is uncertain")
+
+    def frames(self, reader: ElementReader, event: Event) -> Iterator[bytes]:
+        """Give frame after frame of the event at hand: little endian, colour by pixel."""
+        size = self.layout.frame_bytes
+        for index in range(self.layout.frames):
+            whole = event.value
+            frame = reader.read(size) if whole is None else whole[index * size : (index + 1) * size]
+            if event.big_endian:
+                frame = swap_words(frame, event.vr, PIXEL_DATA)
+            yield self._by_pixel(frame) if self._is_planar else frame
+
+    def _by_pixel(self, frame: bytes) -> bytes:
+        import numpy
+
+        planes: numpy.ndarray[Any, Any] = numpy.frombuffer(frame, f"<u{self.layout.bits_allocated // 8}")
+        return planes.reshape(self.layout.samples, -1).T.tobytes()

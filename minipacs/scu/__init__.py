@@ -1,0 +1,1 @@
+"""This archive as a user of other Application Entities."""

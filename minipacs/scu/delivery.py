@@ -1,0 +1,67 @@
+"""Getting instances to another AE, over as many associations as it takes: for C-MOVE and `minipacs send`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from minipacs.archive.reader import ObjectReader
+from minipacs.index import StoredInstance
+from minipacs.net.access import Peer
+from minipacs.net.association import Association, AssociationEnded
+from minipacs.net.requestor import AssociationRefused, Requestor
+from minipacs.scu.progress import Progress
+from minipacs.scu.sub_operations import Originator, Receiver, Sender, plan
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Delivers to `destination`. `sent` hears of the bytes of each data set; `originator` is whoever asked for it."""
+
+    reader: ObjectReader
+    requestor: Requestor
+    destination: Peer
+    sent: Callable[[str, int], None] = lambda label, size_bytes: None
+    originator: Originator | None = None
+    priority: int = 0
+
+    def send(self, instances: Sequence[StoredInstance], progress: Progress) -> str:
+        """Send until all are answered for, counted as failed, or `progress` is stopped.
+
+        Returns why the destination could not be had to its end, "" if it could.
+        """
+        while instances and not progress.stopped:
+            contexts, count = plan(instances, self.destination.transfer_syntaxes)
+            try:
+                association = self.requestor.open(self.destination, contexts, progress)
+            except AssociationRefused as error:
+                progress.fail(instances, f"destination: {error}")
+                return f"destination: {error}"
+            unsent, ended = self._send_over(association, instances[:count], progress)
+            rest = [*unsent, *instances[count:]]
+            if ended is not None and ended.outcome != "failed":
+                comment = f"destination: association {ended.outcome}"
+                progress.fail(rest, comment)
+                return comment
+            if ended is not None:  # a file of ours was at fault: what remains goes over another association
+                progress.fail(rest[:1], ended.reason)
+                rest = rest[1:]
+            instances = rest
+        return ""
+
+    def _send_over(
+        self, association: Association, instances: Sequence[StoredInstance], progress: Progress
+    ) -> tuple[Sequence[StoredInstance], AssociationEnded | None]:
+        """Send over one association and end it; returns what is left, and how it ended if not by our release."""
+        receiver = Receiver(self.destination.title, self.destination.transfer_syntaxes)
+        contexts = list(association.contexts.values())
+        sender = Sender(self.reader, association, contexts, receiver, self.sent, self.originator)
+        try:
+            sender.send(instances, progress, self.priority)
+        except AssociationEnded as ended:
+            association.end(ended)
+            return sender.unsent, ended
+        except BaseException:
+            association.abort()
+            raise
+        association.transport.companion = None
+        association.release()
+        return sender.unsent, None

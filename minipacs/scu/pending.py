@@ -1,0 +1,53 @@
+"""Pending responses with identifiers: many in a write, with a look for a C-CANCEL between writes (PS3.4 C.4.1)."""
+
+from collections.abc import Iterable, Iterator
+
+from minipacs.dicom.tables.statuses import CANCEL, SUCCESS
+from minipacs.index import QueryCancelled
+from minipacs.services.environment import Request
+
+MAX_BATCH_BYTES = 64 << 10
+"""Responses gathered for one write. Between writes a C-CANCEL is looked for."""
+FIRST_BATCH_BYTES = 1
+"""The first response goes out alone, at once."""
+
+
+def cancelled(request: Request) -> bool:
+    """Tell whether the requestor has cancelled, without waiting. Raises AssociationEnded."""
+    return request.association.cancelled(request.message_id)
+
+
+def send_pending(request: Request, status: int, identifiers: Iterable[bytes]) -> Iterator[int]:
+    """Send a pending response with each identifier; yields the number sent so far.
+
+    Raises QueryCancelled, AssociationEnded.
+    """
+    association, context_id = request.association, request.message.context.context_id
+    pending = association.encode(context_id, request.response(status, has_data_set=True))
+    batch: list[bytes] = []
+    size, limit, sent = 0, FIRST_BATCH_BYTES, 0
+    for identifier in identifiers:
+        batch += pending
+        batch += association.encode_data(context_id, identifier)
+        size += len(identifier)
+        sent += 1
+        if size >= limit:
+            association.send_all(batch)
+            batch, size, limit = [], 0, MAX_BATCH_BYTES
+            yield sent
+            if cancelled(request):
+                raise QueryCancelled("query cancelled")
+    if batch:
+        association.send_all(batch)
+        yield sent
+
+
+def answer_matches(request: Request, status: int, identifiers: Iterable[bytes]) -> int:
+    """Send all matches; returns the status of the final response. The log is told of their number."""
+    request.log["matches"] = 0
+    try:
+        for matches in send_pending(request, status, identifiers):
+            request.log["matches"] = matches
+    except QueryCancelled:
+        return CANCEL
+    return SUCCESS
