@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
-from minipacs.errors import DimseError
+from minipacs.errors import MinipacsError
 from minipacs.index import Index
 from minipacs.net.explanation import Explanation
 
@@ -72,6 +72,10 @@ class Keeper:
         self._thread.join()
         os.close(self._closing)
 
+    def is_alive(self) -> bool:
+        """Tell whether accounts are kept."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         poll = select.poll()
         for fd in (self._sock.fileno(), self._closing):
@@ -80,16 +84,22 @@ class Keeper:
         while not is_over:
             is_over = self._closing in [fd for fd, _ in poll.poll()]
             while batch := self._received():
-                try:
-                    self._index.associations.add(batch)
-                except DimseError as error:
-                    fields = {"accounts": len(batch), "reason": error.comment}
-                    logger.warning("accounts of associations dropped", extra={"fields": fields})
+                self._keep(batch)
+
+    def _keep(self, batch: list[tuple[str, bytes]]) -> None:
+        """Put accounts into the table; whatever goes wrong with these, the next ones are kept."""
+        try:
+            self._index.associations.add(batch)
+        except MinipacsError as error:
+            fields = {"accounts": len(batch), "reason": str(error)}
+            logger.warning("accounts of associations dropped", extra={"fields": fields})
+        except Exception:
+            logger.exception("accounts of associations dropped", extra={"fields": {"accounts": len(batch)}})
 
     def _received(self) -> list[tuple[str, bytes]]:
         found: list[tuple[str, bytes]] = []
         with suppress(BlockingIOError):
             while len(found) < MAX_BATCH and (message := self._sock.recv(2 * MAX_ACCOUNT_BYTES)):
                 association_id, _, document = message.partition(b"\0")
-                found.append((association_id.decode(), document))
+                found.append((association_id.decode("utf-8", "replace"), document))
         return found

@@ -2,10 +2,8 @@
 
 import logging
 import os
-import socket
 import time
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,13 +11,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from minipacs import metrics
-from minipacs.archive.archive import Archive, DaemonLock, prepare, tell_unfilled_keys
+from minipacs.archive.archive import Archive, prepare, tell_unfilled_keys
 from minipacs.config import Config
 from minipacs.daemon import composition
 from minipacs.daemon.accounts import Keeper
-from minipacs.daemon.process import LATE_S, Control, Order
-from minipacs.daemon.slots import Slots
-from minipacs.daemon.worker import Shared
+from minipacs.daemon.process import Control, Order
+from minipacs.daemon.pulse import LATE_S
+from minipacs.daemon.shared import Shared
+from minipacs.daemon.sockets import METRICS
 from minipacs.errors import DimseError
 from minipacs.jobs.background import Background, Job
 from minipacs.jobs.commitment import CommitmentJobs
@@ -33,34 +32,37 @@ logger = logging.getLogger(__name__)
 COMPRESSED_SYNTAXES = {"jpeg2000-lossless": JPEG_2000_LOSSLESS}
 """By the values of `storage.compress`."""
 
+PREPARING = "the archive is being made ready"
+
 
 class Jobs:
     """The main loop of the jobs process."""
 
-    def __init__(
-        self, shared: Shared, http: socket.socket | None, inbox: socket.socket, slots: Slots, control: Control
-    ) -> None:
+    def __init__(self, shared: Shared, control: Control) -> None:
         self._control = control
-        self._inbox = inbox
+        self._inbox = shared.inbox
         self._wake_fd = shared.wake_fd
-        self._slots = slots
+        self._slots = shared.slots
+        self._lock = shared.lock
         self._archive: Archive | None = None
         self._is_draining = False
         self._is_over = False
         metrics.share(shared.metrics_folder, control.slot)
         self._metrics = metrics.Metrics(p.title for p in shared.config.peers)
         self._config = shared.config
+        http = next(iter(shared.sockets.of(METRICS)), None)
         self._http = None if http is None else metrics.MetricsServer(http, self._registry(shared), self._unready)
 
-    def run(self, lock: DaemonLock | None) -> None:
-        """Work until told to end; first get the archive ready for its daemon if that is due, and `lock` is its own."""
+    def run(self) -> None:
+        """Work until told to end; first get the archive ready for its daemon if that is due."""
         archive = composition.open_archive(self._config, self._metrics.commit)
-        if lock is not None:
-            prepare(archive, lock)
+        if self._lock is not None:
+            self._control.busy(PREPARING)
+            prepare(archive, self._lock)
             tell_unfilled_keys(archive)
         self._archive = archive
         background = Background()
-        jobs = _jobs(self._config, archive, background, self._metrics, is_first=lock is not None)
+        jobs = _jobs(self._config, archive, background, self._metrics, is_first=self._lock is not None)
         background.start(jobs)
         keeper = Keeper(self._inbox, archive.index)
         self._control.watch(self._wake_fd)
@@ -119,9 +121,9 @@ class Jobs:
         if self._is_draining:
             return "shutting down"
         if self._archive is None:
-            return "the archive is being made ready"
-        since = time.monotonic() - LATE_S
-        if not any(shown.role == "worker" and shown.beat_at > since for shown in self._slots.all()):
+            return PREPARING
+        since_ns = time.monotonic_ns() - int(LATE_S * 1e9)
+        if not any(shown.role == "worker" and shown.beat_ns > since_ns for shown in self._slots.all()):
             return "no worker is at work"
         try:
             self._archive.index.has_digest("")
@@ -179,13 +181,6 @@ def _jobs(
     return jobs
 
 
-def run(
-    shared: Shared,
-    http: Iterable[socket.socket],
-    inbox: socket.socket,
-    slots: Slots,
-    lock: DaemonLock | None,
-    control: Control,
-) -> None:
-    """Be the jobs process; `lock` is given to the first one. Raises MinipacsError if it cannot begin."""
-    Jobs(shared, next(iter(http), None), inbox, slots, control).run(lock)
+def run(shared: Shared, control: Control) -> None:
+    """Be the jobs process. Raises MinipacsError if it cannot begin."""
+    Jobs(shared, control).run()

@@ -7,11 +7,12 @@ ready the old one retires: its workers accept no more and end with their last as
 import gc
 import logging
 import os
+import resource
 import select
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from prometheus_client.multiprocess import mark_process_dead
@@ -19,19 +20,22 @@ from prometheus_client.multiprocess import mark_process_dead
 from minipacs import __version__, log
 from minipacs.archive.archive import DaemonLock, create_tree
 from minipacs.config import Config
-from minipacs.daemon import accounts, composition, jobs, limits, runtime, worker
-from minipacs.daemon.process import LATE_S, STALLED_S, Process, fork
+from minipacs.daemon import accounts, composition
+from minipacs.daemon.back_off import BackOff
+from minipacs.daemon.metrics_folder import MetricsFolder
+from minipacs.daemon.process import Process, fork
+from minipacs.daemon.pulse import LOOK_INTERVAL_S
+from minipacs.daemon.roles import FIRST, ROLES, Role, team_size
 from minipacs.daemon.service_manager import ServiceManager, inherited_sockets
-from minipacs.daemon.slots import MAX_PROCESSES, Role, Slots
-from minipacs.daemon.sockets import Sockets
+from minipacs.daemon.shared import Shared
+from minipacs.daemon.slots import MAX_PROCESSES, Slots
+from minipacs.daemon.sockets import DICOM, METRICS, Sockets
 from minipacs.errors import ConfigError, MinipacsError
 from minipacs.net.listener import address_of
 from minipacs.net.places import Places, PlaceTable
 
 logger = logging.getLogger(__name__)
 
-CHECK_INTERVAL_S = 5.0
-"""Between two looks at whether main loops still come round."""
 WATCHDOG_SHARE = 3
 """The watchdog is fed so many times in the time it allows."""
 ENDED_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -42,14 +46,22 @@ class Generation:
     """One configuration, and what its processes are given."""
 
     number: int
-    config: Config
-    sockets: Sockets
-    shared: worker.Shared
+    shared: Shared
 
     @property
-    def workers(self) -> int:
-        """Return how many workers it has."""
-        return self.config.ae.workers or len(os.sched_getaffinity(0))
+    def config(self) -> Config:
+        """Return its configuration."""
+        return self.shared.config
+
+    @property
+    def sockets(self) -> Sockets:
+        """Return what it listens on."""
+        return self.shared.sockets
+
+    @property
+    def size(self) -> int:
+        """Return how many processes it has."""
+        return team_size(self.config)
 
 
 class Parent:
@@ -59,20 +71,22 @@ class Parent:
         self._reload_config = reload
         self._manager = ServiceManager()
         self._signals = _Signals()
-        self._slots = Slots()
+        self._slots = Slots([role.name for role in ROLES])
         self._places = PlaceTable(MAX_PROCESSES)
-        self._respawn = limits.BackOff()
+        self._respawn = BackOff()
         self._processes: list[Process] = []
         sockets = Sockets.inherited(inherited_sockets()).follow(config)
         self._tree = create_tree(config.storage.path, config.storage.sync)
         self._lock = DaemonLock(self._tree)
-        self._metrics_folder = runtime.MetricsFolder(config.storage.path)
+        self._metrics_folder = MetricsFolder(config.storage.path)
         self._accounts, self._inbox = accounts.channel()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_prepared = False
         self._was_clean = True
         self._ending = 0
         self._fault = ""
+        self._looked_at = time.monotonic()
+        self._is_reload_due = False
         self._current: Generation | None = None
         self._coming: Generation | None = self._generation(1, config, sockets)
 
@@ -85,7 +99,7 @@ class Parent:
             for number in self._signals.wait(self._due_in_s(), [p.control.fileno() for p in self._processes]):
                 self._on_signal(number)
             for process in self._processes:
-                process.receive()
+                self._hear(process)
             self._reap()
             self._check()
             self._advance()
@@ -98,29 +112,34 @@ class Parent:
 
     def _generation(self, number: int, config: Config, sockets: Sockets) -> Generation:
         self._places.know(peer.title for peer in config.peers)
-        shared = worker.Shared(
+        shared = Shared(
             config,
-            list(sockets.dicom.values()),
+            sockets,
             self._places,
+            self._slots,
             self._metrics_folder.path,
             self._accounts,
+            self._inbox,
             self._wake_fd,
         )
-        return Generation(number, config, sockets, shared)
+        return Generation(number, shared)
+
+    def _hear(self, process: Process) -> None:
+        before = process.busy_with
+        process.receive()
+        if process.busy_with != before and self._current is None:
+            self._manager.status(process.busy_with)
 
     def _on_signal(self, number: int) -> None:
-        if number == signal.SIGHUP and not self._ending:
-            self._reload()
+        if number == signal.SIGHUP:
+            self._is_reload_due = True
         elif number in ENDED_SIGNALS:
             self._end()
 
-    def _reload(self) -> None:
+    def _reload(self, old: Generation) -> None:
         """Bring up a generation with the configuration as it is now; if it has a fault, all stays as it is."""
-        if self._current is None or self._coming is not None:
-            logger.warning("not reloaded", extra={"fields": {"reason": "the last start or reload is still under way"}})
-            return
+        self._is_reload_due = False
         self._manager.reloading()
-        old = self._current
         try:
             config = self._reload_config()
             _check_same_storage(old.config, config)
@@ -128,7 +147,7 @@ class Parent:
         except MinipacsError as error:
             self._keep(error.faults if isinstance(error, ConfigError) else [str(error)])
             return
-        if len(self._processes) + 1 + self._coming.workers > MAX_PROCESSES:
+        if len(self._processes) + self._coming.size > MAX_PROCESSES:
             self._give_up_coming(f"{len(self._processes)} processes still have associations")
 
     def _keep(self, faults: list[str] | tuple[str, ...]) -> None:
@@ -145,29 +164,29 @@ class Parent:
             self._manager.stopping(f"draining {open_} associations")
         for process in self._processes:
             if process.is_ready:
-                process.order("drain" if self._ending == 1 or process.role == "jobs" else "end")
+                process.order("drain" if self._ending == 1 or process.role == FIRST.name else "end")
             else:
                 process.is_leaving = True
                 os.kill(process.pid, signal.SIGKILL)
 
     def _advance(self) -> None:
-        """Fork what is missing, if it is time to; end the jobs process after the workers."""
-        target = self._coming or self._current
+        """Do what is due: begin a reload, fork what is missing, end the first process after the others."""
         if self._ending:
-            if not any(process.role == "worker" for process in self._processes):
+            if all(process.role == FIRST.name for process in self._processes):
                 for process in self._processes:
                     process.order("end")
             return
+        if self._is_reload_due and self._current is not None and self._coming is None:
+            self._reload(self._current)
+        target = self._coming or self._current
         assert target is not None  # noqa: S101  there is one from the beginning
         team = [p for p in self._processes if p.generation == target.number and not p.is_leaving]
         if self._respawn.is_due():
-            has_jobs = any(process.role == "jobs" for process in team)
-            if not has_jobs:
-                self._fork("jobs", target)
-            workers = sum(process.role == "worker" for process in team)
-            for _ in range(target.workers - workers if self._is_prepared else 0):
-                self._fork("worker", target)
-        if self._coming and len(team) > target.workers and all(process.is_ready for process in team):
+            for role in ROLES if self._is_prepared else [FIRST]:
+                running = sum(process.role == role.name for process in team)
+                for _ in range(role.count(target.config) - running):
+                    self._fork(role, target)
+        if self._coming and len(team) >= target.size and all(process.is_ready for process in team):
             self._take_over(target)
 
     def _take_over(self, coming: Generation) -> None:
@@ -181,31 +200,27 @@ class Parent:
         fields: dict[str, object] = {
             "version": __version__,
             "ae_title": coming.config.ae.title,
-            "dicom": ",".join(map(address_of, coming.sockets.dicom.values())),
-            "metrics": ",".join(map(address_of, coming.sockets.http.values())) or None,
+            "dicom": ",".join(map(address_of, coming.sockets.of(DICOM))),
+            "metrics": ",".join(map(address_of, coming.sockets.of(METRICS))) or None,
             "storage": str(coming.config.storage.path),
             "policy": self._policy(coming),
-            "workers": coming.workers,
+            "workers": sum(process.role == "worker" for process in self._processes if not process.is_leaving),
         }
         logger.info("ready" if old is None else "reloaded", extra={"fields": fields})
         self._manager.ready(f"{coming.config.ae.title} accepts associations")
 
     def _policy(self, generation: Generation) -> str:
-        addresses = [str(sock.getsockname()[0]) for sock in generation.shared.sockets]
+        addresses = [str(sock.getsockname()[0]) for sock in generation.sockets.of(DICOM)]
         return composition.access(generation.config, addresses, Places(self._places, 0)).policy
 
     def _fork(self, role: Role, generation: Generation) -> None:
-        shared = generation.shared
         log.setup(generation.config.log.level, generation.config.log.format)
-        if role == "worker":
-            run = partial(worker.run, shared)
-        else:
-            lock = None if self._is_prepared else self._lock
-            run = partial(jobs.run, shared, generation.sockets.http.values(), self._inbox, self._slots, lock)
+        shared = replace(generation.shared, lock=None if self._is_prepared else self._lock)
+        run = partial(role.run, shared)
         try:
-            process = fork(role, generation.number, self._slots, run, self._needless(role, generation))
+            process = fork(role.name, generation.number, self._slots, run, self._needless(role, generation))
         except OSError as error:
-            logger.error("cannot fork", extra={"fields": {"role": role, "reason": error.strerror}})
+            logger.error("cannot fork", extra={"fields": {"role": role.name, "reason": error.strerror}})
             process = None
         if process is None:
             self._respawn.died(0)
@@ -218,9 +233,9 @@ class Parent:
         yield from self._signals.descriptors
         for process in self._processes:
             yield process.control.fileno()
-        needed = generation.sockets.dicom if role == "worker" else generation.sockets.http
+        needed = {sock for name in role.endpoints for sock in generation.sockets.of(name)}
         open_ = {sock for known in (self._current, self._coming) if known for sock in known.sockets.all()}
-        yield from (sock.fileno() for sock in open_ - set(needed.values()))
+        yield from (sock.fileno() for sock in open_ - needed)
 
     def _reap(self) -> None:
         for process in list(self._processes):
@@ -268,26 +283,23 @@ class Parent:
         self._keep([reason])
 
     def _check(self) -> None:
-        """Kill what has stalled; feed the watchdog while every worker is healthy."""
+        """Kill what has stalled; feed the watchdog while every process is healthy."""
         now = time.monotonic()
-        is_healthy = True
-        for process in self._processes:
+        passed_s, self._looked_at = now - self._looked_at, now
+        watched = [p for p in self._processes if p.is_ready and not p.is_leaving and not p.was_killed]
+        for process in watched:
             shown = self._slots.get(process.slot)
-            if process.is_leaving or not process.is_ready or shown is None:
-                continue
-            silent_s = now - shown.beat_at
-            is_healthy = is_healthy and silent_s < LATE_S
-            if silent_s > STALLED_S:
-                fields = {"role": process.role, "pid": process.pid, "silent_s": round(silent_s, 1)}
+            process.pulse.look(shown.beat_ns if shown else 0, passed_s)
+            if process.pulse.has_stalled:
+                fields = {"role": process.role, "pid": process.pid, "silent_s": round(process.pulse.silent_s, 1)}
                 logger.error("process stalled: killed", extra={"fields": fields})
-                os.kill(process.pid, signal.SIGKILL)
-        ready = sum(process.is_ready and process.role == "worker" for process in self._processes)
-        is_complete = self._current is None or ready >= self._current.workers or bool(self._ending)
-        if is_healthy and is_complete:
+                process.kill()
+        is_complete = self._current is None or len(watched) >= self._current.size or bool(self._ending)
+        if is_complete and not any(process.pulse.is_late for process in watched):
             self._manager.alive()
 
     def _due_in_s(self) -> float:
-        due_in_s = CHECK_INTERVAL_S
+        due_in_s = LOOK_INTERVAL_S
         if self._manager.watchdog_s is not None:
             due_in_s = min(due_in_s, self._manager.watchdog_s / WATCHDOG_SHARE)
         return min(due_in_s, self._respawn.due_in_s())
@@ -326,5 +338,11 @@ def serve(config: Config, reload: Callable[[], Config]) -> None:
     At the end open associations get `timeouts.drain`, at a second signal nothing. Call from the main thread. Raises
     MinipacsError if it cannot start.
     """
-    limits.raise_descriptor_limit()
+    _raise_descriptor_limit()
     Parent(config, reload).run()
+
+
+def _raise_descriptor_limit() -> None:
+    """Every association takes a few descriptors, and the usual soft limit of 1024 is for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from minipacs.daemon.slots import Role, Slots
+from minipacs.daemon.pulse import Pulse
+from minipacs.daemon.slots import Slots
 from minipacs.errors import MinipacsError
 
 logger = logging.getLogger(__name__)
@@ -25,12 +26,9 @@ Order = Literal["retire", "drain", "end"]
 
 READY = b"ready"
 FAILED = b"failed "
+BUSY = b"busy "
 MAX_MESSAGE_BYTES = 4096
 BEAT_INTERVAL_S = 2.0
-LATE_S = 6.0
-"""A main loop that has not come round for so long is not healthy."""
-STALLED_S = 30.0
-"""After so long its process is killed, to be replaced."""
 EXIT_FAILED, EXIT_BUG = 1, 70
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -38,17 +36,20 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(slots=True)
 class Process:
-    """A child, as its parent knows it."""
+    """A child, as its parent knows it. `busy_with` is what it last said it is at, before it is ready."""
 
-    role: Role
+    role: str
     generation: int
     slot: int
     pid: int
     control: socket.socket
     forked_at: float = field(default_factory=time.monotonic)
+    pulse: Pulse = field(default_factory=Pulse)
     is_ready: bool = False
     fault: str = ""
+    busy_with: str = ""
     is_leaving: bool = False
+    was_killed: bool = False
 
     def order(self, order: Order) -> None:
         """Ask for something; a child that has ended already need not hear it."""
@@ -63,6 +64,13 @@ class Process:
             self.is_ready = self.is_ready or message == READY
             if message.startswith(FAILED):
                 self.fault = message.removeprefix(FAILED).decode("utf-8", "replace")
+            elif message.startswith(BUSY):
+                self.busy_with = message.removeprefix(BUSY).decode("utf-8", "replace")
+
+    def kill(self) -> None:
+        """Kill a child that does not come round any more."""
+        self.was_killed = True
+        os.kill(self.pid, signal.SIGKILL)
 
 
 class Control:
@@ -94,7 +102,14 @@ class Control:
 
     def fail(self, reason: str) -> None:
         """Tell the parent why this process cannot do its work."""
-        self._sock.send(FAILED + reason.encode("utf-8", "replace")[: MAX_MESSAGE_BYTES - len(FAILED)])
+        self._send(FAILED, reason)
+
+    def busy(self, what: str) -> None:
+        """Tell the parent, and through it the service manager, what this process is at before it is ready."""
+        self._send(BUSY, what)
+
+    def _send(self, kind: bytes, text: str) -> None:
+        self._sock.send(kind + text.encode("utf-8", "replace")[: MAX_MESSAGE_BYTES - len(kind)])
 
     def events(self, due_at: float | None = None) -> tuple[list[int], list[Order]]:
         """Wait for watched descriptors, orders or the time `due_at` (monotonic), at most until the next beat."""
@@ -115,7 +130,7 @@ class Control:
 
 
 def fork(
-    role: Role, generation: int, slots: Slots, run: Callable[[Control], None], close_in_child: Iterable[int]
+    role: str, generation: int, slots: Slots, run: Callable[[Control], None], close_in_child: Iterable[int]
 ) -> Process | None:
     """Fork a process that calls `run` and ends with it; None if there are too many already.
 
@@ -127,10 +142,17 @@ def fork(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     parent = os.getpid()
+    slots.show(slot, role)
     signals = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        ours.close()
+        theirs.close()
+        raise
     if pid:
-        slots.show(slot, pid, role)
+        slots.name(slot, pid)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         theirs.close()
         return Process(role, generation, slot, pid, ours)
@@ -152,7 +174,7 @@ def fork(
         os._exit(status)
 
 
-def _run(role: Role, run: Callable[[Control], None], control: Control) -> int:
+def _run(role: str, run: Callable[[Control], None], control: Control) -> int:
     try:
         run(control)
     except MinipacsError as error:

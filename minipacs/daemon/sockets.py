@@ -1,49 +1,71 @@
 """The listening sockets: opened by systemd or from the configuration, kept over reloads."""
 
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minipacs.config import Config
 from minipacs.errors import MinipacsError
 from minipacs.net.listener import bind
 
-METRICS_NAME = "metrics"
-"""FileDescriptorName= of an inherited socket for HTTP; those of any other name are for DICOM."""
-
 Key = tuple[str, int]
-"""An address and a port as they are configured."""
+"""An address and a port as they are configured; of a socket that was inherited an empty address and its number."""
+
+DICOM, METRICS = "dicom", "metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Something that is listened on.
+
+    `name` is the FileDescriptorName= of inherited sockets for it; `where` gives the configured addresses, none if it
+    is off, and their port; `label` begins what is said of a fault.
+    """
+
+    name: str
+    where: Callable[[Config], tuple[Sequence[str], int]]
+    label: str = ""
+
+
+ENDPOINTS = (
+    Endpoint(DICOM, lambda config: (config.ae.bind, config.ae.port)),
+    Endpoint(
+        METRICS, lambda config: ([config.metrics.bind] * bool(config.metrics.bind), config.metrics.port), "metrics: "
+    ),
+)
+"""THE table of what may be listened on. Inherited sockets of an unknown name are for the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """What is listened on. The keys of inherited sockets are no addresses of a configuration: they always stay."""
+    """What is listened on, by endpoint. An endpoint that has inherited sockets keeps to them."""
 
-    dicom: dict[Key, socket.socket] = field(default_factory=dict)
-    http: dict[Key, socket.socket] = field(default_factory=dict)
-    is_inherited: bool = False
+    by_endpoint: Mapping[str, Mapping[Key, socket.socket]] = field(default_factory=dict)
 
     @classmethod
     def inherited(cls, given: Iterable[tuple[str, socket.socket]]) -> "Sockets":
         """Sort sockets that were opened for us."""
-        found = cls()
-        for n, (name, sock) in enumerate(given):
-            (found.http if name == METRICS_NAME else found.dicom)["", n] = sock
-        return cls(found.dicom, found.http, bool(found.dicom))
+        found: dict[str, dict[Key, socket.socket]] = {endpoint.name: {} for endpoint in ENDPOINTS}
+        for number, (name, sock) in enumerate(given):
+            found[name if name in found else ENDPOINTS[0].name]["", number] = sock
+        return cls(found)
 
     def follow(self, config: Config) -> "Sockets":
         """Return the sockets for a configuration: those that are open already, and new ones. Raises MinipacsError."""
-        dicom, http = self.dicom, {key: sock for key, sock in self.http.items() if not key[0]}
-        if not self.is_inherited:
-            dicom = _follow(self.dicom, config.ae.bind, config.ae.port)
-        try:
-            if not http and config.metrics.bind:
-                http = _follow(self.http, [config.metrics.bind], config.metrics.port)
-        except MinipacsError as error:
-            found = Sockets(dicom)
-            found.close_unless(self)
-            raise MinipacsError(f"metrics: {error}") from error
-        return Sockets(dicom, http, self.is_inherited)
+        found: dict[str, Mapping[Key, socket.socket]] = {}
+        for endpoint in ENDPOINTS:
+            open_ = self.by_endpoint.get(endpoint.name, {})
+            inherited = {key: sock for key, sock in open_.items() if not key[0]}
+            try:
+                found[endpoint.name] = inherited or _follow(open_, *endpoint.where(config))
+            except MinipacsError as error:
+                Sockets(found).close_unless(self)
+                raise MinipacsError(f"{endpoint.label}{error}") from error
+        return Sockets(found)
+
+    def of(self, endpoint: str) -> list[socket.socket]:
+        """Give the sockets of an endpoint."""
+        return list(self.by_endpoint.get(endpoint, {}).values())
 
     def close_unless(self, kept: "Sockets") -> None:
         """Close what is not among `kept`."""
@@ -54,11 +76,11 @@ class Sockets:
 
     def all(self) -> Iterator[socket.socket]:
         """Give every socket."""
-        yield from self.dicom.values()
-        yield from self.http.values()
+        for sockets in self.by_endpoint.values():
+            yield from sockets.values()
 
 
-def _follow(open_: dict[Key, socket.socket], addresses: Sequence[str], port: int) -> dict[Key, socket.socket]:
+def _follow(open_: Mapping[Key, socket.socket], addresses: Sequence[str], port: int) -> dict[Key, socket.socket]:
     kept = {(address, port): open_[address, port] for address in addresses if (address, port) in open_}
     wanted = port or next((int(sock.getsockname()[1]) for sock in kept.values()), 0)
     new = [address for address in addresses if (address, port) not in kept]

@@ -2,37 +2,22 @@
 
 import logging
 import os
-import socket
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from minipacs import metrics
-from minipacs.config import Config
 from minipacs.daemon import accounts, composition
 from minipacs.daemon.process import Control, Order
+from minipacs.daemon.shared import Shared
+from minipacs.daemon.sockets import DICOM
 from minipacs.net.acceptor import Acceptor
 from minipacs.net.listener import Listener
-from minipacs.net.places import Places, PlaceTable
+from minipacs.net.places import Places
 from minipacs.services.dispatch import Dispatcher
 from minipacs.services.environment import Environment
 from minipacs.services.offered import offered_classes
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What workers have from their parent. To write to the eventfd `wake_fd` lets the jobs process look for work."""
-
-    config: Config
-    sockets: Sequence[socket.socket]
-    places: PlaceTable
-    metrics_folder: Path
-    accounts: socket.socket
-    wake_fd: int
 
 
 class Worker:
@@ -46,7 +31,8 @@ class Worker:
         metrics.share(shared.metrics_folder, control.slot)
         counted = metrics.Metrics(p.title for p in config.peers)
         self._archive = composition.open_archive(config, counted.commit, recovers=True)
-        addresses = [str(sock.getsockname()[0]) for sock in shared.sockets]
+        sockets = shared.sockets.of(DICOM)
+        addresses = [str(sock.getsockname()[0]) for sock in sockets]
         self._access = composition.access(config, addresses, Places(shared.places, control.slot))
         calls = composition.requestor(config)
         environment = Environment(
@@ -67,7 +53,7 @@ class Worker:
             counted,
             partial(accounts.send, shared.accounts),
         )
-        self._listener = Listener(shared.sockets, acceptor, config.ae.max_associations)
+        self._listener = Listener(sockets, acceptor, config.ae.max_associations)
 
     def run(self) -> None:
         """Accept until told otherwise, then until the last association has ended or the time for it is over."""

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import secrets
 import select
 import time
 from collections.abc import Callable, Mapping
@@ -20,8 +21,9 @@ from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
 
 logger = logging.getLogger(__name__)
 
+TOKEN_BYTES = 3
+"""Of an association's ID, which tells it from those of earlier processes with the same number."""
 _TITLES_IN_REQUEST = slice(4, 68)
-_ids = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Acceptor:
         self._observer = observer
         self._explain = explain
         self._rejections = Rejections()
+        self._ids = itertools.count(1)
+        self._process = f"{os.getpid()}-{secrets.token_hex(TOKEN_BYTES)}"
 
     def run(self, transport: Transport, address: str) -> None:
         """Serve one connection to its end; the transport is closed then. Logs one line an association.
@@ -87,14 +91,15 @@ class Acceptor:
         if self._rejections.is_excessive(address):
             transport.close()
             return
-        told = Explanation(f"{os.getpid()}-{next(_ids)}", address)
+        told = Explanation(f"{self._process}-{next(self._ids)}", address)
+        started = time.monotonic()
         try:
-            self._run(transport, told)
+            self._run(transport, told, started)
         except AssociationEnded as ended:
             if ended.abort is not None or ended.outcome == "timeout":
                 fields = {"association": told.association_id, "address": address, "reason": ended.reason}
                 logger.warning("association not established", extra={"fields": fields})
-                told.ended(ended)
+                told.ended(ended, time.monotonic() - started)
             Association(transport, PduReader(), {}, 0, self._timeouts).end(ended)
         except Exception:
             logger.exception("association failed", extra={"fields": {"association": told.association_id}})
@@ -104,7 +109,7 @@ class Acceptor:
             if told.outcome:
                 self._explain(told)
 
-    def _run(self, transport: Transport, told: Explanation) -> None:
+    def _run(self, transport: Transport, told: Explanation, started: float) -> None:
         reader = PduReader()
         body = self._first_pdu(transport, reader)
         try:
@@ -125,7 +130,7 @@ class Acceptor:
             association = Association(transport, reader, acceptance.contexts, proposal.max_pdu_bytes, self._timeouts)
             told.answered(acceptance)
             association.send_all([answer])
-            ended = self._serve_and_log(association, caller, told)
+            ended = self._serve_and_log(association, caller, told, started)
         finally:
             self.access.leave(admission)
         association.end(ended)
@@ -165,14 +170,16 @@ class Acceptor:
             return
         transport.linger(self._timeouts.acse)
 
-    def _serve_and_log(self, association: Association, caller: Caller, told: Explanation) -> AssociationEnded:
+    def _serve_and_log(
+        self, association: Association, caller: Caller, told: Explanation, started: float
+    ) -> AssociationEnded:
         self._observer.association_opened()
         ended = AssociationEnded("failed")
         try:
             ended = self._serve(association, caller)
         finally:
             self._observer.association_ended(caller.label, ended.outcome)
-            told.ended(ended, association)
+            told.ended(ended, time.monotonic() - started, association)
             fields: dict[str, object] = {
                 **_identity(caller),
                 "implementation": told.implementation,

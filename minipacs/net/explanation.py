@@ -93,10 +93,10 @@ class Explanation:
         """Tell why there was no association."""
         self.outcome, self.reason, self.remedy = "rejected", rejection.why, rejection.remedy
 
-    def ended(self, ended: AssociationEnded, association: Association | None = None) -> None:
-        """Tell how it ended, and what went over it."""
+    def ended(self, ended: AssociationEnded, duration_s: float, association: Association | None = None) -> None:
+        """Tell how it ended, how long it took by a clock that is never set, and what went over it."""
         self.outcome, self.reason = ended.outcome, ended.reason
-        self.duration_s = round(time.time() - self.began_at, 3)
+        self.duration_s = round(duration_s, 3)
         if association is not None:
             self.operations = dict(association.operations)
             self.received_bytes, self.sent_bytes = association.received_bytes, association.sent_bytes

@@ -20,6 +20,12 @@ MAX_PENDING_CONNECTIONS = 128
 """Connections beyond the limit of associations that are being read, rejected or closed; more are closed unread."""
 SHUTDOWN_GRACE_S = 5.0
 """How long a running operation may go on when the time to drain is over, before its connection is cut."""
+PRIVILEGED_PORT = (
+    "the service may not open ports below 1024; let systemd do it: systemctl enable --now minipacs.socket "
+    "(ListenStream= says which)"
+)
+"""What to do where a port is for the system alone."""
+_MAPPED = "::ffff:"
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -39,7 +45,8 @@ def bind(addresses: Sequence[str], port: int) -> list[socket.socket]:
         except OSError as error:
             for opened in sockets:
                 opened.close()
-            raise MinipacsError(f"cannot listen on {address} port {port}: {error.strerror}") from error
+            hint = f": {PRIVILEGED_PORT}" if error.errno == errno.EACCES else ""
+            raise MinipacsError(f"cannot listen on {address} port {port}: {error.strerror}{hint}") from error
         sock.setblocking(False)
         port = sock.getsockname()[1]
     return sockets
@@ -49,6 +56,11 @@ def address_of(sock: socket.socket) -> str:
     """Return where a socket listens, as `address:port`."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def shown_address(address: str) -> str:
+    """Return an address as people write it: one of IPv4 that came through an IPv6 socket as what it is."""
+    return address.removeprefix(_MAPPED) if address.startswith(_MAPPED) and "." in address else address
 
 
 class Listener:
@@ -105,10 +117,11 @@ class Listener:
             if error.errno in _OUT_OF_DESCRIPTORS:
                 self._turn_away(sock)
             return
+        address = shown_address(str(name[0]))
         with self._lock:
             crowded = len(self._connections) >= self._max_connections
         if crowded:
-            logger.warning("too many connections: one closed", extra={"fields": {"address": name[0]}})
+            logger.warning("too many connections: one closed", extra={"fields": {"address": address}})
             connection.close()
             return
         try:
@@ -116,7 +129,7 @@ class Listener:
         except OSError:  # reset before it was accepted, by a port scanner
             connection.close()
             return
-        thread = threading.Thread(target=self._serve, args=(transport, str(name[0])), daemon=True)
+        thread = threading.Thread(target=self._serve, args=(transport, address), daemon=True)
         with self._lock:
             self._connections[thread] = transport
         try:

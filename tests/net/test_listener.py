@@ -12,6 +12,7 @@ import pytest
 from minipacs.errors import MinipacsError
 from minipacs.net import listener
 from minipacs.net.acceptor import Acceptor
+from minipacs.net.association import Timeouts
 from minipacs.net.listener import MAX_PENDING_CONNECTIONS, Listener, address_of, bind
 from minipacs.net.transport import Transport, Woken
 
@@ -141,3 +142,40 @@ def test_a_closed_listener_leaves_the_socket_to_others_and_tells_when_the_last_c
     poll.register(found.ended_fd, select.POLLIN)
     assert poll.poll(WAIT_S * 1000)
     assert found.connections == 0
+
+
+def test_a_port_for_the_system_alone_says_who_can_open_it(monkeypatch):
+    def refuse(self: socket.socket, address: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(listener.socket, "socket", type("Refused", (socket.socket,), {"bind": refuse}))
+    with pytest.raises(MinipacsError, match=r"127.0.0.1 port 104: Permission denied: .*enable --now minipacs.socket"):
+        bind(["127.0.0.1"], 104)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("::ffff:10.0.0.1", "10.0.0.1"), ("10.0.0.1", "10.0.0.1"), ("::1", "::1"), ("::ffff:1:2", "::ffff:1:2")],
+)
+def test_ipv4_is_shown_as_such(address, shown):
+    assert listener.shown_address(address) == shown
+
+
+def test_associations_are_told_apart_also_over_restarts():
+    """The system gives the numbers of processes again and again."""
+    told: list[str] = []
+    [sock] = bind(["127.0.0.1"], 0)
+    for _ in range(2):
+        acceptor = Acceptor({}, None, Timeouts(1, 1, 1, 1), 0, None, None, lambda one: told.append(one.association_id))
+        for _ in range(2):
+            theirs = socket.create_connection(sock.getsockname())
+            theirs.sendall(b"nonsense")
+            select.select([sock], [], [], WAIT_S)
+            ours = sock.accept()[0]
+            stop_fd = os.eventfd(0)
+            acceptor.run(Transport(ours, stop_fd), "127.0.0.1")
+            theirs.close()
+            os.close(stop_fd)
+    sock.close()
+    assert len(set(told)) == 4
+    assert {one.split("-")[0] for one in told} == {str(os.getpid())}

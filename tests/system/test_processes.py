@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,15 @@ from tests.support.sender import Sender
 from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire
 
 WORKERS = "workers = 2"
+QUICK_TO_KILL = """
+import sys
+from minipacs.daemon import parent, process, pulse
+process.BEAT_INTERVAL_S, pulse.LATE_S, pulse.STALLED_S = 0.1, 0.5, 1.0
+parent.LOOK_INTERVAL_S = pulse.LOOK_INTERVAL_S = 0.25
+from minipacs.cli import main
+main(sys.argv[sys.argv.index("minipacs") + 1 :], prog_name="minipacs")
+"""
+"""A daemon that waits a second instead of half a minute for a main loop to come round."""
 
 
 def until(is_so: Callable[[], bool], timeout_s: float = 10) -> None:
@@ -334,3 +344,49 @@ def test_a_reload_can_follow_another(server):
         server.reload()
     assert len(server.events("reloaded")) == 3
     assert server.metric("minipacs_processes", role="jobs") >= 1
+
+
+def test_a_reload_asked_for_during_a_reload_is_not_forgotten(start_server):
+    server = start_server(ae=WORKERS)
+    text = server.config.read_text()
+    before = set(server.processes())
+    server.config.write_text(text.replace("[ae]", '[ae]\ntitle = "FIRST"'))
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: bool(set(server.processes()) - before))
+    server.config.write_text(text.replace("[ae]", '[ae]\ntitle = "SECOND"'))
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for(lambda line: line["event"] == "reloaded" and line["ae_title"] == "SECOND")
+
+
+@pytest.fixture
+def quick_to_kill(start_server):
+    return start_server(ae=WORKERS, wrapper=[sys.executable, "-c", QUICK_TO_KILL])
+
+
+def test_a_worker_that_hangs_is_killed_and_that_is_said_once(quick_to_kill):
+    server = quick_to_kill
+    hanging = server.children("worker")[0]
+    os.kill(hanging, signal.SIGSTOP)
+    died = server.wait_for(lambda line: line["event"] == "process died")
+    assert (died["pid"], died["how"]) == (hanging, "signal 9")
+    until(lambda: len(server.children("worker")) == 2)
+    assert [line["pid"] for line in server.events("process stalled: killed")] == [hanging]
+
+
+def test_a_pause_of_the_machine_kills_nobody(quick_to_kill):
+    """All processes are stopped for longer than a main loop may hang, then go on, the parent first."""
+    server = quick_to_kill
+    processes = server.processes()
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(AssertionError, match="no such log line"):
+        server.wait_for(lambda line: False, timeout_s=2)
+    after = len(server.lines)
+    for pid in processes:
+        os.kill(pid, signal.SIGCONT)
+    with open_echo(server.port) as caller:
+        assert echo(caller) == 0
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for(lambda line: line["event"] == "reloaded", after=after)
+    assert not server.events("process died")
+    assert not server.events("process stalled: killed")

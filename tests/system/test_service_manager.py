@@ -185,6 +185,19 @@ def test_a_socket_beyond_loopback_is_not_open_to_everybody(manager):
     sock.close()
 
 
+def test_ipv4_through_a_socket_for_both_is_shown_as_such(manager):
+    """systemd opens sockets for IPv6 and IPv4 at once: ListenStream=104."""
+    sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    manager.start(sys.executable, "-c", ACTIVATE, "1", str(sock.fileno()), "", pass_fds=(sock.fileno(),))
+    manager.hear("READY=1")
+    with Wire(sock.getsockname()[1]) as caller:
+        caller.associate()
+    text = manager.stop()[1]
+    assert '"address": "127.0.0.1"' in text
+    assert "::ffff:" not in text
+    sock.close()
+
+
 def test_what_is_no_listening_socket_is_one_line(manager):
     ours, theirs = socket.socketpair()
     words = [sys.executable, "-c", ACTIVATE, "1", str(theirs.fileno()), ""]

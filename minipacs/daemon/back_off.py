@@ -1,6 +1,5 @@
-"""Limits that the parent minds: descriptors, and how often what dies is started again."""
+"""How often what dies is started again."""
 
-import resource
 import time
 
 QUICK_DEATH_S = 10.0
@@ -30,9 +29,3 @@ class BackOff:
     def is_due(self) -> bool:
         """Tell whether a process may be started now."""
         return time.monotonic() >= self._not_before
-
-
-def raise_descriptor_limit() -> None:
-    """Every association takes a few descriptors, and the usual soft limit of 1024 is for programs that use select()."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.daemon import runtime
-from minipacs.daemon.runtime import MetricsFolder
+from minipacs.daemon import metrics_folder
+from minipacs.daemon.metrics_folder import MetricsFolder
 from minipacs.errors import MinipacsError
 
 
 @pytest.fixture(autouse=True)
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(runtime, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(metrics_folder, "SHARED_MEMORY", tmp_path)
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     return tmp_path
 

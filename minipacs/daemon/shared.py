@@ -1,0 +1,36 @@
+"""What a process has from its parent, whatever its role."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipacs.archive.archive import DaemonLock
+from minipacs.config import Config
+from minipacs.daemon.process import Control
+from minipacs.daemon.slots import Slots
+from minipacs.daemon.sockets import Sockets
+from minipacs.net.places import PlaceTable
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One configuration, and what is in common of all processes that work by it.
+
+    To write to the eventfd `wake_fd` lets the jobs process look for work. `lock` is there as long as the archive has
+    not been made ready: who is given it does that.
+    """
+
+    config: Config
+    sockets: Sockets
+    places: PlaceTable
+    slots: Slots
+    metrics_folder: Path
+    accounts: socket.socket
+    inbox: socket.socket
+    wake_fd: int
+    lock: DaemonLock | None = None
+
+
+Run = Callable[[Shared, Control], None]
+"""Is a process, from its beginning to its end. Raises MinipacsError if it cannot begin."""
