@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.ingest import StoragePolicy
@@ -11,6 +12,8 @@ from tests.support import reactor
 from tests.support.server import Server
 
 reactor.mend()
+settings.register_profile("loaded", deadline=None)  # a machine may be busy: no test is about how long it takes
+settings.load_profile("loaded")
 
 
 @pytest.fixture
