@@ -1,9 +1,7 @@
-"""What can go wrong, as types that carry what the peer or the administrator is told."""
+"""What can go wrong, as types that say it to a program and to a person, and nothing of any protocol's numbers."""
 
 from collections.abc import Sequence
-
-MAX_COMMENT_LENGTH = 64
-"""Error Comment is LO: 64 characters (PS3.7 E.1)."""
+from enum import Enum, auto
 
 
 class MinipacsError(Exception):
@@ -18,35 +16,73 @@ class ConfigError(MinipacsError):
         self.faults = tuple(faults)
 
 
-class DimseError(MinipacsError):
-    """A DIMSE operation that fails with `status`.
+class Kind(Enum):
+    """How an operation failed. Each protocol has one table from these to its own answers."""
 
-    `comment` becomes the Error Comment, cut at 64 characters; `offending_elements` are tags, `attributes` those of the
-    Attribute Identifier List, which DIMSE-N has instead (PS3.7 C).
-    """
+    UNREADABLE = auto()
+    """Bytes that are no data set, or none where one must be."""
+    UNKNOWN_CHARSET = auto()
+    """A character set that is not known, where text has to be understood."""
+    WRONG_ENCODING = auto()
+    """Pixel Data in another encoding than the transfer syntax asks for."""
+    MISSING = auto()
+    """An attribute that must be there is not."""
+    EMPTY = auto()
+    """An attribute that must have a value has none."""
+    INVALID = auto()
+    """A value that is not allowed, or cannot be understood."""
+    MALFORMED_UID = auto()
+    """What has to be the UID of an object is no UID."""
+    WRONG_IDENTITY = auto()
+    """An object is not the one that it was announced as."""
+    NOT_SETTABLE = auto()
+    """An attribute that may not be changed."""
+    FINAL = auto()
+    """A thing that may no longer be changed."""
+    EXISTS = auto()
+    """What was to be made exists."""
+    OTHER_PARENT = auto()
+    """The UID is that of an object in another series."""
+    OTHER_CONTENT = auto()
+    """The UID is that of an object with other content."""
+    OTHER_CLASS = auto()
+    """The UID is that of an object of another class."""
+    NOT_FOUND = auto()
+    """What was named does not exist."""
+    UNSUPPORTED = auto()
+    """What was asked for is not done here."""
+    TOO_LARGE = auto()
+    """One thing larger than a limit."""
+    TOO_MANY = auto()
+    """More things than a limit."""
+    BUSY = auto()
+    """It cannot be done now; trying again may help."""
+    FULL = auto()
+    """There is no room; trying again may help, once there is."""
+    BROKEN = auto()
+    """Something of the archive's own failed, and trying again does not help."""
 
-    def __init__(
-        self,
-        status: int,
-        comment: str,
-        offending_elements: Sequence[int] = (),
-        *,
-        attributes: Sequence[int] = (),
-        error_id: int | None = None,
-    ) -> None:
-        super().__init__(comment)
-        self.status = status
-        self.comment = comment[:MAX_COMMENT_LENGTH]
-        self.offending_elements = tuple(offending_elements)
-        self.attributes = tuple(attributes)
-        self.error_id = error_id
+
+TEMPORARY = frozenset({Kind.BUSY, Kind.FULL})
+"""Kinds where the same request may succeed later."""
 
 
-class DataSetError(DimseError):
-    """A data set that cannot be understood, with the tag where reading stopped, if known.
+class Failure(MinipacsError):
+    """An operation that failed; `tags` are the attributes at fault, which the words need not repeat."""
 
-    `status` is C000 (Cannot understand) unless a more precise one fits (PS3.4 B.2.3).
-    """
+    def __init__(self, kind: Kind, words: str, tags: Sequence[int] = ()) -> None:
+        super().__init__(words)
+        self.kind = kind
+        self.tags = tuple(tags)
 
-    def __init__(self, comment: str, tag: int | None = None, status: int = 0xC000) -> None:
-        super().__init__(status, comment, () if tag is None else (tag,))
+    @property
+    def temporary(self) -> bool:
+        """Tell whether the same request may succeed later."""
+        return self.kind in TEMPORARY
+
+
+class DataSetError(Failure):
+    """A data set that cannot be understood, with the tag where reading stopped, if known."""
+
+    def __init__(self, words: str, tag: int | None = None, kind: Kind = Kind.UNREADABLE) -> None:
+        super().__init__(kind, words, () if tag is None else (tag,))

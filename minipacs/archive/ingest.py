@@ -17,10 +17,9 @@ from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_ide
 from minipacs.archive.removal import remove_unused
 from minipacs.dicom.data_set.header import HeaderScanner
 from minipacs.dicom.data_set.part10 import file_meta
-from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index import Index, InstanceRecord, Outcome, Placed
 from minipacs.tree.files import FileTree, Receipt
 
@@ -41,7 +40,7 @@ class StoragePolicy:
 class Incoming:
     """An object on its way in: a context manager that is written to and committed; left otherwise, nothing stays.
 
-    Owned by one thread. Every refusal is a DimseError with the C-STORE status (PS3.4 B.2.3).
+    Owned by one thread. Every refusal is a Failure.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Incoming:
         with _disk_errors():
             free = tree.free_bytes()
             if free < policy.min_free_bytes:
-                raise DimseError(statuses.OUT_OF_RESOURCES, "free disk space is below the reserve")
+                raise Failure(Kind.FULL, "free disk space is below the reserve")
             self._staged = tree.stage()
         self._pending: bytes = file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
 
@@ -91,7 +90,7 @@ class Incoming:
         self._data_set_bytes += len(data)
         limit = self._policy.max_instance_bytes
         if limit and self._data_set_bytes > limit:
-            raise DimseError(statuses.STORE_TOO_LARGE, f"object is larger than {limit} bytes")
+            raise Failure(Kind.TOO_LARGE, f"object is larger than {limit} bytes")
         self._scanner.feed(data)
         with _disk_errors():
             self._staged.write([self._pending, data] if self._pending else [data])
@@ -103,7 +102,7 @@ class Incoming:
         header = self._scanner.finish()
         header.charsets = header.charsets or self._charsets
         if not self._data_set_bytes:
-            raise DimseError(statuses.CANNOT_UNDERSTAND, "no data set")
+            raise Failure(Kind.UNREADABLE, "no data set")
         check_identity(header, self._sop_class_uid, self._sop_instance_uid)
         digest = self._staged.digest
         record = InstanceRecord(
@@ -146,12 +145,12 @@ class Incoming:
     def _settle(self, digest: str, placed: Placed) -> Outcome:
         if placed.outcome is Outcome.REJECTED:
             self._take_back(digest)
-            status, comment = (
-                (statuses.STORE_OTHER_PARENT, "SOP Instance UID is stored in another series")
+            kind, words = (
+                (Kind.OTHER_PARENT, "SOP Instance UID is stored in another series")
                 if placed.moved
-                else (statuses.STORE_OTHER_BYTES, "SOP Instance UID is stored with other content")
+                else (Kind.OTHER_CONTENT, "SOP Instance UID is stored with other content")
             )
-            raise DimseError(status, comment, (SOP_INSTANCE_UID,))
+            raise Failure(kind, words, (SOP_INSTANCE_UID,))
         if placed.outcome is Outcome.SAME and placed.displaced_digest:
             self._take_back(digest)
         elif placed.displaced_digest:
@@ -165,24 +164,25 @@ class Incoming:
             with self._tree.holding(digest, exclusive=True):
                 if not self._index.has_digest(digest):
                     self._tree.quarantine(digest, reason)
-        except (OSError, DimseError) as error:
+        except (OSError, Failure) as error:
             logger.error("file not moved to quarantine", extra={"fields": {"digest": digest, "reason": str(error)}})
 
     def _take_back(self, digest: str) -> None:
         """Remove the file published for a row that was not committed, unless another row is on it."""
         try:
             remove_unused(self._tree, self._index, digest)
-        except (OSError, DimseError) as error:  # an orphan: the next recovery finds it
+        except (OSError, Failure) as error:  # an orphan: the next recovery finds it
             logger.error("file without a row left", extra={"fields": {"digest": digest, "reason": str(error)}})
 
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Turn what the file system says into a status: full is transient and so is everything else of a disk."""
+    """Turn what the file system says into a failure that may pass."""
     try:
         yield
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "?")
         fields = {"error": name, "reason": error.strerror, "path": error.filename}
         logger.error("storage cannot be written", extra={"fields": fields})
-        raise DimseError(statuses.OUT_OF_RESOURCES, f"storage: {error.strerror or error}") from error
+        kind = Kind.FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Kind.BUSY
+        raise Failure(kind, f"storage: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ BATCH = 100
 
 
 def remove(tree: FileTree, index: Index, sop_instance_uids: Sequence[str]) -> Iterator[int]:
-    """Remove instances with their files; yields how many there were, batch by batch. Raises OSError and DimseError."""
+    """Remove instances with their files; yields how many there were, batch by batch. Raises OSError and Failure."""
     for begin in range(0, len(sop_instance_uids), BATCH):
         digests = index.remove(sop_instance_uids[begin : begin + BATCH])
         _remove_files(tree, index, digests)
@@ -21,7 +21,7 @@ def remove(tree: FileTree, index: Index, sop_instance_uids: Sequence[str]) -> It
 
 
 def finish_removals(tree: FileTree, index: Index) -> int:
-    """Remove the files that somebody who was killed has left; returns how many. Raises OSError and DimseError."""
+    """Remove the files that somebody who was killed has left; returns how many. Raises OSError and Failure."""
     digests = index.removals.unfinished()
     for begin in range(0, len(digests), BATCH):
         _remove_files(tree, index, digests[begin : begin + BATCH])
@@ -29,7 +29,7 @@ def finish_removals(tree: FileTree, index: Index) -> int:
 
 
 def remove_unused(tree: FileTree, index: Index, digest: str) -> None:
-    """Remove a file, unless a row stands for it, perhaps again. Raises OSError and DimseError."""
+    """Remove a file, unless a row stands for it, perhaps again. Raises OSError and Failure."""
     with tree.holding(digest, exclusive=True):
         if not index.has_digest(digest):
             tree.remove(digest)

@@ -19,7 +19,7 @@ from minipacs.daemon.process import Control, Order
 from minipacs.daemon.pulse import LATE_S
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import METRICS
-from minipacs.errors import DimseError
+from minipacs.errors import Failure
 from minipacs.jobs.background import Background, Job
 from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
@@ -127,8 +127,8 @@ class Jobs:
             return "no worker is at work"
         try:
             self._archive.index.has_digest("")
-        except DimseError as error:
-            return error.comment
+        except Failure as error:
+            return str(error)
         return self._archive.shortage()
 
 

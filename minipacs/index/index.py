@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
-from minipacs.dicom.tables.statuses import PROCESSING_FAILURE
 from minipacs.errors import MinipacsError
 from minipacs.index.engine.database import Connection, Database, Sync
 from minipacs.index.ledger.associations import Associations
@@ -98,9 +97,9 @@ class Index(Reader):
         """Let the patients, studies, series and instances of another index take the place of this one's, all at once.
 
         `catch_up` is called first, when nobody can write any more; the other index must be closed after it. Everything
-        else stays. Raises DimseError.
+        else stays. Raises Failure.
         """
-        with self._database.errors(PROCESSING_FAILURE):
+        with self._database.errors():
             self._database.take_over(path, REBUILT, catch_up)
 
     def sync(self) -> None:

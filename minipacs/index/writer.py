@@ -13,8 +13,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from minipacs.dicom.tables.keys import KeyTable
-from minipacs.dicom.tables.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index.engine.database import Connection, Database
 from minipacs.index.ledger import removals
 from minipacs.index.objects.models import Availability
@@ -56,11 +55,11 @@ class _Change:
 class Writer:
     """Owns the write connection of an open database.
 
-    Every call blocks until its change is committed or has failed, alone: DimseError A700 if the index is full, busy or
-    closing, 0110 for other faults of the database. With sync "always" a commit is durable, with "recoverable" it is
-    unless all that it wrote are new rows that recovery would make again. `on_commit` gets the number of instances that
-    a commit wrote, `reread` the digest of a file whose values are needed again (see Refresh); both are called by one
-    thread at a time.
+    Every call blocks until its change is committed or has failed, alone: Failure FULL or BUSY where trying
+    again may help, BROKEN for other faults of the database. With sync "always" a commit is durable, with "recoverable"
+    it is unless all that it wrote are new rows that recovery would make again. `on_commit` gets the number of instances
+    that a commit wrote, `reread` the digest of a file whose values are needed again (see Refresh); both are called by
+    one thread at a time.
     """
 
     def __init__(self, database: Database, *, keys: KeyTable, reread: Reread, on_commit: Callable[[int], None]) -> None:
@@ -78,7 +77,7 @@ class Writer:
         """Give a stored file its row; `duplicates` tells what happens if its SOP Instance UID has another file.
 
         A row of the same digest becomes available again if it was not. `recoverable` tells that recovery finds all of
-        the record in the file, which is durable. Raises DimseError C001 if a UID is missing.
+        the record in the file, which is durable. Raises Failure MISSING if a UID is missing.
         """
         objects = record.object_rows(self._keys)
         work = partial(self._rows.add, record, objects, duplicates, recoverable=recoverable)
@@ -118,7 +117,7 @@ class Writer:
                 return
             self._commit_queued()
             self._closed = True
-            with suppress(DimseError), self._database.errors(PROCESSING_FAILURE):
+            with suppress(Failure), self._database.errors():
                 self._database.sync_log()
                 self._database.finish_log(self._connection)
             self._connection.close()
@@ -128,7 +127,7 @@ class Writer:
         self._queue.append(change)
         if not self._turn.acquire(timeout=MAX_WAIT_S):
             if change.claim.acquire(blocking=False):
-                raise DimseError(OUT_OF_RESOURCES, "index busy")
+                raise Failure(Kind.BUSY, "index busy")
             self._turn.acquire()
         try:
             if not change.is_done:
@@ -136,7 +135,7 @@ class Writer:
         finally:
             self._turn.release()
         if not change.is_done:  # it was begun by somebody who then ran into a bug
-            raise DimseError(PROCESSING_FAILURE, "index error")
+            raise Failure(Kind.BROKEN, "index error")
         if change.error is not None:
             raise change.error
         return cast(_T, change.result)
@@ -145,14 +144,14 @@ class Writer:
         """Commit everything that is queued, in groups; for whoever has the turn."""
         while self._queue:
             if self._closed:
-                self._settle(self._gather(), DimseError(OUT_OF_RESOURCES, "index closing"))
+                self._settle(self._gather(), Failure(Kind.BUSY, "index closing"))
                 continue
             try:
                 with self._database.exclusive():
                     self._commit(self._gather())
             except OSError as error:
                 logger.error("index lock", extra={"fields": {"error": error.strerror}})
-                self._settle(self._gather(), DimseError(OUT_OF_RESOURCES, "index lock failed"))
+                self._settle(self._gather(), Failure(Kind.BUSY, "index lock failed"))
 
     def _gather(self) -> list[_Change]:
         """Take changes off the queue, save those whose callers gave up: until the lock is held they may."""
@@ -175,7 +174,7 @@ class Writer:
 
     def _attempt(self, changes: Sequence[_Change]) -> Exception | None:
         try:
-            with self._database.errors(PROCESSING_FAILURE):
+            with self._database.errors():
                 if not self._commit_recoverable(changes):
                     self._run(changes, synced=self._database.sync != "batch")
         except Exception as error:

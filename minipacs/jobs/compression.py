@@ -19,7 +19,7 @@ from minipacs.archive.care.scan import scan
 from minipacs.archive.reader import ObjectUnreadable
 from minipacs.archive.removal import remove_unused
 from minipacs.dicom.data_set.part10 import file_meta
-from minipacs.errors import DimseError
+from minipacs.errors import Failure
 from minipacs.index import Form, StoredInstance
 from minipacs.pixels.pool import wait_readable
 from minipacs.tree.files import StagedFile
@@ -108,7 +108,7 @@ class Compression:
                     digest, staged.size_bytes, self.transfer_syntax_uid, header.get("PhotometricInterpretation")
                 )
                 swapped = index.settle(instance.digest, form)
-        except (OSError, DimseError):
+        except (OSError, Failure):
             remove_unused(tree, index, digest)
             raise
         self.archive.make_durable()

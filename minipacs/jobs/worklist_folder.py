@@ -18,7 +18,7 @@ from minipacs.dicom.tables.transfer_syntaxes import (
 )
 from minipacs.dicom.text.charset import terms
 from minipacs.dicom.workflow.scheduling import steps_of
-from minipacs.errors import DimseError, MinipacsError
+from minipacs.errors import Failure, MinipacsError
 from minipacs.index import Index
 from minipacs.index.workflow.worklist import FolderState
 
@@ -80,8 +80,8 @@ def _wl_request(data: bytes) -> Values:
         raise BadWorklistFile(f"holds more than {MAX_IDENTIFIER_BYTES} bytes")
     try:
         return read(decode_identifier(data, known, _DEFAULT_CHARSETS))[0]
-    except DimseError as error:
-        raise BadWorklistFile(error.comment.replace("Identifier", "Data set")) from error
+    except Failure as error:
+        raise BadWorklistFile(str(error)) from error
 
 
 class WatchedFolder:
@@ -103,7 +103,7 @@ class WatchedFolder:
     def scan(self, stopping: Callable[[], bool] = lambda: False) -> float:
         """Bring the worklist up to date with the folder; if it cannot be read, queries are refused meanwhile.
 
-        Returns the seconds until the next scan. Raises DimseError if the index cannot be written.
+        Returns the seconds until the next scan. Raises Failure if the index cannot be written.
         """
         try:
             found = dict(_files(self._path))

@@ -331,7 +331,7 @@ class Association:
         try:
             return Message(self, context, decode(data))
         except DataSetError as error:
-            raise violation(f"command set: {error.comment}", stream.INVALID_PARAMETER) from error
+            raise violation(f"command set: {error}", stream.INVALID_PARAMETER) from error
 
     def _next_fragment(self, timeout_s: float, *, wakeable: bool = False) -> Fragment | None:
         while True:

@@ -124,9 +124,9 @@ def _open(source: BinaryIO) -> tuple[TransferSyntax, int]:
             meta = parse_file_meta(prefix)
         except NeedMoreData as error:
             if not more:
-                raise TranscodeError(error.comment) from None
+                raise TranscodeError(str(error)) from None
         except DataSetError as error:
-            raise TranscodeError(error.comment) from None
+            raise TranscodeError(str(error)) from None
         else:
             break
     if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:

@@ -12,7 +12,7 @@ from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.tables.uids import is_uid
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.commitments import References
 from minipacs.net.association import Association
 from minipacs.net.negotiation import PresentationContext
@@ -91,30 +91,26 @@ def context_for_events(contexts: Iterable[PresentationContext]) -> PresentationC
 
 def _check_command(command: CommandSet) -> None:
     if command.requested_sop_instance_uid != STORAGE_COMMITMENT_INSTANCE:
-        raise DimseError(statuses.NO_SUCH_SOP_INSTANCE, "not the well-known SOP Instance of Storage Commitment")
+        raise Failure(Kind.NOT_FOUND, "not the well-known SOP Instance of Storage Commitment")
     if command.action_type_id != _REQUEST_COMMITMENT:
-        raise DimseError(statuses.NO_SUCH_ACTION, "the one Action Type is 1")
+        raise Failure(Kind.UNSUPPORTED, "the one Action Type is 1")
 
 
 def _read_action(values: Values) -> tuple[str, References]:
-    """Return the Transaction UID and what it is about. Raises DimseError 0114, 0115 or 0213 (PS3.4 J.3.2.1)."""
+    """Return the Transaction UID and what it is about. Raises Failure (PS3.4 J.3.2.1)."""
     for tag, name in ((_TRANSACTION_UID, "Transaction UID"), (_REFERENCED, "Referenced SOP Sequence")):
         if tag not in values:
-            raise DimseError(statuses.NO_SUCH_ARGUMENT, f"{name} is missing {_tag(tag)}")
+            raise Failure(Kind.MISSING, f"{name} is missing", (tag,))
         if not values[tag]:
-            raise DimseError(statuses.INVALID_ARGUMENT_VALUE, f"{name} is empty {_tag(tag)}")
+            raise Failure(Kind.EMPTY, f"{name} is empty", (tag,))
     transaction_uid = text(values, _TRANSACTION_UID)
     objects = [(text(item, _SOP_CLASS_UID), text(item, _SOP_INSTANCE_UID)) for item in items(values, _REFERENCED)]
     if not is_uid(transaction_uid):
-        raise DimseError(statuses.INVALID_ARGUMENT_VALUE, f"Transaction UID is malformed {_tag(_TRANSACTION_UID)}")
+        raise Failure(Kind.INVALID, "Transaction UID is malformed", (_TRANSACTION_UID,))
     if not all(is_uid(uid) for pair in objects for uid in pair):
-        raise DimseError(statuses.INVALID_ARGUMENT_VALUE, f"a reference lacks a UID {_tag(_REFERENCED)}")
+        raise Failure(Kind.INVALID, "a reference lacks a UID", (_REFERENCED,))
     if len({instance for _, instance in objects}) < len(objects):
-        raise DimseError(statuses.INVALID_ARGUMENT_VALUE, f"an instance comes twice {_tag(_REFERENCED)}")
+        raise Failure(Kind.INVALID, "an instance comes twice", (_REFERENCED,))
     if len(objects) > MAX_OBJECTS:
-        raise DimseError(statuses.RESOURCE_LIMITATION, f"more than {MAX_OBJECTS} objects")
+        raise Failure(Kind.TOO_MANY, f"more than {MAX_OBJECTS} objects")
     return transaction_uid, objects
-
-
-def _tag(tag: int) -> str:
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

@@ -16,31 +16,22 @@ from minipacs.dicom.tables.sop_classes import (
     STORAGE_COMMITMENT,
     VERIFICATION,
 )
-from minipacs.errors import DimseError
+from minipacs.errors import Failure
 from minipacs.jobs.commitment import answer_bell
 from minipacs.net.acceptor import Caller
 from minipacs.net.association import Association, AssociationEnded, Message
 from minipacs.services import commitment, find, procedure_step, retrieve, storage, verification, worklist
+from minipacs.services.answers import Answer, answer
 from minipacs.services.environment import RESPONSE, Environment, Request
 
 logger = logging.getLogger(__name__)
-
-_OUR_FAULTS = frozenset(
-    {
-        statuses.PROCESSING_FAILURE,
-        statuses.OUT_OF_RESOURCES,
-        statuses.UNABLE_TO_COUNT_MATCHES,
-        statuses.RESOURCE_LIMITATION,
-    }
-)
-"""Failures that are logged as errors: an administrator can do something about them here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """How a kind of request is served: `serve` sends every response and returns the final command set.
 
-    It raises DimseError instead to fail before its first response is final.
+    It raises Failure instead to fail before its first response is final.
     """
 
     name: str
@@ -105,7 +96,7 @@ class Dispatcher:
         service = SERVICES.get(request.message.context.abstract_syntax, _STORAGE).get(command.command_field)
         name = service.name if service is not None else "unknown"
         try:
-            final = self._serve(service, request)
+            final, is_ours = self._serve(service, request)
         except AssociationEnded as ended:
             request.log["ended"] = ended.outcome
             self._record(request, name, "failure", None, started)
@@ -113,35 +104,32 @@ class Dispatcher:
         category = statuses.category(final.status or 0)
         if final.error_comment:
             request.log["comment"] = final.error_comment
-        self._record(request, name, category, final.status or 0, started, is_ours=final.error_id is None)
+        self._record(request, name, category, final.status or 0, started, is_ours=is_ours)
 
-    def _serve(self, service: Service | None, request: Request) -> CommandSet:
-        command_field = request.message.command.command_field
-        try:
-            _check(service, request.message)
-            assert service is not None  # noqa: S101  (_check has refused the others)
-            return service.serve(request)
-        except DimseError as error:
-            is_short = error.status == statuses.OUT_OF_RESOURCES and command_field in _NORMALIZED
-            final = request.response(statuses.RESOURCE_LIMITATION if is_short else error.status)
-            final.error_comment = error.comment
-            final.offending_elements = error.offending_elements
-            final.attribute_identifier_list = error.attributes
-            final.error_id = error.error_id
-        except (AssociationEnded, MemoryError):
-            raise
-        except Exception:
-            incident = secrets.token_hex(4)
-            fields = {"association": request.caller.association_id, "incident": incident}
-            logger.exception("internal error", extra={"fields": fields})
-            final = request.response(statuses.PROCESSING_FAILURE)
-            final.error_comment = f"internal error, incident {incident}"
+    def _serve(self, service: Service | None, request: Request) -> tuple[CommandSet, bool]:
+        """Serve a request to its end; returns the final response, and whether its failure is one of ours."""
+        refusal = _refusal(service, request.message)
+        if refusal is None:
+            assert service is not None  # noqa: S101  (_refusal has seen to the others)
+            try:
+                return service.serve(request), False
+            except Failure as failure:
+                refusal = answer(failure, request.message.command.command_field)
+            except (AssociationEnded, MemoryError):
+                raise
+            except Exception:
+                incident = secrets.token_hex(4)
+                fields = {"association": request.caller.association_id, "incident": incident}
+                logger.exception("internal error", extra={"fields": fields})
+                refusal = Answer(statuses.PROCESSING_FAILURE, f"internal error, incident {incident}", is_ours=True)
         request.message.drain()
+        final = request.response(refusal.status)
+        refusal.put_into(final)
         request.respond(final)
-        return final
+        return final, refusal.is_ours
 
     def _record(
-        self, request: Request, name: str, category: str, status: int | None, started: float, *, is_ours: bool = True
+        self, request: Request, name: str, category: str, status: int | None, started: float, *, is_ours: bool = False
     ) -> None:
         duration_s = time.monotonic() - started
         request.association.operations[f"{name} {category}"] += 1
@@ -153,34 +141,26 @@ class Dispatcher:
             **request.log,
             "duration_s": round(duration_s, 4),
         }
-        logger.log(_level(category, status if is_ours else None), name, extra={"fields": fields})
+        is_well = category in ("success", "cancel")
+        level = logging.INFO if is_well else logging.ERROR if is_ours else logging.WARNING
+        logger.log(level, name, extra={"fields": fields})
 
 
-def _level(category: str, status: int | None) -> int:
-    """Choose by whose fault a failure is; `status` is None where an Error ID says that 0110 is the peer's."""
-    if category in ("success", "cancel"):
-        return logging.INFO
-    return logging.ERROR if status in _OUR_FAULTS else logging.WARNING
-
-
-def _check(service: Service | None, message: Message) -> None:
-    """Refuse what no service is for (PS3.7 C.5)."""
+def _refusal(service: Service | None, message: Message) -> Answer | None:
+    """Say how a message is answered that no service may see; None if `service` may (PS3.7 C.5)."""
     command, context = message.command, message.context
     field = command.command_field
+    unrecognized = Answer(statuses.UNRECOGNIZED_OPERATION, f"operation {field:04X}H is not one of this SOP class")
     if field not in _COMMAND_FIELDS:
-        raise _unrecognized(command)
+        return unrecognized
     if message.is_duplicate:
-        raise DimseError(statuses.DUPLICATE_INVOCATION, f"Message ID {command.message_id} is in use")
+        return Answer(statuses.DUPLICATE_INVOCATION, f"Message ID {command.message_id} is in use")
     sop_class_uid = command.affected_sop_class_uid or command.requested_sop_class_uid
     if not context.as_scp or sop_class_uid not in (context.abstract_syntax, _SERVED_WITH.get(context.abstract_syntax)):
         status = statuses.NO_SUCH_SOP_CLASS if field in _NORMALIZED else statuses.SOP_CLASS_NOT_SUPPORTED
-        raise DimseError(status, "SOP class is not that of the presentation context")
+        return Answer(status, "SOP class is not that of the presentation context")
     if service is None:
-        raise _unrecognized(command)
+        return unrecognized
     if command.message_id is None:
-        raise DimseError(statuses.MISTYPED_ARGUMENT, "Message ID is missing")
-
-
-def _unrecognized(command: CommandSet) -> DimseError:
-    what = f"operation {command.command_field:04X}H is not one of this SOP class"
-    return DimseError(statuses.UNRECOGNIZED_OPERATION, what)
+        return Answer(statuses.MISTYPED_ARGUMENT, "Message ID is missing")
+    return None

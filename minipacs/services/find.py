@@ -17,7 +17,7 @@ from minipacs.dicom.tables.attributes import (
 )
 from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index import ZONE, Query, is_offset
 from minipacs.scu.pending import answer_matches, cancelled
 from minipacs.services.environment import Request
@@ -63,7 +63,7 @@ def find(request: Request) -> CommandSet:
 
 
 def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated: Negotiated) -> Iterator[bytes]:
-    """Give the identifier of each match. Raises QueryCancelled; DimseError A700 if they are more than they may be."""
+    """Give the identifier of each match. Raises QueryCancelled; Failure TOO_MANY if they are more than they may be."""
     policy, index = request.environment.query, request.environment.archive.index
     query = Query(
         asked.level,
@@ -77,14 +77,14 @@ def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated:
     stop = partial(cancelled, request)
     most = policy.max_matches
     if most and index.count(query, most + 1, cancelled=stop) > most:
-        raise DimseError(statuses.OUT_OF_RESOURCES, f"more than {most} matches")
+        raise Failure(Kind.TOO_MANY, f"more than {most} matches")
     yield from map(_encoder(request, identifier, asked), index.find(query, cancelled=stop))
 
 
 def _offset(asked: Asked) -> str:
     """Return the offset of the zone in which dates and times are meant, "" for that of each object (PS3.4 C.2.2.2)."""
     if asked.offset and not is_offset(asked.offset):
-        raise DimseError(statuses.DATA_SET_MISMATCH, "no Timezone Offset From UTC", (ZONE.tag,))
+        raise Failure(Kind.INVALID, "no Timezone Offset From UTC", (ZONE.tag,))
     return "" if asked.level == "PATIENT" else asked.offset
 
 

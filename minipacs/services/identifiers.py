@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from minipacs.dicom.data_set.identifier import MAX_IDENTIFIER_BYTES, Identifier, decode_identifier
-from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Level
 from minipacs.dicom.tables.sop_classes import Model
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
-from minipacs.errors import DimseError
+from minipacs.errors import DataSetError, Failure, Kind
 from minipacs.services.environment import Request
 
 _LEVELS_OF: dict[Model, tuple[Level, ...]] = {
@@ -24,22 +23,22 @@ def levels_of(model: Model) -> Sequence[Level]:
 
 
 def read_identifier(request: Request) -> Identifier:
-    """Read and decode a request's identifier. Raises DimseError C001, AssociationEnded."""
+    """Read and decode a request's identifier. Raises Failure, AssociationEnded."""
     if not request.message.command.has_data_set:
-        raise DimseError(statuses.IDENTIFIER_UNREADABLE, "no identifier")
+        raise DataSetError("no identifier")
     data = request.message.read(MAX_IDENTIFIER_BYTES)
     if data is None:
-        raise DimseError(statuses.IDENTIFIER_UNREADABLE, f"identifier is larger than {MAX_IDENTIFIER_BYTES} bytes")
+        raise Failure(Kind.TOO_LARGE, f"identifier is larger than {MAX_IDENTIFIER_BYTES} bytes")
     charsets = terms(request.charset)
     return decode_identifier(data, TRANSFER_SYNTAXES[request.message.context.transfer_syntax], charsets)
 
 
 def read_level(identifier: Identifier, model: Model) -> Level:
-    """Return the Query/Retrieve Level. Raises DimseError A900 if it is missing or not of the model."""
+    """Return the Query/Retrieve Level. Raises Failure INVALID if it is missing or not of the model."""
     text = identifier.text(QUERY_RETRIEVE_LEVEL)
     for level in levels_of(model):
         if text == level:
             return level
     allowed = ", ".join(levels_of(model))
     comment = f"Query/Retrieve Level must be one of {allowed}"
-    raise DimseError(statuses.DATA_SET_MISMATCH, comment, (QUERY_RETRIEVE_LEVEL,))
+    raise Failure(Kind.INVALID, comment, (QUERY_RETRIEVE_LEVEL,))

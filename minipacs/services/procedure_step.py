@@ -9,7 +9,7 @@ from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.tables.uids import is_uid, new_uid
 from minipacs.dicom.text.charset import terms
 from minipacs.dicom.workflow import procedure_step
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.procedure_steps import Changed
 from minipacs.services.data_sets import read_values
 from minipacs.services.environment import Request
@@ -24,7 +24,7 @@ def create(request: Request) -> CommandSet:
     steps = request.environment.archive.index.procedure_steps
     done = steps.create(uid, procedure_step.created(values), request.caller.ae_title)
     if done is None:
-        raise DimseError(statuses.DUPLICATE_SOP_INSTANCE, "there is a step with this SOP Instance UID")
+        raise Failure(Kind.EXISTS, "there is a step with this SOP Instance UID")
     return _finish(request, uid, done, strange)
 
 
@@ -81,10 +81,10 @@ def _warn(final: CommandSet, attributes: Sequence[int]) -> None:
 def _check_uid(request: Request, uid: str) -> None:
     """Refuse what is no UID, or the UID of a stored object."""
     if not is_uid(uid):
-        raise DimseError(statuses.INVALID_SOP_INSTANCE, "malformed SOP Instance UID")
+        raise Failure(Kind.MALFORMED_UID, "malformed SOP Instance UID")
     if request.environment.archive.index.instance(uid) is not None:
-        raise DimseError(statuses.CLASS_INSTANCE_CONFLICT, "SOP Instance UID is that of a stored object")
+        raise Failure(Kind.OTHER_CLASS, "SOP Instance UID is that of a stored object")
 
 
-def _unknown() -> DimseError:
-    return DimseError(statuses.NO_SUCH_SOP_INSTANCE, "no step has this SOP Instance UID")
+def _unknown() -> Failure:
+    return Failure(Kind.NOT_FOUND, "no step has this SOP Instance UID")

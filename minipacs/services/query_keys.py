@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from minipacs.dicom.data_set import items
 from minipacs.dicom.data_set.identifier import Identifier
-from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import (
     INSTANCE_AVAILABILITY,
     LEVELS,
@@ -19,7 +18,7 @@ from minipacs.dicom.tables.attributes import (
 )
 from minipacs.dicom.tables.keys import FIRST_BLOCK, STANDARD_KEYS, KeyTable
 from minipacs.dicom.tables.sop_classes import Model
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index import AVAILABILITY, ZONE
 from minipacs.services.identifiers import levels_of, read_level
 
@@ -48,8 +47,8 @@ class Asked:
 def read_keys(identifier: Identifier, model: Model, table: KeyTable = STANDARD_KEYS) -> Asked:
     """Sort the elements of an identifier; the unique keys down to its level are returned in any case (PS3.4 C.4.1.3.1).
 
-    Keys that are unknown or of a lower level are not supported: not matched, not returned, counted. Raises DimseError
-    A900 for the level, and for a sequence key of more than one item.
+    Keys that are unknown or of a lower level are not supported: not matched, not returned, counted. Raises Failure
+    INVALID for the level, and for a sequence key of more than one item.
     """
     level = read_level(identifier, model)
     within = LEVELS[: LEVELS.index(level) + 1]
@@ -79,7 +78,7 @@ def read_keys(identifier: Identifier, model: Model, table: KeyTable = STANDARD_K
 
 
 def check_hierarchy(asked: Asked, model: Model) -> None:
-    """Refuse a query whose unique keys above its level are not single values, with A900 (PS3.4 C.4.1.3.1.1)."""
+    """Refuse a query whose unique keys above its level are not single values (PS3.4 C.4.1.3.1.1)."""
     texts = dict(asked.keys)
     for at in levels_of(model):
         if at == asked.level:
@@ -88,7 +87,7 @@ def check_hierarchy(asked: Asked, model: Model) -> None:
         text = texts.get(key, "")
         if not text or any(c in text for c in "\\*?"):
             comment = f"{key.keyword} needs one value: no relational query was negotiated"
-            raise DimseError(statuses.DATA_SET_MISMATCH, comment, (key.tag,))
+            raise Failure(Kind.INVALID, comment, (key.tag,))
 
 
 def _is_creator(tag: int) -> bool:
@@ -99,6 +98,6 @@ def _text(identifier: Identifier, tag: int, attribute: Attribute) -> str:
     if attribute.vr == "SQ":
         key = identifier.items(tag)
         if len(key) > 1:
-            raise DimseError(statuses.DATA_SET_MISMATCH, f"{attribute.keyword} has more than one item", (tag,))
+            raise Failure(Kind.INVALID, f"{attribute.keyword} has more than one item", (tag,))
         return items.to_text(tag, key)
     return identifier.text(tag, attribute.vr)

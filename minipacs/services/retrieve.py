@@ -8,7 +8,7 @@ from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import UNIQUE_KEY, Level
 from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index import StoredInstance
 from minipacs.scu.delivery import Delivery
 from minipacs.scu.progress import RequestedProgress
@@ -26,7 +26,7 @@ def move(request: Request) -> CommandSet:
     destination = request.environment.destination(title)
     request.log["destination"] = title
     if destination is None:
-        raise DimseError(statuses.MOVE_DESTINATION_UNKNOWN, "move destination is not configured")
+        raise Failure(Kind.NOT_FOUND, "move destination is not configured")
     progress = RequestedProgress(request, len(instances))
     comment = ""
     try:
@@ -77,12 +77,7 @@ def _matches(request: Request) -> list[StoredInstance]:
     request.log["level"] = level
     relational = context.extended[:1] == b"\1"
     keys = _unique_keys(identifier, level, levels_of(model), relational=relational)
-    try:
-        return request.environment.archive.index.instances(keys)
-    except DimseError as error:
-        if error.status == statuses.OUT_OF_RESOURCES:
-            raise DimseError(statuses.UNABLE_TO_COUNT_MATCHES, error.comment) from error
-        raise
+    return request.environment.archive.index.instances(keys)
 
 
 def _unique_keys(
@@ -103,7 +98,7 @@ def _unique_keys(
         if not found or (single and len(found) > 1) or "*" in text or "?" in text:
             what = "exactly one value" if single else "at least one UID"
             comment = f"{attribute.keyword} needs {what} and no wildcard"
-            raise DimseError(statuses.DATA_SET_MISMATCH, comment, (attribute.tag,))
+            raise Failure(Kind.INVALID, comment, (attribute.tag,))
         keys[attribute.keyword] = found
     return keys
 

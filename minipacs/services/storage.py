@@ -2,7 +2,7 @@
 
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.tables import statuses
-from minipacs.errors import DimseError
+from minipacs.errors import DataSetError
 from minipacs.services.environment import Request
 
 
@@ -17,7 +17,7 @@ def store(request: Request) -> CommandSet:
             move_originator_message_id=command.move_originator_message_id,
         )
     if not command.has_data_set:
-        raise DimseError(statuses.CANNOT_UNDERSTAND, "no data set")
+        raise DataSetError("no data set")
     with request.environment.archive.receive(
         command.affected_sop_class_uid or "",
         command.affected_sop_instance_uid or "",

@@ -11,7 +11,7 @@ from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.workflow.worklist import REQUEST_KEYS, STEP_KEYS, STEP_SEQUENCE, WorklistKey
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
 from minipacs.scu.pending import answer_matches, cancelled
 from minipacs.services.environment import Request
@@ -35,7 +35,7 @@ def find(request: Request) -> CommandSet:
     request.log.update(unsupported_keys=asked.unsupported or None)
     state = request.environment.archive.index.worklist.folder_state()
     if state.fault:
-        raise DimseError(statuses.OUT_OF_RESOURCES, f"worklist source is not available: {state.fault}")
+        raise Failure(Kind.BUSY, f"worklist source is not available: {state.fault}")
     status = statuses.PENDING_UNSUPPORTED_KEYS if asked.unsupported else statuses.PENDING
     final = request.response(answer_matches(request, status, _answers(request, identifier, asked)))
     request.respond(final)
@@ -43,7 +43,7 @@ def find(request: Request) -> CommandSet:
 
 
 def read_keys(identifier: Identifier) -> Asked:
-    """Sort the elements of an identifier. Raises DimseError A900 for a sequence with more than one item.
+    """Sort the elements of an identifier. Raises Failure INVALID for a sequence with more than one item.
 
     Not supported are keys outside the model, and values for attributes that are only returned.
     """
@@ -69,7 +69,7 @@ def _key_item(identifier: Identifier, tag: int) -> Identifier | None:
     """Give the one item of a sequence key, None if it has none, or one that asks for nothing (PS3.4 C.2.2.2.6)."""
     found = identifier.items(tag)
     if len(found) > 1:
-        raise DimseError(statuses.DATA_SET_MISMATCH, "a sequence key has more than one item", (tag,))
+        raise Failure(Kind.INVALID, "a sequence key has more than one item", (tag,))
     return found[0] if found and found[0].elements else None
 
 
@@ -81,12 +81,12 @@ def _has_value(identifier: Identifier, tag: int) -> bool:
 
 
 def _answers(request: Request, identifier: Identifier, asked: Asked) -> Iterator[bytes]:
-    """Give the identifier of each match. Raises QueryCancelled; DimseError A700 if they are more than they may be."""
+    """Give the identifier of each match. Raises QueryCancelled; Failure TOO_MANY if they are more than they may be."""
     implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
     worklist, most = request.environment.archive.index.worklist, request.environment.query.max_matches
     stop = partial(cancelled, request)
     if most and worklist.count(asked.keys, most + 1, cancelled=stop) > most:
-        raise DimseError(statuses.OUT_OF_RESOURCES, f"more than {most} matches")
+        raise Failure(Kind.TOO_MANY, f"more than {most} matches")
     for step in worklist.find(asked.keys, cancelled=stop):
         yield encode(answer(identifier, step), identifier.charsets, implicit=implicit)
 

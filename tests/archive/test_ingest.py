@@ -7,8 +7,7 @@ import types
 import pytest
 from pydicom.uid import EncapsulatedPDFStorage, JPEGBaseline8Bit, generate_uid
 
-from minipacs.dicom.tables import statuses
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index import Outcome
 from minipacs.tree.files import FileTree
 from tests.support.elements import fragments
@@ -26,9 +25,9 @@ def folder(archive):
 
 def refused(store, *arguments, **keywords):
     """Store what must be refused."""
-    with pytest.raises(DimseError) as caught:
+    with pytest.raises(Failure) as caught:
         store(*arguments, **keywords)
-    assert caught.value.comment
+    assert str(caught.value)
     return caught.value
 
 
@@ -118,18 +117,18 @@ def test_a_failed_publish_leaves_nothing(archive, folder, monkeypatch):
 
             patched.setattr(os, name, fail)
             error = refused(put, archive, ct())
-        assert error.status == statuses.OUT_OF_RESOURCES
+        assert error.kind is Kind.BUSY
         assert nothing_left(folder), name
     assert put(archive, ct()) is Outcome.ADDED
 
 
 def test_a_failed_commit_takes_the_file_back(archive, folder, monkeypatch):
     def busy(*_, **__):
-        raise DimseError(statuses.OUT_OF_RESOURCES, "index busy")
+        raise Failure(Kind.BUSY, "index busy")
 
     with monkeypatch.context() as patched:
         patched.setattr(archive.index, "add", busy)
-        assert refused(put, archive, ct()).status == statuses.OUT_OF_RESOURCES
+        assert refused(put, archive, ct()).kind is Kind.BUSY
     assert nothing_left(folder)
 
 
@@ -138,10 +137,10 @@ def test_a_failed_commit_leaves_the_file_that_another_row_is_on(archive, folder,
     put(archive, ds)
 
     def busy(*_, **__):
-        raise DimseError(statuses.OUT_OF_RESOURCES, "index busy")
+        raise Failure(Kind.BUSY, "index busy")
 
     monkeypatch.setattr(archive.index, "add", busy)
-    assert refused(put, archive, ds).status == statuses.OUT_OF_RESOURCES
+    assert refused(put, archive, ds).kind is Kind.BUSY
     assert len(published(folder)) == 1
 
 
@@ -149,7 +148,7 @@ def test_a_file_that_cannot_be_set_aside_does_not_fail_the_object_that_replaced_
     ds = ct(PatientName="First")
     put(archive, ds)
     ds.PatientName = "Second"
-    for error in (OSError(errno.ENOSPC, "No space left"), DimseError(statuses.OUT_OF_RESOURCES, "index busy")):
+    for error in (OSError(errno.ENOSPC, "No space left"), Failure(Kind.BUSY, "index busy")):
 
         def fail(*_, error=error):
             raise error
@@ -231,8 +230,8 @@ def test_a_file_that_is_missing_is_healed_by_the_same_bytes(archive, folder):
 )
 def test_a_malformed_uid_of_the_command_is_c002(archive, folder, sop_class_uid, sop_instance_uid):
     error = refused(put_bytes, archive, encode(ct()), sop_class_uid, sop_instance_uid)
-    assert error.status == statuses.STORE_UID_MALFORMED
-    assert error.offending_elements == ((0x00080018,) if sop_class_uid else (0x00080016,))
+    assert error.kind is Kind.MALFORMED_UID
+    assert error.tags == ((0x00080018,) if sop_class_uid else (0x00080016,))
     assert nothing_left(folder)
 
 
@@ -250,7 +249,7 @@ def test_an_object_larger_than_the_limit_is_c006_as_soon_as_it_shows(open_archiv
     folder = archive.tree.layout.root
     with archive.receive(CT, UID, EXPLICIT, "") as object_:
         object_.write(encode(ct(SOPInstanceUID=UID))[:1000])
-        assert refused(object_.write, bytes(9001)).status == statuses.STORE_TOO_LARGE
+        assert refused(object_.write, bytes(9001)).kind is Kind.TOO_LARGE
     assert nothing_left(folder)
 
 
@@ -258,7 +257,7 @@ def test_nothing_is_staged_below_the_reserve(open_archive, monkeypatch):
     archive = open_archive(min_free_bytes=1000)
     monkeypatch.setattr(os, "statvfs", lambda path: types.SimpleNamespace(f_bavail=999, f_frsize=1))
     monkeypatch.setattr(archive.tree, "stage", lambda: pytest.fail("a file was opened"))
-    assert refused(put, archive, ct()).status == statuses.OUT_OF_RESOURCES
+    assert refused(put, archive, ct()).kind is Kind.FULL
     monkeypatch.undo()
     monkeypatch.setattr(os, "statvfs", lambda path: types.SimpleNamespace(f_bavail=1000, f_frsize=1))
     assert put(archive, ct()) is Outcome.ADDED
@@ -267,7 +266,7 @@ def test_nothing_is_staged_below_the_reserve(open_archive, monkeypatch):
 def test_fragments_count_as_pixel_data_of_encapsulated_syntaxes_only(archive, folder):
     ds = ct(SOPInstanceUID=UID, PixelData=None)
     data = encode(ds) + fragments(b"\xff\xd8\xff\xd9")
-    assert refused(put_bytes, archive, data, CT, UID).status == statuses.STORE_WRONG_ENCODING
+    assert refused(put_bytes, archive, data, CT, UID).kind is Kind.WRONG_ENCODING
     assert nothing_left(folder)
     assert put_bytes(archive, data, CT, UID, JPEGBaseline8Bit) is Outcome.ADDED
 
@@ -282,4 +281,4 @@ def test_an_object_left_half_way_leaves_nothing(archive, folder):
 
 def test_the_class_of_the_command_counts(archive):
     error = refused(put_bytes, archive, encode(ct(SOPInstanceUID=UID)), EncapsulatedPDFStorage, UID)
-    assert (error.status, error.offending_elements) == (statuses.DATA_SET_MISMATCH, (0x00080016,))
+    assert (error.kind, error.tags) == (Kind.WRONG_IDENTITY, (0x00080016,))

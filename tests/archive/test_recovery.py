@@ -7,8 +7,7 @@ import pytest
 from minipacs.archive.archive import Archive, DaemonLock, prepare
 from minipacs.archive.care.recovery import Recovery, recover
 from minipacs.dicom.data_set.part10 import file_meta
-from minipacs.dicom.tables import statuses
-from minipacs.errors import DimseError, MinipacsError
+from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.tree.files import Receipt
 from tests.support.objects import ct, encode
 from tests.support.storing import incoming, published, put, quarantined
@@ -108,10 +107,10 @@ def test_a_busy_index_ends_the_start_and_sets_nothing_aside(archive, folder, mon
     publish_object(archive, ct())
 
     def busy(*_, **__):
-        raise DimseError(statuses.OUT_OF_RESOURCES, "index busy")
+        raise Failure(Kind.BUSY, "index busy")
 
     monkeypatch.setattr(archive.index, "add", busy)
-    with pytest.raises(DimseError, match="index busy"):
+    with pytest.raises(Failure, match="index busy"):
         start_daemon(archive)
     assert len(published(folder)) == 1
     assert not quarantined(folder)

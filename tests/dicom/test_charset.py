@@ -9,7 +9,7 @@ from pydicom.data import get_charset_files
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.text import charset
 from minipacs.dicom.text.charset import choose, decode, encode, terms
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 
 ANNEXES = {
     "H.3.1": (
@@ -268,10 +268,10 @@ def test_only_so_many_terms_are_looked_at() -> None:
 
 @pytest.mark.parametrize("value", ["ISO_IR 999", "KLINGON", "100", "192", "ISO 2022", "?", "ISO_IR 100\\X"])
 def test_unknown_character_set_of_an_identifier_is_c001(value: str) -> None:
-    with pytest.raises(DimseError) as caught:
+    with pytest.raises(Failure) as caught:
         charset.check(terms(value))
-    assert caught.value.status == 0xC001
-    assert caught.value.offending_elements == (SPECIFIC_CHARACTER_SET,)
+    assert caught.value.kind is Kind.UNKNOWN_CHARSET
+    assert caught.value.tags == (SPECIFIC_CHARACTER_SET,)
 
 
 @pytest.mark.parametrize("value", ["", *F18_SAMPLES])

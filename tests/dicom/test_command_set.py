@@ -167,7 +167,7 @@ def test_m18_counts_beyond_16_bits_saturate() -> None:
 def test_an_element_of_a_wrong_length_is_refused(number: int) -> None:
     with pytest.raises(DataSetError, match="wrong length") as caught:
         decode(FIELD + NO_DATA_SET + element(number, b"\1\0\0"))
-    assert caught.value.offending_elements == (number,)
+    assert caught.value.tags == (number,)
 
 
 def test_a_long_message_id_is_refused() -> None:
@@ -192,7 +192,7 @@ def test_every_truncation_inside_an_element_is_refused() -> None:
 def test_a_length_beyond_the_end_is_refused() -> None:
     with pytest.raises(DataSetError, match="ends inside an element") as caught:
         decode(FIELD + NO_DATA_SET + struct.pack("<HHI", 0, 0x110, 0xFFFFFFFF))
-    assert caught.value.offending_elements == (0x110,)
+    assert caught.value.tags == (0x110,)
 
 
 @given(st.binary(max_size=200))

@@ -86,7 +86,7 @@ def test_a_bare_data_set_is_refused() -> None:
 def test_a_file_without_transfer_syntax_is_refused() -> None:
     with pytest.raises(DataSetError, match="without Transfer Syntax UID") as caught:
         parse_file_meta(file(element(2, b"UI", CT.encode() + b"\0")))
-    assert caught.value.offending_elements == (0x00020010,)
+    assert caught.value.tags == (0x00020010,)
 
 
 @pytest.mark.parametrize("length", [None, 0, 26, 10, 5000, 0xFFFFFFFF])

@@ -2,8 +2,7 @@
 
 import pytest
 
-from minipacs.dicom.tables.statuses import OUT_OF_RESOURCES
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index import Index
 from minipacs.index.workflow import commitments
 
@@ -17,9 +16,9 @@ def ask(index: Index, transaction_uid: str) -> str:
 def test_a_full_queue_takes_no_more_until_one_is_acknowledged(index: Index, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(commitments, "MAX_OPEN", 2)
     assert [ask(index, "1.1"), ask(index, "1.2"), ask(index, "1.1")] == ["new", "new", "repeated"]
-    with pytest.raises(DimseError) as raised:
+    with pytest.raises(Failure) as raised:
         ask(index, "1.3")
-    assert raised.value.status == OUT_OF_RESOURCES
+    assert raised.value.kind is Kind.BUSY
     found = index.commitments.next_asked()
     assert found is not None
     index.commitments.report(found[0].id, {})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.errors import DimseError, MinipacsError
+from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index import Index, Query, QueryCancelled, StoredInstance
 from minipacs.index import state as state_module
 from minipacs.index.engine import database as database_module
@@ -151,9 +151,9 @@ def test_readers_are_lent_and_limited(tmp_path: Path, monkeypatch: pytest.Monkey
     with database.reader() as first:
         with database.reader() as second:
             assert first is not second
-            with pytest.raises(DimseError, match="no free reader") as refused, database.reader():
+            with pytest.raises(Failure, match="no free reader") as refused, database.reader():
                 pass
-            assert refused.value.status == 0xA700
+            assert refused.value.kind is Kind.BUSY
         with database.reader() as again:
             assert again is second
         database.close()
@@ -195,16 +195,16 @@ def test_f20_a_long_scan_ends_when_it_is_cancelled(tmp_path: Path):
     database.close()
 
 
-def test_errors_of_a_query_become_statuses(index: Index):
+def test_errors_of_a_query_become_failures(index: Index):
     with index._database.reader() as connection:
         connection.execute("PRAGMA query_only = OFF")
         connection.execute("ALTER TABLE study RENAME TO lost")
-    with pytest.raises(DimseError) as refused:
+    with pytest.raises(Failure) as refused:
         next(index.find(Query("STUDY", [], [])))
-    assert refused.value.status == 0xC002
-    with pytest.raises(DimseError) as refused:
+    assert refused.value.kind is Kind.BROKEN
+    with pytest.raises(Failure) as refused:
         index.statistics()
-    assert refused.value.status == 0x0110
+    assert refused.value.kind is Kind.BROKEN
 
 
 def test_opening_waits_while_another_process_moves_the_log(tmp_path: Path):

@@ -1,7 +1,7 @@
 import pytest
 
 from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index import AVAILABILITY, Index, Query, QueryCancelled, StoredInstance
 from minipacs.index.objects.selection import selections
 from tests.index.conftest import CT, EXPLICIT, MR, Files
@@ -114,9 +114,9 @@ def test_f20_a_query_can_be_cancelled_between_pages(index: Index, files: Files):
 
 
 def test_keys_are_checked_before_the_first_answer(index: Index):
-    with pytest.raises(DimseError) as refused:
+    with pytest.raises(Failure) as refused:
         index.find(Query("STUDY", [key("StudyDate", "yesterday")], []))
-    assert (refused.value.status, refused.value.offending_elements) == (0xA900, (0x00080020,))
+    assert (refused.value.kind, refused.value.tags) == (Kind.INVALID, (0x00080020,))
 
 
 def test_attributes_below_the_level_are_a_mistake_of_the_caller():

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
-from minipacs.errors import DimseError, MinipacsError
+from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index import AVAILABILITY, Index, InstanceRecord, Outcome, Placed, Query
 from tests.index.conftest import CT, MR, Files
 
@@ -59,10 +59,10 @@ def test_the_answer_tells_that_a_uid_is_stored_under_other_parents(
 
 def test_an_instance_without_uids_is_refused(index: Index, files: Files):
     for missing in ({"study": ""}, {"series": ""}, {"uid": ""}):
-        with pytest.raises(DimseError, match="missing") as refused:
+        with pytest.raises(Failure, match="missing") as refused:
             index.add(files.record(**{"uid": "9", **missing}), "replace")
-        assert refused.value.status == 0xC001
-        assert len(refused.value.offending_elements) == 1
+        assert refused.value.kind is Kind.MISSING
+        assert len(refused.value.tags) == 1
 
 
 def test_an_empty_patient_id_gives_one_patient_for_each_study(index: Index, files: Files):

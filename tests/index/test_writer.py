@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index import Index, Outcome
 from minipacs.index import writer as writer_module
 from minipacs.index.engine.database import Database
@@ -101,8 +101,8 @@ def test_a_failing_change_fails_alone(index: Index, files: Files, together: Call
         adding(index, files, "1"), partial(index.add, clash, "replace"), adding(index, files, "2")
     )
     error = failed.exception()
-    assert isinstance(error, DimseError)
-    assert (error.status, error.comment) == (0x0110, "index error")
+    assert isinstance(error, Failure)
+    assert (error.kind, str(error)) == (Kind.BROKEN, "index error")
     assert first.result().outcome is last.result().outcome is Outcome.ADDED
     assert [index.instance(uid) is not None for uid in "1289"] == [True, True, False, True]
     assert index.statistics().instances == 3
@@ -127,9 +127,9 @@ def test_s9_a_full_disk_is_a700_and_recovers(index: Index, files: Files):
     index.add(files.record("1"), "replace")
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(DimseError) as refused:
+    with pytest.raises(Failure) as refused:
         index.add(files.record("2", PatientComments="x" * 40_000, study="2", series="2", PatientID="2"), "replace")
-    assert (refused.value.status, refused.value.comment) == (0xA700, "index disk full")
+    assert (refused.value.kind, str(refused.value)) == (Kind.FULL, "index disk full")
     assert index.instance("2") is None
     connection.execute("PRAGMA max_page_count = 1000000")
     assert index.add(files.record("2"), "replace").outcome is Outcome.ADDED
@@ -139,9 +139,9 @@ def test_s9_a_full_disk_is_a700_and_recovers(index: Index, files: Files):
 def test_an_index_that_cannot_be_written_is_a700(index: Index, files: Files):
     connection = index._writer._connection
     connection.execute("PRAGMA query_only = ON")
-    with pytest.raises(DimseError, match="cannot be written") as refused:
+    with pytest.raises(Failure, match="cannot be written") as refused:
         index.add(files.record("1"), "replace")
-    assert refused.value.status == 0xA700
+    assert refused.value.kind is Kind.BUSY
     connection.execute("PRAGMA query_only = OFF")
     assert index.add(files.record("1"), "replace").outcome is Outcome.ADDED
 
@@ -152,8 +152,8 @@ def test_a_change_that_waits_too_long_is_given_up_and_never_done(
     monkeypatch.setattr(writer_module, "MAX_WAIT_S", 0.05)
     with ThreadPoolExecutor(1) as pool, index._writer._turn:
         error = pool.submit(index.add, files.record("2"), "replace").exception(DEADLINE_S)
-    assert isinstance(error, DimseError)
-    assert (error.status, error.comment) == (0xA700, "index busy")
+    assert isinstance(error, Failure)
+    assert (error.kind, str(error)) == (Kind.BUSY, "index busy")
     index.add(files.record("3"), "replace")
     assert index.instance("2") is None
     assert index.instance("3") is not None
@@ -163,9 +163,9 @@ def test_a_closed_index_refuses_changes(index: Index, files: Files):
     index.add(files.record("1"), "replace")
     index.close()
     index.close()
-    with pytest.raises(DimseError, match="closing") as refused:
+    with pytest.raises(Failure, match="closing") as refused:
         index.add(files.record("2"), "replace")
-    assert refused.value.status == 0xA700
+    assert refused.value.kind is Kind.BUSY
 
 
 @pytest.mark.parametrize(("sync", "synchronous"), [("always", 2), ("batch", 1)])

@@ -4,22 +4,23 @@ from types import SimpleNamespace
 
 import pytest
 
+from minipacs.dicom.data_set.command_set import CommandField
 from minipacs.dicom.data_set.identifier import decode_identifier
-from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.services import retrieve
+from minipacs.services.answers import answer
 from tests.support.retriever import identifier
 from tests.support.wire import IMPLICIT, STUDY_MOVE
 
 
 @pytest.mark.parametrize(
     ("fault", "status"),
-    [(statuses.OUT_OF_RESOURCES, 0xA701), (statuses.PROCESSING_FAILURE, statuses.PROCESSING_FAILURE)],
+    [(Kind.BUSY, 0xA701), (Kind.FULL, 0xA701), (Kind.BROKEN, 0xC002)],
 )
-def test_an_index_that_cannot_count_matches(monkeypatch: pytest.MonkeyPatch, fault: int, status: int) -> None:
+def test_an_index_that_cannot_count_matches(monkeypatch: pytest.MonkeyPatch, fault: Kind, status: int) -> None:
     def instances(keys: object) -> None:
-        raise DimseError(fault, "index busy")
+        raise Failure(fault, "index busy")
 
     keys = decode_identifier(identifier("STUDY", study="1.2"), TRANSFER_SYNTAXES[IMPLICIT])
     monkeypatch.setattr(retrieve, "read_identifier", lambda request: keys)
@@ -29,7 +30,8 @@ def test_an_index_that_cannot_count_matches(monkeypatch: pytest.MonkeyPatch, fau
         environment=SimpleNamespace(archive=SimpleNamespace(index=index)),
         log={},
     )
-    for operation in (retrieve.move, retrieve.get):
-        with pytest.raises(DimseError) as raised:
+    for operation, field in ((retrieve.move, CommandField.C_MOVE_RQ), (retrieve.get, CommandField.C_GET_RQ)):
+        with pytest.raises(Failure) as raised:
             operation(request)  # type: ignore[arg-type]
-        assert (raised.value.status, raised.value.comment) == (status, "index busy")
+        given = answer(raised.value, field)
+        assert (given.status, given.comment) == (status, "index busy")

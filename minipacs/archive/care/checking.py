@@ -47,7 +47,7 @@ class Pace:
 
 
 def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
-    """Find what is wrong, beside a daemon that runs. Raises OSError and DimseError if it cannot look.
+    """Find what is wrong, beside a daemon that runs. Raises OSError and Failure if it cannot look.
 
     Orphans come last, the first received first: what gave way to another file just now, its row swapped, is gone then.
     """
@@ -74,7 +74,7 @@ def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
 
 
 def repair(tree: FileTree, index: Index, charset_of: CharsetOf, finding: Finding) -> None:
-    """Do what can be done about a finding. Raises OSError and DimseError."""
+    """Do what can be done about a finding. Raises OSError and Failure."""
     if finding.fault == "orphaned":
         adopt(tree, index, charset_of, finding.digest, Recovery())
     elif finding.fault == "damaged":

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 def is_intact(tree: FileTree, index: Index, instance: StoredInstance) -> bool:
     """Tell whether the file of an instance has its digest. One that has not goes to quarantine, its row is marked.
 
-    What the system keeps in memory of the file is put aside before. Raises DimseError if the index cannot be written.
+    What the system keeps in memory of the file is put aside before. Raises Failure if the index cannot be written.
     """
     fault = _fault(tree, instance.digest)
     if fault is None:

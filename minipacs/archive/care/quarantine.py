@@ -36,7 +36,7 @@ def is_whole(tree: FileTree, digest: str) -> bool:
 def release(archive: Archive, digest: str, sop_classes: Set[str]) -> Outcome:
     """Store a file of the quarantine again, by the rules for any other; it leaves the quarantine if it is current then.
 
-    Raises OSError, and MinipacsError, DimseError among them, if it is damaged or refused.
+    Raises OSError, and MinipacsError, Failure among them, if it is damaged or refused.
     """
     if not is_whole(archive.tree, digest):
         raise MinipacsError("is damaged: its bytes do not have its digest")

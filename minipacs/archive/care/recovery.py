@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from minipacs.archive.care.intact import is_intact
 from minipacs.archive.care.scan import CharsetOf, orphan, record_of, scan
 from minipacs.archive.removal import finish_removals, remove_unused
-from minipacs.dicom.tables.statuses import OUT_OF_RESOURCES
-from minipacs.errors import DimseError
+from minipacs.errors import Failure
 from minipacs.index import Index, Outcome
 from minipacs.tree.files import FileTree
 
@@ -58,7 +57,7 @@ def recover(tree: FileTree, index: Index, charset_of: CharsetOf) -> Recovery:
             scan(tree, digest, index.keys)
         except FileNotFoundError:
             pass
-        except (DimseError, OSError) as error:
+        except (Failure, OSError) as error:
             set_aside(tree, index, digest, str(error), found)
     return found
 
@@ -70,8 +69,8 @@ def adopt(tree: FileTree, index: Index, charset_of: CharsetOf, digest: str, foun
     try:
         added = _add(tree, index, charset_of, digest)
         reason = "its SOP Instance UID is stored with other content"
-    except (DimseError, OSError) as error:
-        if isinstance(error, DimseError) and error.status == OUT_OF_RESOURCES:
+    except (Failure, OSError) as error:
+        if isinstance(error, Failure) and error.temporary:
             raise  # the index is at fault, not the file
         added, reason = False, str(error)
     if added:
@@ -85,7 +84,7 @@ def adopt(tree: FileTree, index: Index, charset_of: CharsetOf, digest: str, foun
 
 
 def _add(tree: FileTree, index: Index, charset_of: CharsetOf, digest: str) -> bool:
-    """Give an orphan its row, unless its SOP Instance UID has one for another object. Raises OSError, DimseError."""
+    """Give an orphan its row, unless its SOP Instance UID has one for another object. Raises OSError, Failure."""
     file = orphan(tree, digest)
     record = record_of(tree, file, index.keys, charset_of(file.source_ae_title), whole=True)
     known = index.instance(record.sop_instance_uid)

@@ -36,7 +36,7 @@ def record_of(tree: FileTree, row: StoredFile, keys: KeyTable, charset: str, *, 
     """Return what the index is told of a published file; `row` has what the file does not tell.
 
     `whole` also checks that its bytes have its digest, else that they are as many, and what comes before Pixel Data is
-    read. `charset` is assumed if it names none. Raises OSError, and DimseError for what could not have been stored.
+    read. `charset` is assumed if it names none. Raises OSError, and Failure for what could not have been stored.
     """
     size_bytes = os.stat(tree.layout.published(row.digest)).st_size
     if size_bytes != row.size_bytes:

@@ -15,7 +15,7 @@ from typing import IO, NoReturn
 from minipacs.archive.archive import Archive
 from minipacs.dicom.data_set.part10 import MAX_FILE_META_BYTES, FileMeta, NeedMoreData, parse_file_meta
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index import Outcome
 
 READ_BYTES = 1 << 20
@@ -67,8 +67,8 @@ def import_source(archive: Archive, source: Source, sop_classes: Set[str]) -> Im
     try:
         with source.open() as stream:
             return Imported(source, store(archive, stream, sop_classes))
-    except DimseError as error:
-        return Imported(source, None, error.comment)
+    except Failure as error:
+        return Imported(source, None, str(error))
     except (OSError, zipfile.BadZipFile, EOFError) as error:
         return Imported(source, None, getattr(error, "strerror", None) or str(error))
     except RuntimeError as error:  # what zipfile says of a member that is encrypted, or compressed in an unknown way
@@ -110,12 +110,12 @@ def _is_dicom(path: Path) -> bool:
 
 
 def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str]) -> Outcome:
-    """Store a Part 10 file. Raises OSError and DimseError."""
+    """Store a Part 10 file. Raises OSError and Failure."""
     meta, first = _read_file_meta(stream)
     if meta.sop_class_uid not in sop_classes:
-        raise DimseError(0x0122, f"SOP class {meta.sop_class_uid or 'missing'} is not stored here"[:64])
+        raise Failure(Kind.UNSUPPORTED, f"SOP class {meta.sop_class_uid or 'missing'} is not stored here")
     if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
-        raise DimseError(0x0122, "transfer syntax is not stored here")
+        raise Failure(Kind.UNSUPPORTED, "transfer syntax is not stored here")
     with archive.receive(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid, "") as incoming:
         piece = first
         while piece:
@@ -125,7 +125,7 @@ def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str]) -
 
 
 def _read_file_meta(stream: IO[bytes] | FileIO) -> tuple[FileMeta, bytes]:
-    """Read up to the data set, of which the second value is the beginning. Raises DimseError."""
+    """Read up to the data set, of which the second value is the beginning. Raises Failure."""
     prefix = b""
     while True:
         piece = stream.read(READ_BYTES)

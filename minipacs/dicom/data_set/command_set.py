@@ -10,7 +10,10 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import Any
 
-from minipacs.errors import MAX_COMMENT_LENGTH, DataSetError
+from minipacs.errors import DataSetError
+
+MAX_COMMENT_LENGTH = 64
+"""Of Error Comment, an LO (PS3.7 E.1)."""
 
 NO_DATA_SET = 0x0101
 _DATA_SET_FOLLOWS = 0x0001

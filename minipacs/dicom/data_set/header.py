@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from minipacs.dicom.tables.attributes import BY_KEYWORD, SPECIFIC_CHARACTER_SET, Attribute
 from minipacs.dicom.tables.keys import FIRST_BLOCK, LAST_BLOCK, STANDARD_KEYS, KeyTable
-from minipacs.dicom.tables.statuses import CANNOT_UNDERSTAND, STORE_WRONG_ENCODING
+from minipacs.dicom.tables.tags import tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, read_numbers
 from minipacs.dicom.text import charset
-from minipacs.errors import DataSetError
+from minipacs.errors import DataSetError, Kind
 
 MAX_VALUE_BYTES = 40960
 """What is kept of one value: the longest LT, 10240 characters of at most four bytes. The rest of it is cut off."""
@@ -96,10 +96,6 @@ class _Level(NamedTuple):
     fragments: bool
 
 
-def _name(tag: int) -> str:
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-
-
 class HeaderScanner:
     """Walks a data set given in chunks of any size and keeps the values of the top-level elements in `wanted`.
 
@@ -133,7 +129,7 @@ class HeaderScanner:
     def feed(self, data: Buffer) -> None:
         """Scan the next chunk; nothing of `data` is referred to afterwards.
 
-        Raises `DataSetError`: C005 for Pixel Data that the transfer syntax does not allow, else C000.
+        Raises `DataSetError`, of kind WRONG_ENCODING for Pixel Data that the transfer syntax does not allow.
         """
         if self._inflater is None:
             self._scan(data)
@@ -147,14 +143,14 @@ class HeaderScanner:
         return self._has_pixel_data
 
     def finish(self) -> "Header":
-        """Give what was found; raises `DataSetError` C000 if the data set ends in the middle of something."""
+        """Give what was found; raises `DataSetError` if the data set ends in the middle of something."""
         if self._inflater is not None:
             self._inflater.finish()
         # Peers pad a data set of odd size, since every fragment is even (PS3.8 E.2).
         padded = self._tail == b"\0" and self._size_bytes % 2 == 0
         if self._levels or self._skip or (self._tail and not padded):
             tag = self._last_tag()
-            raise DataSetError(f"data set ends inside {'an element' if tag is None else _name(tag)}", tag)
+            raise DataSetError(f"data set ends inside {'an element' if tag is None else tag_text(tag)}", tag)
         return self.header()
 
     def header(self) -> "Header":
@@ -268,7 +264,7 @@ class HeaderScanner:
                 self._close()
                 return pos
             if tag != _ITEM or (level.fragments and length == _UNDEFINED):
-                raise DataSetError(f"no item where one must be in {_name(level.tag)}", level.tag)
+                raise DataSetError(f"no item where one must be in {tag_text(level.tag)}", level.tag)
             if length == _UNDEFINED:
                 self._in_items = False
                 return pos
@@ -289,10 +285,10 @@ class HeaderScanner:
             raise DataSetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}", tag)
         fragments = tag in _ANY_PIXEL_DATA or vr[:1] == b"O"
         if fragments and not self._encapsulated:
-            status = STORE_WRONG_ENCODING if tag in _ANY_PIXEL_DATA else CANNOT_UNDERSTAND
-            raise DataSetError(f"fragments in {_name(tag)}, in a native transfer syntax", tag, status)
+            kind = Kind.WRONG_ENCODING if tag in _ANY_PIXEL_DATA else Kind.UNREADABLE
+            raise DataSetError(f"fragments in {tag_text(tag)}, in a native transfer syntax", tag, kind)
         if not fragments and vr not in (b"", b"SQ", b"UN"):
-            raise DataSetError(f"undefined length, but no sequence, in {_name(tag)}", tag)
+            raise DataSetError(f"undefined length, but no sequence, in {tag_text(tag)}", tag)
         self._levels.append(_Level(tag, self._encoding, fragments))
         self._in_items = True
         if fragments:
@@ -309,20 +305,20 @@ class HeaderScanner:
         if level.tag in _ANY_PIXEL_DATA and not self._levels:
             self._fragments = self._item_count - 1  # the first item is the Basic Offset Table
             if self._fragments < 1:
-                raise DataSetError(f"no fragments in {_name(level.tag)}", level.tag, STORE_WRONG_ENCODING)
+                raise DataSetError(f"no fragments in {tag_text(level.tag)}", level.tag, Kind.WRONG_ENCODING)
 
     def _delimit(self, tag: int) -> None:
         if self._levels and tag == _ITEM_DELIMITER:
             self._in_items = True
         elif self._levels or tag == _ITEM:  # a stray delimiter between top-level elements harms nobody
-            raise DataSetError(f"{_name(tag)} where an element must be", tag)
+            raise DataSetError(f"{tag_text(tag)} where an element must be", tag)
 
     def _check_pixel_data(self, tag: int, length: int) -> None:
         """Look at Pixel Data of the object itself; icons in sequences may be native in an encapsulated syntax."""
         if self._levels or not length:
             return
         if self._encapsulated and tag == _PIXEL_DATA and length != _UNDEFINED:
-            raise DataSetError("native Pixel Data in an encapsulated syntax", tag, STORE_WRONG_ENCODING)
+            raise DataSetError("native Pixel Data in an encapsulated syntax", tag, Kind.WRONG_ENCODING)
         self._has_pixel_data = True
 
 

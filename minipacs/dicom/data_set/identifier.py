@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from pydicom.datadict import DicomDictionary
 
-from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers, read_numbers
 from minipacs.dicom.text import charset
-from minipacs.errors import DimseError
+from minipacs.errors import DataSetError
 
 MAX_IDENTIFIER_BYTES = 1 << 20
 """Of a request, also when inflated: some 16 000 UIDs in one key."""
@@ -89,12 +88,12 @@ def decode_identifier(
 ) -> Identifier:
     """Take a request's identifier apart; `default_charsets` hold for one that names none.
 
-    Raises DimseError C001 if the bytes are no data set, too many or too deeply nested, or if a character set is
-    unknown, then with Offending Element (0008,0005). Source: PS3.5 7.
+    Raises DataSetError if the bytes are no data set, too many or too deeply nested, Failure UNKNOWN_CHARSET with
+    (0008,0005). Source: PS3.5 7.
     """
     raw = _inflate(data, limit_bytes) if transfer_syntax.deflated else bytes(data)
     if len(raw) > limit_bytes:
-        raise _unreadable(f"Identifier exceeds {limit_bytes} bytes")
+        raise DataSetError(f"data set exceeds {limit_bytes} bytes")
     encoding = _BIG_ENDIAN if transfer_syntax.big_endian else _IMPLICIT if transfer_syntax.implicit else _EXPLICIT
     elements = _Reader(raw).elements(len(raw), encoding, 0)
     return Identifier(elements, _charsets(elements) or tuple(default_charsets))
@@ -103,15 +102,11 @@ def decode_identifier(
 def decode_items(raw: bytes, *, implicit: bool, big_endian: bool, charsets: Sequence[str]) -> tuple[Identifier, ...]:
     """Take apart the value of a stored object's sequence, without its delimiter; `charsets` are the object's.
 
-    Character sets that nobody defined are let be. Raises DimseError C001 if the bytes are no items.
+    Character sets that nobody defined are let be. Raises DataSetError if the bytes are no items.
     """
     encoding = _BIG_ENDIAN if big_endian else _IMPLICIT if implicit else _EXPLICIT
     items = _Reader(raw, check_charsets=False).items(len(raw), encoding, 0)
     return tuple(Identifier(item, _charsets(item) or tuple(charsets)) for item in items)
-
-
-def _unreadable(comment: str) -> DimseError:
-    return DimseError(statuses.IDENTIFIER_UNREADABLE, comment)
 
 
 def _inflate(data: bytes | memoryview, limit_bytes: int) -> bytes:
@@ -120,9 +115,9 @@ def _inflate(data: bytes | memoryview, limit_bytes: int) -> bytes:
     try:
         raw = stream.decompress(data, limit_bytes + 1)
     except zlib.error:
-        raise _unreadable("Identifier cannot be inflated") from None
+        raise DataSetError("data set cannot be inflated") from None
     if not stream.eof and len(raw) <= limit_bytes:
-        raise _unreadable("Identifier ends within its deflated stream")
+        raise DataSetError("data set ends within its deflated stream")
     return raw
 
 
@@ -169,14 +164,14 @@ class _Reader:
                 self._number(end, encoding.length)
                 return elements
             if tag >> 16 == _DELIMITER_GROUP:
-                raise _unreadable("Identifier has an item or delimiter out of place")
+                raise DataSetError("data set has an item or delimiter out of place")
             element = self._element(tag, end, encoding, depth)
             if tag & 0xFFFF:
                 elements[tag] = element
             if tag == SPECIFIC_CHARACTER_SET and self.check_charsets:
                 charset.check(_charsets(elements))
         if delimited:
-            raise _unreadable("Identifier ends within an item")
+            raise DataSetError("data set ends within an item")
         return elements
 
     def _element(self, tag: int, end: int, encoding: _Encoding, depth: int) -> Element:
@@ -189,10 +184,10 @@ class _Reader:
         inner = _IMPLICIT if sent_vr == "UN" else encoding
         if length == _UNDEFINED_LENGTH and length_of is encoding.length:
             if sent_vr not in ("", "UN", "SQ"):
-                raise _unreadable(f"Identifier has a {sent_vr} of undefined length")
+                raise DataSetError(f"data set has a {sent_vr} of undefined length")
             return Element("SQ", items=self.items(end, inner, depth, delimited=True))
         if length > end - self.position:
-            raise _unreadable("Identifier ends within a value")
+            raise DataSetError("data set ends within a value")
         if vr == "SQ":
             return Element("SQ", items=self.items(self.position + length, inner, depth))
         return Element(vr, self._take(length, end), (), inner.big_endian)
@@ -202,28 +197,28 @@ class _Reader:
     ) -> tuple[dict[int, Element], ...]:
         """Read the items of a sequence up to `end`, or up to a sequence delimiter before it."""
         if depth == MAX_NESTING:
-            raise _unreadable(f"Identifier nests sequences deeper than {MAX_NESTING}")
+            raise DataSetError(f"data set nests sequences deeper than {MAX_NESTING}")
         items: list[dict[int, Element]] = []
         while self.position < end:
             tag, length = self._tag(end, encoding), self._number(end, encoding.length)
             if tag == _SEQUENCE_END and delimited:
                 return tuple(items)
             if tag != _ITEM:
-                raise _unreadable("Identifier has a sequence with something else than items")
+                raise DataSetError("data set has a sequence with something else than items")
             if length == _UNDEFINED_LENGTH:
                 items.append(self.elements(end, encoding, depth + 1, delimited=True))
             elif length <= end - self.position:
                 items.append(self.elements(self.position + length, encoding, depth + 1))
             else:
-                raise _unreadable("Identifier has an item longer than its sequence")
+                raise DataSetError("data set has an item longer than its sequence")
         if delimited:
-            raise _unreadable("Identifier ends within a sequence")
+            raise DataSetError("data set ends within a sequence")
         return tuple(items)
 
     def _take(self, length: int, end: int) -> bytes:
         start = self.position
         if length > end - start:
-            raise _unreadable("Identifier ends within an element")
+            raise DataSetError("data set ends within an element")
         self.position = start + length
         return self.data[start : self.position]
 
@@ -238,7 +233,7 @@ class _Reader:
     def _vr(self, end: int) -> str:
         vr = self._take(2, end)
         if not (vr.isalpha() and vr.isupper()):
-            raise _unreadable("Identifier has an element without a value representation")
+            raise DataSetError("data set has an element without a value representation")
         return vr.decode("ascii")
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from minipacs.dicom.data_set.identifier import Identifier, decode_items
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values, read
-from minipacs.errors import DimseError
+from minipacs.errors import DataSetError
 
 MAX_PARSED = 256
 """Texts whose items are remembered."""
@@ -37,7 +37,7 @@ def stored(tag: int, raw: bytes, *, implicit: bool, big_endian: bool, charsets: 
     """Write the items of a stored sequence, given as it is encoded; "" if it cannot be read."""
     try:
         return to_text(tag, decode_items(raw, implicit=implicit, big_endian=big_endian, charsets=charsets))
-    except DimseError:
+    except DataSetError:
         return ""
 
 

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.tables.value_representations import SINGLE_VALUED_VRS, TEXT_VRS
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 
 UTF_8 = ("ISO_IR 192",)
 """The character set that holds every text."""
@@ -209,12 +208,10 @@ def unknown(charsets: Iterable[str]) -> tuple[str, ...]:
 def check(charsets: Iterable[str]) -> None:
     """Refuse an identifier whose character set is unknown.
 
-    Raises DimseError C001 with Offending Element (0008,0005).
+    Raises Failure UNKNOWN_CHARSET with (0008,0005).
     """
     if unknown(charsets):
-        raise DimseError(
-            statuses.IDENTIFIER_UNREADABLE, "Specific Character Set is not supported", (SPECIFIC_CHARACTER_SET,)
-        )
+        raise Failure(Kind.UNKNOWN_CHARSET, "Specific Character Set is not supported", (SPECIFIC_CHARACTER_SET,))
 
 
 def decode(raw: bytes, charsets: Sequence[str], vr: str) -> str:

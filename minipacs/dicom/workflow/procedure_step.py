@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from pydicom.datadict import tag_for_keyword
 
 from minipacs.dicom.data_set.values import MutableValues, Values, items, keyword_of, text, vr_of
-from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.uids import is_uid
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 
 IN_PROGRESS, COMPLETED, DISCONTINUED = "IN PROGRESS", "COMPLETED", "DISCONTINUED"
 FINAL = (COMPLETED, DISCONTINUED)
-
-MAY_NO_LONGER_BE_UPDATED = 0xA710
-"""Error ID of an N-SET after the final state (PS3.4 F.7.2.2.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +109,7 @@ def scheduled_steps(values: Values) -> list[tuple[str, str]]:
 def created(values: Values) -> MutableValues:
     """Return the attributes of a new step: those of an N-CREATE, and those of type 2 that it left out.
 
-    Raises DimseError 0106, 0120 or 0121 with the attributes at fault (PS3.4 F.7.2.1).
+    Raises Failure INVALID, MISSING or EMPTY with the attributes at fault (PS3.4 F.7.2.1).
     """
     _check_types(values, RULES, "create")
     if status_of(values) != IN_PROGRESS:
@@ -125,15 +121,14 @@ def created(values: Values) -> MutableValues:
 def changed(stored: Values, changes: Values) -> MutableValues:
     """Return the attributes of a step after an N-SET: whole sequences are replaced.
 
-    Raises DimseError: 0110 with Error ID A710 after the final state, 0105 for what cannot be set, 0106, 0120 or 0121,
+    Raises Failure FINAL after the final state, NOT_SETTABLE for what cannot be set, INVALID, MISSING or EMPTY, each
     with the attributes at fault (PS3.4 F.7.2.2).
     """
     if status_of(stored) in FINAL:
-        comment = "Performed Procedure Step Object may no longer be updated"
-        raise DimseError(statuses.PROCESSING_FAILURE, comment, error_id=MAY_NO_LONGER_BE_UPDATED)
+        raise Failure(Kind.FINAL, "Performed Procedure Step Object may no longer be updated")
     refused = [tag for tag in changes if tag in _FIXED or tag not in stored]
     if refused:
-        raise DimseError(statuses.NO_SUCH_ATTRIBUTE, f"cannot be set: {_names(refused)}", attributes=refused)
+        raise Failure(Kind.NOT_SETTABLE, f"cannot be set: {_names(refused)}", refused)
     found = {**stored, **changes}
     if status_of(found) not in (IN_PROGRESS, *FINAL):
         raise _invalid([_STATUS], f"must be {IN_PROGRESS}, {COMPLETED} or {DISCONTINUED}")
@@ -148,10 +143,10 @@ def _check_types(values: Values, rules: Sequence[Rule], column: str) -> None:
     faults = list(_faults(values, rules, column))
     missing = [tag for tag, is_absent in faults if is_absent]
     if missing:
-        raise DimseError(statuses.MISSING_ATTRIBUTE, f"missing: {_names(missing)}", attributes=missing)
+        raise Failure(Kind.MISSING, f"missing: {_names(missing)}", missing)
     if faults:
         empty = [tag for tag, _ in faults]
-        raise DimseError(statuses.MISSING_ATTRIBUTE_VALUE, f"without a value: {_names(empty)}", attributes=empty)
+        raise Failure(Kind.EMPTY, f"without a value: {_names(empty)}", empty)
 
 
 def _faults(values: Values, rules: Sequence[Rule], column: str) -> Iterator[tuple[int, bool]]:
@@ -194,8 +189,8 @@ def _is_time(value: str) -> bool:
 _CHECKS: Mapping[str, Callable[[str], bool]] = {"UI": is_uid, "DA": _is_date, "TM": _is_time}
 
 
-def _invalid(tags: Sequence[int], what: str) -> DimseError:
-    return DimseError(statuses.INVALID_ATTRIBUTE_VALUE, f"{what}: {_names(tags)}", attributes=tags)
+def _invalid(tags: Sequence[int], what: str) -> Failure:
+    return Failure(Kind.INVALID, f"{what}: {_names(tags)}", tags)
 
 
 def _names(tags: Sequence[int]) -> str:

@@ -17,9 +17,8 @@ from typing import Literal
 from peewee import Field, Model, Node, PeeweeException, SchemaManager, SqliteDatabase
 
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
-from minipacs.dicom.tables.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from minipacs.dicom.text.phonetics import sounds_like
-from minipacs.errors import DimseError, MinipacsError
+from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index.objects.conditions import any_value_matches
 from minipacs.index.objects.models import MODELS
 from minipacs.index.objects.sequences import items_match
@@ -189,10 +188,10 @@ class Database:
         """Lend a connection that only reads, for a moment: no peer is waited for meanwhile.
 
         `cancelled` is asked now and then while a statement runs; if it answers True, or raises, the statement ends
-        with QueryCancelled, or with what it raised. Raises DimseError A700 if none is free within READER_WAIT_S.
+        with QueryCancelled, or with what it raised. Raises Failure BUSY if none is free within READER_WAIT_S.
         """
         if not self._free.acquire(timeout=READER_WAIT_S):
-            raise DimseError(OUT_OF_RESOURCES, "index busy: no free reader")
+            raise Failure(Kind.BUSY, "index busy: no free reader")
         try:
             connection = self._idle.pop() if self._idle else self._open_reader()
             try:
@@ -206,15 +205,16 @@ class Database:
             self._free.release()
 
     @contextmanager
-    def errors(self, otherwise: int) -> Iterator[None]:
-        """Turn errors of the database into DimseError: A700 where trying again may help, else `otherwise`."""
+    def errors(self) -> Iterator[None]:
+        """Turn errors of the database into Failure: FULL or BUSY where trying again may help, else BROKEN."""
         try:
             yield
         except sqlite3.Error as error:
             code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
             if code in _SHORT_OF:
-                raise DimseError(OUT_OF_RESOURCES, f"index {_SHORT_OF[code]}") from error
-            raise DimseError(otherwise, "index error") from error
+                kind = Kind.FULL if code == sqlite3.SQLITE_FULL else Kind.BUSY
+                raise Failure(kind, f"index {_SHORT_OF[code]}") from error
+            raise Failure(Kind.BROKEN, "index error") from error
 
     @contextmanager
     def transaction(self, connection: Connection) -> Iterator[None]:
@@ -231,13 +231,13 @@ class Database:
     def backup(self, path: Path, progress: Callable[[int, int], None] = lambda done, pages: None) -> None:
         """Copy the index as it is at one instant to a new file, while others read and write; the copy is durable.
 
-        `progress` gets pages done and pages in all. Raises OSError (FileExistsError if there is one) and DimseError.
+        `progress` gets pages done and pages in all. Raises OSError (FileExistsError if there is one) and Failure.
         """
         partial = path.with_name(path.name + PARTIAL_SUFFIX)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, BACKUP_MODE))
         try:
             os.close(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, BACKUP_MODE))
-            with self.errors(PROCESSING_FAILURE), self.reader() as connection:
+            with self.errors(), self.reader() as connection:
                 connection.execute("BEGIN")  # one snapshot: a copy in steps would begin anew with every commit
                 try:
                     connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from minipacs.dicom.tables.statuses import PROCESSING_FAILURE
 from minipacs.index.engine.database import Connection, Database
 from minipacs.index.objects.models import AssociationAccount
 from minipacs.index.workflow.worklist import Change
@@ -12,7 +11,7 @@ MAX_KEPT = 10_000
 
 
 class Associations:
-    """Keeps accounts; safe to use from any thread. Every call may raise DimseError."""
+    """Keeps accounts; safe to use from any thread. Every call may raise Failure."""
 
     def __init__(self, database: Database, change: Change) -> None:
         self._database = database
@@ -43,5 +42,5 @@ class Associations:
         return next(iter(self._documents(self._select, association_id, 1)), None)
 
     def _documents(self, statement: str, *parameters: object) -> list[bytes]:
-        with self._database.errors(PROCESSING_FAILURE), self._database.reader() as connection:
+        with self._database.errors(), self._database.reader() as connection:
             return [bytes(row[0]) for row in connection.execute(statement, parameters)]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from minipacs.dicom.tables.statuses import PROCESSING_FAILURE
 from minipacs.index.engine.database import Connection, Database
 from minipacs.index.objects.models import Setting
 from minipacs.index.workflow.worklist import Change
@@ -14,7 +13,7 @@ _BEYOND = "g"
 
 
 class Removals:
-    """The files that are to go; safe to use from any thread. Calls raise DimseError as those of `Writer` do."""
+    """The files that are to go; safe to use from any thread. Calls raise Failure as those of `Writer` do."""
 
     def __init__(self, database: Database, change: Change) -> None:
         self._database = database
@@ -36,7 +35,7 @@ class Removals:
 
     def _names(self, condition: Any) -> list[str]:
         statement = self._database.compile(Setting.select(Setting.name).where(condition))
-        with self._database.errors(PROCESSING_FAILURE), self._database.reader() as connection:
+        with self._database.errors(), self._database.reader() as connection:
             return [name for (name,) in connection.execute(*statement)]
 
 

@@ -12,10 +12,9 @@ from peewee import OP, SQL, ColumnBase, Expression, Field, IntegerField, NodeLis
 from minipacs.dicom.matching import temporal
 from minipacs.dicom.matching.wildcards import regex
 from minipacs.dicom.tables.attributes import Key
-from minipacs.dicom.tables.statuses import DATA_SET_MISMATCH
 from minipacs.dicom.tables.value_representations import SINGLE_VALUED_VRS
 from minipacs.dicom.text.person_name import fold, groups
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 
 WILDCARD_VRS = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
 """In all other VRs `*` and `?` are plain characters (PS3.4 C.2.2.2.4)."""
@@ -62,7 +61,7 @@ def match(
     """Build the expression for one key, or None if the key is universal and every row matches.
 
     Several values, joined by backslashes, match as a list: any of them. `match_unknown` lets rows without a value
-    match too (PS3.4 C.2.2.1.2), `fuzzy` finds names by what they sound like. Raises DimseError A900 with the tag for a
+    match too (PS3.4 C.2.2.1.2), `fuzzy` finds names by what they sound like. Raises Failure INVALID with the tag for a
     malformed date, time or range, and for a list or pattern beyond its limit.
     """
     values = split_values(attribute, text)
@@ -120,9 +119,9 @@ def any_value_matches(values: str, pattern: str) -> bool:
     return any(matches(value) for value in values.split("\\"))
 
 
-def malformed(attribute: Key, what: str) -> DimseError:
-    """Make the error for a key that cannot be understood: A900 with its tag."""
-    return DimseError(DATA_SET_MISMATCH, f"{attribute.keyword} {what}", (attribute.tag,))
+def malformed(attribute: Key, what: str) -> Failure:
+    """Make the error for a key that cannot be understood."""
+    return Failure(Kind.INVALID, f"{attribute.keyword} {what}", (attribute.tag,))
 
 
 def _universal(value: str) -> bool:
@@ -137,7 +136,7 @@ def match_combined(date: Key, time: Key, texts: tuple[str, str], columns: tuple[
     """Match a range of dates together with a range of times as one, from the first moment to the last.
 
     `texts` and `columns` are those of the date and of the time; whether both are ranges is told by `combinable`. Raises
-    DimseError A900 as `match` does. PS3.4 C.2.2.2.5, K.6.1.2.2
+    Failure INVALID as `match` does. PS3.4 C.2.2.2.5, K.6.1.2.2
     """
     days, hours = (_span(attribute, text.strip()) for attribute, text in zip((date, time), texts, strict=True))
     day, hour = columns[0].value, columns[1].normal

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from peewee import Select, fn
 
-from minipacs.dicom.tables.statuses import PROCESSING_FAILURE, QUERY_FAILED
 from minipacs.index.engine.database import Connection, Database, QueryCancelled
 from minipacs.index.objects.conditions import MAX_LIST_VALUES
 from minipacs.index.objects.models import COLUMNS, COMPRESSIBLE, ONLINE, Instance, ModalityTotal, Patient, Series, Study
@@ -68,8 +67,8 @@ class Statistics:
 class Reader:
     """Answers questions; safe to use from any thread.
 
-    Every call may raise DimseError: A700 if the index is busy, A900 for a key that cannot be understood, and C002 (or
-    0110 for look-ups) for other faults of the database.
+    Every call may raise Failure: BUSY, INVALID for a key that cannot be understood, BROKEN for other faults of the
+    database.
     """
 
     def __init__(self, database: Database) -> None:
@@ -111,7 +110,7 @@ class Reader:
         """Count the rows that match, up to `limit`."""
         total = 0
         for part in selections(query):
-            with self._reading(QUERY_FAILED, cancelled) as connection:
+            with self._reading(cancelled) as connection:
                 total += connection.execute(*self._database.compile(part.count(limit - total))).fetchone()[0]
             if total >= limit:
                 break
@@ -129,7 +128,7 @@ class Reader:
         same: dict[str, str] = {}
         for i in range(0, len(values), MAX_LIST_VALUES):
             select = self._retrieval({**dict(others), listed: values[i : i + MAX_LIST_VALUES]})
-            with self._reading(QUERY_FAILED) as connection:
+            with self._reading() as connection:
                 for study_id, series_id, number, row_id, sop_class, uid, syntax, *rest in connection.execute(
                     *self._database.compile(select)
                 ):
@@ -197,7 +196,7 @@ class Reader:
 
     def unfilled_keys(self) -> list[str]:
         """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
-        with self._reading(PROCESSING_FAILURE) as connection:
+        with self._reading() as connection:
             return self._database.state.unfilled_keys(connection)
 
     def compressible(self) -> Iterator[StoredInstance]:
@@ -241,8 +240,8 @@ class Reader:
         )
 
     @contextmanager
-    def _reading(self, otherwise: int, cancelled: Cancelled | None = None) -> Iterator[Connection]:
-        with self._database.errors(otherwise), self._database.reader(cancelled) as connection:
+    def _reading(self, cancelled: Cancelled | None = None) -> Iterator[Connection]:
+        with self._database.errors(), self._database.reader(cancelled) as connection:
             yield connection
 
     def _find(
@@ -256,7 +255,7 @@ class Reader:
         while part is not None:
             size, after = min(FIRST_PAGE_ROWS, page_rows), ()
             while True:
-                with self._reading(QUERY_FAILED, cancelled) as connection:
+                with self._reading(cancelled) as connection:
                     rows = connection.execute(*self._database.compile(part.page(after, size))).fetchall()
                 for row in rows:
                     yield row[:width]
@@ -268,12 +267,12 @@ class Reader:
             part = next(parts, None)
 
     def _row(self, statement: str, key: str) -> tuple[Any, ...] | None:
-        with self._reading(PROCESSING_FAILURE) as connection:
+        with self._reading() as connection:
             row: tuple[Any, ...] | None = connection.execute(statement, (key,)).fetchone()
             return row
 
     def _rows(self, select: Select) -> list[tuple[Any, ...]]:
-        with self._reading(PROCESSING_FAILURE) as connection:
+        with self._reading() as connection:
             return connection.execute(*self._database.compile(select)).fetchall()
 
 

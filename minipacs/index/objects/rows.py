@@ -14,8 +14,7 @@ from peewee import Field
 
 from minipacs.dicom.tables.attributes import UNIQUE_KEY
 from minipacs.dicom.tables.keys import KeyTable
-from minipacs.dicom.tables.statuses import STORE_UID_MISSING
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index.engine.database import Connection, Database
 from minipacs.index.objects.models import COLUMNS, LEVEL_COLUMNS, ONLINE, Availability, Instance, Patient, Series, Study
 from minipacs.index.objects.parents import UPPER_LEVELS, ObjectRows, ParentRows, Parents, object_rows, value_of
@@ -73,13 +72,13 @@ class InstanceRecord:
     received_digest: str = ""
 
     def object_rows(self, keys: KeyTable) -> ObjectRows:
-        """Sort the values into rows. Raises DimseError C001 with the tag if a UID is missing."""
+        """Sort the values into rows. Raises Failure MISSING with the tag if a UID is missing."""
         uids = {"SOPClassUID": self.sop_class_uid, "SOPInstanceUID": self.sop_instance_uid}
         objects = object_rows({**self.values, **uids}, keys)
         for level in ("STUDY", "SERIES", "IMAGE"):
             key = UNIQUE_KEY[level]
             if not value_of(objects, key.keyword):
-                raise DimseError(STORE_UID_MISSING, f"{key.keyword} missing", (key.tag,))
+                raise Failure(Kind.MISSING, f"{key.keyword} missing", (key.tag,))
         return objects
 
 

@@ -161,7 +161,7 @@ class Selection:
 def selections(query: Query) -> Iterator[Selection]:
     """Cut a query into selections that together give each row once: long UID lists, and ranges in several columns.
 
-    Raises DimseError A900 for a key that cannot be understood.
+    Raises Failure INVALID for a key that cannot be understood.
     """
     if query.offset:
         combined, single = _shift(query)

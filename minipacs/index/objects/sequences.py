@@ -12,10 +12,9 @@ from minipacs.dicom.data_set.values import Values, vr_of
 from minipacs.dicom.matching import temporal
 from minipacs.dicom.matching.wildcards import regex
 from minipacs.dicom.tables.attributes import Attribute
-from minipacs.dicom.tables.statuses import DATA_SET_MISMATCH
 from minipacs.dicom.tables.value_representations import SINGLE_VALUED_VRS
 from minipacs.dicom.text.person_name import fold, groups
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index.objects.conditions import MAX_LIST_VALUES, MAX_PATTERN_LENGTH, WILDCARD_VRS
 
 MAX_MATCHERS = 256
@@ -27,10 +26,10 @@ Matcher = Callable[[str], bool]
 def check_items(attribute: Attribute, key: Items) -> bool:
     """Check the items of a sequence key; True if there is something to match, False if it is universal.
 
-    Raises DimseError A900 with the tag for more than one item and for what `matching.match` refuses.
+    Raises Failure INVALID with the tag for more than one item and for what `matching.match` refuses.
     """
     if len(key) > 1:
-        raise DimseError(DATA_SET_MISMATCH, f"{attribute.keyword} has more than one item", (attribute.tag,))
+        raise Failure(Kind.INVALID, f"{attribute.keyword} has more than one item", (attribute.tag,))
     asked = [
         check_items(attribute, value) if isinstance(value, tuple) else not _is_universal(attribute, vr_of(tag), value)
         for tag, value in (key[0].items() if key else ())
@@ -51,7 +50,7 @@ def _is_universal(attribute: Attribute, vr: str, text: str) -> bool:
     too_long = len(values) > MAX_LIST_VALUES or any(len(value) > MAX_PATTERN_LENGTH for value in values)
     if too_long or (vr in temporal.VRS and any(temporal.span(value, vr) is None for value in values)):
         what = "is too long" if too_long else "is not a value or range of its kind"
-        raise DimseError(DATA_SET_MISMATCH, f"value within {attribute.keyword} {what}", (attribute.tag,))
+        raise Failure(Kind.INVALID, f"value within {attribute.keyword} {what}", (attribute.tag,))
     return _matcher(vr, text) is None
 
 

@@ -108,7 +108,7 @@ def moment_matches(text: str, zone: str, key: str) -> bool:
 def match_pair(date: Attribute, texts: tuple[str, str], target: str, *, combined: bool) -> Match | None:
     """Match a date and its time, each with a key that may be ""; None if both are universal.
 
-    `combined` makes one interval of both. Raises DimseError A900 with the tag of what is malformed.
+    `combined` makes one interval of both. Raises Failure INVALID with the tag of what is malformed.
     """
     time = PARTNERS[date]
     dates, times = (_spans(attribute, text) for attribute, text in zip((date, time), texts, strict=True))
@@ -123,7 +123,7 @@ def match_pair(date: Attribute, texts: tuple[str, str], target: str, *, combined
 
 
 def match_moment(attribute: Attribute, text: str, target: str) -> Match | None:
-    """Match a date-time; None if the key is universal. Raises DimseError A900 with the tag of what is malformed."""
+    """Match a date-time; None if the key is universal. Raises Failure INVALID with the tag of what is malformed."""
     spans = _spans(attribute, text, target)
     if not spans:
         return None

@@ -12,8 +12,7 @@ from peewee import fn
 
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
-from minipacs.dicom.tables.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
-from minipacs.errors import DimseError
+from minipacs.errors import Failure, Kind
 from minipacs.index.engine.database import Connection, Database
 from minipacs.index.workflow.models import Commitment
 from minipacs.index.workflow.worklist import Change
@@ -49,7 +48,7 @@ _FIELDS = tuple(getattr(Commitment, name) for name in Pending._fields)
 class Commitments:
     """The commitments of an index; safe to use from any thread.
 
-    Calls raise DimseError as those of `Reader` and `Writer` do.
+    Calls raise Failure as those of `Reader` and `Writer` do.
     """
 
     def __init__(self, database: Database, change: Change) -> None:
@@ -68,7 +67,7 @@ class Commitments:
         """Queue a request, durably. The same request again only brings its answer forward.
 
         Another one under a Transaction UID that is still open gets the report `conflict`. Returns "new", "repeated"
-        or "conflicting". Raises DimseError A700 if too many are open.
+        or "conflicting". Raises Failure BUSY if too many are open.
         """
         request = json.dumps(sorted(objects))
         now = time.time()
@@ -88,7 +87,7 @@ class Commitments:
                 connection, Commitment.select(fn.COUNT(Commitment.id)).where(Commitment.state.in_(_OPEN))
             )
             if count >= MAX_OPEN:
-                raise DimseError(OUT_OF_RESOURCES, f"more than {MAX_OPEN} commitments are open")
+                raise Failure(Kind.BUSY, f"more than {MAX_OPEN} commitments are open")
             row = Commitment.insert(
                 ae_title=ae_title,
                 called_ae_title=called_ae_title,
@@ -183,5 +182,5 @@ class Commitments:
         return connection.execute(*self._database.compile(query)).fetchall()
 
     def _read(self, query: Any) -> list[tuple[Any, ...]]:
-        with self._database.errors(PROCESSING_FAILURE), self._database.reader() as connection:
+        with self._database.errors(), self._database.reader() as connection:
             return self._fetch(connection, query)

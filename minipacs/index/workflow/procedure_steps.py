@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
-from minipacs.dicom.tables.statuses import PROCESSING_FAILURE
 from minipacs.dicom.workflow import procedure_step
 from minipacs.index.engine.database import Connection, Database
 from minipacs.index.workflow.models import ProcedureStep
@@ -29,7 +28,7 @@ class Changed(NamedTuple):
 class ProcedureSteps:
     """The performed procedure steps of an index; safe to use from any thread.
 
-    Calls raise DimseError as those of `Reader` and `Writer` do.
+    Calls raise Failure as those of `Reader` and `Writer` do.
     """
 
     def __init__(self, database: Database, change: Change) -> None:
@@ -73,7 +72,7 @@ class ProcedureSteps:
 
     def get(self, sop_instance_uid: str) -> Values | None:
         """Look a step up."""
-        with self._database.errors(PROCESSING_FAILURE), self._database.reader() as connection:
+        with self._database.errors(), self._database.reader() as connection:
             found = connection.execute(self._select, (sop_instance_uid,)).fetchone()
         return loads(found[0]) if found else None
 

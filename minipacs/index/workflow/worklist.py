@@ -12,7 +12,6 @@ from peewee import OP, SQL, ColumnBase, Expression, Field, Select, Tuple, fn
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values, items, text
 from minipacs.dicom.matching import temporal
-from minipacs.dicom.tables.statuses import PROCESSING_FAILURE, QUERY_FAILED
 from minipacs.dicom.workflow.worklist import BY_KEYWORD, MATCHED_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.index.engine.database import Connection, Database, QueryCancelled
 from minipacs.index.objects.conditions import all_of, match
@@ -86,7 +85,7 @@ class FolderState(NamedTuple):
 class Worklist:
     """The scheduled procedure steps of an index; safe to use from any thread.
 
-    Calls raise DimseError as those of `Reader` and `Writer` do.
+    Calls raise Failure as those of `Reader` and `Writer` do.
     """
 
     def __init__(self, database: Database, change: Change) -> None:
@@ -103,7 +102,7 @@ class Worklist:
     def find(self, keys: Keys, *, hidden_too: bool = False, cancelled: Cancelled | None = None) -> Iterator[Step]:
         """Give the steps that match, by start; those begun or over only if their status is a key, or `hidden_too`.
 
-        Keys are checked before this returns: DimseError A900 for one that is malformed. Raises QueryCancelled once
+        Keys are checked before this returns: Failure INVALID for one that is malformed. Raises QueryCancelled once
         `cancelled` says so.
         """
         return self._pages(_conditions(keys, hidden_too), cancelled)
@@ -113,7 +112,7 @@ class Worklist:
         select = WorklistStep.select(SQL("1"))
         conditions = _conditions(keys, hidden_too=False)
         inner = (select.where(all_of(conditions)) if conditions else select).limit(limit)
-        ((total,),) = self._rows(Select([inner], [fn.COUNT(SQL("*"))]), QUERY_FAILED, cancelled)
+        ((total,),) = self._rows(Select([inner], [fn.COUNT(SQL("*"))]), cancelled)
         return int(total)
 
     def step(self, step_id: int) -> Step | None:
@@ -149,17 +148,17 @@ class Worklist:
     def sources(self) -> list[str]:
         """List the files that steps come from."""
         select = WorklistStep.select(WorklistStep.source).where(WorklistStep.source != "").distinct()
-        return [source for (source,) in self._rows(select, PROCESSING_FAILURE)]
+        return [source for (source,) in self._rows(select)]
 
     def folder_state(self) -> FolderState:
         """Tell how the watched folder was found last; without one there is no fault."""
         select = WorklistFolder.select(WorklistFolder.fault, WorklistFolder.broken_files)
-        rows = self._rows(select, QUERY_FAILED)
+        rows = self._rows(select)
         return FolderState(*rows[0]) if rows else FolderState("", 0)
 
     def watched_folder(self) -> str:
         """Return the path of the folder that is watched, "" for none."""
-        rows = self._rows(WorklistFolder.select(WorklistFolder.path), PROCESSING_FAILURE)
+        rows = self._rows(WorklistFolder.select(WorklistFolder.path))
         return str(rows[0][0]) if rows else ""
 
     def set_folder_state(self, path: str, state: FolderState) -> None:
@@ -208,7 +207,7 @@ class Worklist:
             ).join(WorklistDocument, on=WorklistDocument.step_id == WorklistStep.id)
             where = [*conditions, *place]
             select = select.where(all_of(where)) if where else select
-            rows = self._rows(select.order_by(*order).limit(size), QUERY_FAILED, cancelled)
+            rows = self._rows(select.order_by(*order).limit(size), cancelled)
             for _, row_id, source, status, document in rows:
                 yield _step(row_id, source, status, document)
             if len(rows) < size:
@@ -217,8 +216,8 @@ class Worklist:
             if cancelled is not None and cancelled():
                 raise QueryCancelled("query cancelled")
 
-    def _rows(self, select: Any, otherwise: int, cancelled: Cancelled | None = None) -> list[tuple[Any, ...]]:
-        with self._database.errors(otherwise), self._database.reader(cancelled) as connection:
+    def _rows(self, select: Any, cancelled: Cancelled | None = None) -> list[tuple[Any, ...]]:
+        with self._database.errors(), self._database.reader(cancelled) as connection:
             return connection.execute(*self._database.compile(select)).fetchall()
 
 
