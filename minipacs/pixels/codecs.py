@@ -9,7 +9,7 @@ from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.pixels import jpeg
 
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
+JPEG_LS_LOSSLESS = jpeg.JPEG_LS_LOSSLESS
 JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
 
 
@@ -20,14 +20,12 @@ class Codec(NamedTuple):
     module: str
 
 
-_OPENJPEG, _RLE, _JPEG_LS = Codec("pylibjpeg", "openjpeg"), Codec("pylibjpeg", "rle"), Codec("pyjpegls", "jpeg_ls")
+_OPENJPEG, _RLE = Codec("pylibjpeg", "openjpeg"), Codec("pylibjpeg", "rle")
 _NUMPY_RLE, _JPEG = Codec("pydicom", "numpy"), Codec(jpeg.LABEL, "imagecodecs")
 
 DECODERS: Mapping[str, tuple[Codec, ...]] = {
     RLE_LOSSLESS: (_RLE, _NUMPY_RLE),
     **dict.fromkeys(jpeg.DECODER_DEPENDENCIES, (_JPEG,)),
-    JPEG_LS_LOSSLESS: (_JPEG_LS,),
-    "1.2.840.10008.1.2.4.81": (_JPEG_LS,),
     JPEG_2000_LOSSLESS: (_OPENJPEG,),
     "1.2.840.10008.1.2.4.91": (_OPENJPEG,),
     "1.2.840.10008.1.2.4.201": (_OPENJPEG,),
@@ -39,7 +37,7 @@ first failed may well have decoded half a frame."""
 
 ENCODERS: Mapping[str, tuple[Codec, ...]] = {
     RLE_LOSSLESS: (_RLE, _NUMPY_RLE),
-    JPEG_LS_LOSSLESS: (_JPEG_LS,),
+    JPEG_LS_LOSSLESS: (_JPEG,),
     JPEG_2000_LOSSLESS: (_OPENJPEG,),
 }
 """Lossless ones only: nothing here may change a pixel."""

@@ -1,4 +1,4 @@
-"""What headers of compressed frames say (ISO/IEC 15444-1 A.5, A.6; 10918-1 B.2.2; 14495-1 C.2.2; PS3.5 G.5)."""
+"""What headers of compressed frames say (ISO/IEC 15444-1 A.5, A.6; 10918-1 B.2; 14495-1 C.2; PS3.5 G.5)."""
 
 import struct
 from itertools import pairwise
@@ -12,6 +12,9 @@ _JPEG = b"\xff\xd8\xff"
 FRAME_STARTS = (_JPEG, CODESTREAM, _JP2)
 _SIZE, _CODING_STYLE, _TILE_PART = 0xFF51, 0xFF52, 0xFF90
 _START_OF_IMAGE_BYTES, _START_OF_SCAN = 2, 0xDA
+_LOSSLESS_PROCESSES = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+_JPEG_LS = 0xF7
+_LOSSY_ERROR_SHARE = 16
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _RLE_HEADER = struct.Struct("<16I")
@@ -30,12 +33,13 @@ class Codestream(NamedTuple):
 
 
 class JpegFrame(NamedTuple):
-    """What the frame header of a JPEG or JPEG-LS image says."""
+    """What the headers of a JPEG or JPEG-LS image say. `max_error` is by how much a sample may differ from what was."""
 
     columns: int
     rows: int
     components: int
     precision: int
+    max_error: int
 
 
 def strip_jp2(frame: bytes) -> bytes:
@@ -75,9 +79,14 @@ def read_codestream(frame: bytes) -> Codestream:
     )
 
 
+def lossy_error(precision: int) -> int:
+    """Give by how much samples may differ where a code sets no bound: what no sensible loss exceeds."""
+    return max((1 << precision) // _LOSSY_ERROR_SHARE, 1)
+
+
 def read_jpeg(frame: bytes) -> JpegFrame:
-    """Read the frame header of a JPEG or JPEG-LS image, from among the segments before its first scan."""
-    pos = _START_OF_IMAGE_BYTES
+    """Read the headers of a JPEG or JPEG-LS image, up to that of its first scan."""
+    pos, process, size = _START_OF_IMAGE_BYTES, 0, (0, 0, 0, 0)
     try:
         while True:
             if frame[pos] != 0xFF:
@@ -85,17 +94,33 @@ def read_jpeg(frame: bytes) -> JpegFrame:
             marker = frame[pos + 1]
             if marker == 0xFF:  # a fill byte
                 pos += 1
-            elif marker in _STANDALONE:
+                continue
+            if marker in _STANDALONE:
                 pos += 2
-            elif marker in _FRAME_HEADERS:
-                precision, rows, columns, components = struct.unpack_from(">BHHB", frame, pos + 4)
-                return JpegFrame(columns, rows, components, precision)
+                continue
+            if marker in _FRAME_HEADERS:
+                process, size = marker, struct.unpack_from(">BHHB", frame, pos + 4)
             elif marker == _START_OF_SCAN:
-                raise TranscodeError("JPEG image without a frame header")
-            else:
-                pos += 2 + struct.unpack_from(">H", frame, pos + 2)[0]
-    except (struct.error, IndexError):
+                break
+            pos += 2 + struct.unpack_from(">H", frame, pos + 2)[0]
+        near, _, approximation = frame[pos + 5 + 2 * frame[pos + 4] :][:3]
+    except (struct.error, IndexError, ValueError):
         raise TranscodeError("header of the JPEG image is malformed") from None
+    if not process:
+        raise TranscodeError("JPEG image without a frame header")
+    precision, rows, columns, components = size
+    if process == _JPEG_LS:
+        max_error = near
+    elif process in _LOSSLESS_PROCESSES:
+        max_error = (1 << (approximation & 0xF)) - 1  # the point transform: that many bits are left out
+    else:
+        max_error = lossy_error(precision)
+    return JpegFrame(columns, rows, components, precision, max_error)
+
+
+def is_rle_header(data: bytes, segments: int) -> bool:
+    """Tell whether a fragment begins as a frame of `segments` segments does."""
+    return data.startswith(_RLE_HEADER.pack(segments, _RLE_HEADER.size, *[0] * 14)[:8])
 
 
 def check_rle(frame: bytes, segments: int) -> None:

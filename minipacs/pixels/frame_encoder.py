@@ -3,12 +3,17 @@
 from functools import cache
 from typing import Any
 
-from minipacs.pixels.codecs import JPEG_2000_LOSSLESS, RLE_LOSSLESS, encoder
+from minipacs.pixels import jpeg
+from minipacs.pixels.codecs import JPEG_2000_LOSSLESS, JPEG_LS_LOSSLESS, RLE_LOSSLESS, encoder
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.image import MAX_FRAME_BYTES, ImageLayout
 
 _COLOUR_TRANSFORM = {(JPEG_2000_LOSSLESS, "RGB"): "YBR_RCT"}
 """What the code makes of an interpretation: reversible, and a third smaller (PS3.5 8.2.4)."""
+
+
+_BY_ALLOCATED_BITS = frozenset({RLE_LOSSLESS, JPEG_LS_LOSSLESS})
+"""Codes that are given all the bits there are, not only those stored (PS3.5 G.2)."""
 
 
 @cache
@@ -35,7 +40,8 @@ class FrameEncoder:
         self._plugin = encoder(transfer_syntax_uid)
         if self._plugin is None:
             raise TranscodeError("no encoder")
-        if transfer_syntax_uid != RLE_LOSSLESS and layout.high_bit != layout.bits_stored - 1:
+        self._is_by_allocated_bits = transfer_syntax_uid in _BY_ALLOCATED_BITS
+        if not self._is_by_allocated_bits and layout.high_bit != layout.bits_stored - 1:
             raise TranscodeError("High Bit is not that of Bits Stored")
 
     def encode(self, frame: bytes) -> bytes:
@@ -43,19 +49,27 @@ class FrameEncoder:
         layout = self._layout
         if len(frame) != layout.frame_bytes:
             raise TranscodeError(f"frame of {len(frame)} bytes, not {layout.frame_bytes}")
-        options = {**layout.options(), "photometric_interpretation": self.interpretation}
-        if self._uid == RLE_LOSSLESS:  # it carries all the bits there are, not only those stored (PS3.5 G.2)
-            options["bits_stored"] = layout.bits_allocated
-        else:
+        if not self._is_by_allocated_bits:
             self._check_range(frame)
         try:
-            encoded = _pydicom_encoder(self._uid).encode(frame, encoding_plugin=self._plugin, **options)
+            encoded = self._encoded(frame)
         except Exception as error:  # of any kind, from any plugin
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
             raise TranscodeError(f"frame cannot be encoded: {reason}") from error
         if not 0 < len(encoded) <= MAX_FRAME_BYTES:
             raise TranscodeError(f"frame encodes to {len(encoded)} bytes")
-        return bytes(encoded) + b"\0" * (len(encoded) % 2)
+        return encoded + b"\0" * (len(encoded) % 2)
+
+    def _encoded(self, frame: bytes) -> bytes:
+        layout = self._layout
+        if self._uid == JPEG_LS_LOSSLESS:
+            if layout.bits_allocated > jpeg.MAX_JPEG_LS_BITS:
+                raise ValueError(f"JPEG-LS has no samples of {layout.bits_allocated} bits")
+            return jpeg.encode_jpeg_ls(frame, layout)
+        options = {**layout.options(), "photometric_interpretation": self.interpretation}
+        if self._is_by_allocated_bits:
+            options["bits_stored"] = layout.bits_allocated
+        return bytes(_pydicom_encoder(self._uid).encode(frame, encoding_plugin=self._plugin, **options))
 
     def _check_range(self, frame: bytes) -> None:
         import numpy

@@ -5,7 +5,7 @@ import struct
 from array import array
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.pixels import jpeg
@@ -16,15 +16,15 @@ from minipacs.pixels.codestream import (
     Codestream,
     JpegFrame,
     check_rle,
+    is_rle_header,
+    lossy_error,
     read_codestream,
     read_jpeg,
     strip_jp2,
 )
 from minipacs.pixels.elements import ElementReader, Event, Level, TranscodeError
 from minipacs.pixels.image import MAX_FRAME_BYTES, ImageLayout
-
-if TYPE_CHECKING:
-    import numpy
+from minipacs.pixels.samples import Coding, native
 
 MAX_FRAGMENTS = 1 << 22
 
@@ -68,10 +68,10 @@ class EncapsulatedImage:
         self._positions, self._lengths, self._starts = array("Q"), array("I"), array("I")
         self._index_fragments(reader)
         self.end = reader.position
-        self._reversible = False
+        self._may_lose, self._has_lost = transfer_syntax.lossy, False
         self._first, self.interpretation = self._frame(reader, 0)
         reader.seek(self.end)
-        self.lossy = transfer_syntax.lossy and not self._reversible
+        self.lossy = transfer_syntax.lossy and self._has_lost
 
     def frames(self, reader: ElementReader, _event: Event) -> Iterator[bytes]:
         """Decode frame after frame: little endian, colour by pixel; the reader ends up behind the fragments."""
@@ -93,14 +93,20 @@ class EncapsulatedImage:
         for position, length in items:
             if len(self._positions) == MAX_FRAGMENTS:
                 raise TranscodeError(f"more than {MAX_FRAGMENTS} fragments")
-            # A frame in RLE is one fragment (PS3.5 A.4.2).
-            if self._transfer_syntax_uid == RLE_LOSSLESS or reader.read(min(8, length)).startswith(FRAME_STARTS):
+            if self._begins_frame(reader.read(min(8, length))):
                 self._starts.append(len(self._positions))
             self._positions.append(position)
             self._lengths.append(length)
         if len(self._starts) != self.layout.frames or self._starts[0] != 0:
             raise TranscodeError(f"{len(self._starts)} frames in the fragments, not {self.layout.frames}")
         self._starts.append(len(self._positions))
+
+    def _begins_frame(self, fragment: bytes) -> bool:
+        """Tell whether a fragment begins a frame, from its first bytes."""
+        if self._transfer_syntax_uid != RLE_LOSSLESS:
+            return fragment.startswith(FRAME_STARTS)
+        # A frame in RLE is one fragment (PS3.5 A.4.2). Where there is but one frame, nothing need be guessed.
+        return self.layout.frames > 1 or not self._starts or is_rle_header(fragment, self.layout.rle_segments)
 
     def _encoded(self, reader: ElementReader, index: int) -> bytes:
         fragments = range(self._starts[index], self._starts[index + 1])
@@ -126,65 +132,50 @@ class EncapsulatedImage:
     def _decode(self, encoded: bytes) -> tuple[bytes, str]:
         import numpy
 
-        layout, codestream = self.layout, None
-        plugin = decoder(self._transfer_syntax_uid)
+        layout, uid = self.layout, self._transfer_syntax_uid
+        plugin = decoder(uid)
         if plugin is None:
             raise TranscodeError("no decoder")
-        if self._transfer_syntax_uid == RLE_LOSSLESS:
-            check_rle(encoded, layout.samples * layout.bits_allocated // 8)
-        else:
-            # JPEG and JPEG 2000 end alike; decoders do not mind if what is missing was replaced by zeros.
-            if _END_OF_CODE not in encoded[-_MAX_PADDING_BYTES:]:
-                raise TranscodeError("encoded frame has no end")
-            encoded = strip_jp2(encoded)
-            if encoded.startswith(CODESTREAM):
-                codestream = read_codestream(encoded)
-                self._check_codestream(codestream)
-            else:
-                self._check_size(read_jpeg(encoded))
+        encoded, coding = self._coding(encoded)
         source = _FRAGMENT.pack(0xFFFE, 0xE000, 0) + _FRAGMENT.pack(0xFFFE, 0xE000, len(encoded)) + encoded
-        library = _pydicom_decoder(self._transfer_syntax_uid)
+        library = _pydicom_decoder(uid)
         data, told = library.as_buffer(source, index=0, validate=False, decoding_plugin=plugin, **layout.options())
         if len(data) * 8 != layout.rows * layout.columns * layout.samples * told["bits_allocated"]:
             raise TranscodeError(f"decodes to {len(data)} bytes")
-        interpretation = _INTERPRETATIONS.get(str(told["photometric_interpretation"]))
+        colours = layout.interpretation if uid in jpeg.COLOURS_AS_TOLD else str(told["photometric_interpretation"])
+        interpretation = _INTERPRETATIONS.get(colours)
         if interpretation is None:
-            raise TranscodeError(f"{told['photometric_interpretation']} cannot be native")
-        precision, signed = self._meaning(codestream)
-        samples = numpy.frombuffer(data, f"<{'ui'[signed]}{told['bits_allocated'] // 8}")
+            raise TranscodeError(f"{colours} cannot be native")
+        samples = numpy.frombuffer(data, f"<{'ui'[coding.signed]}{told['bits_allocated'] // 8}")
         if told.get("planar_configuration"):
             samples = samples.reshape(layout.samples, -1).T
-        return self._native(samples, precision, signed), interpretation
+        return native(samples, coding, layout), interpretation
 
-    def _check_codestream(self, codestream: Codestream) -> None:
-        layout = self.layout
-        self._reversible = codestream.reversible
+    def _coding(self, encoded: bytes) -> tuple[bytes, Coding]:
+        """Check the headers of a frame; give the code to decode, and what they say of its samples."""
+        layout, uid = self.layout, self._transfer_syntax_uid
+        if uid == RLE_LOSSLESS:
+            check_rle(encoded, layout.rle_segments)
+            return encoded, Coding(layout.bits_allocated, layout.representation == 1, 0)
+        # JPEG and JPEG 2000 end alike; decoders do not mind if what is missing was replaced by zeros.
+        if _END_OF_CODE not in encoded[-_MAX_PADDING_BYTES:]:
+            raise TranscodeError("encoded frame has no end")
+        encoded = strip_jp2(encoded)
+        if not encoded.startswith(CODESTREAM):
+            frame = read_jpeg(encoded)
+            self._check_size(frame)
+            self._has_lost = frame.max_error > 0
+            return encoded, Coding(frame.precision, signed=False, max_error=frame.max_error)
+        codestream = read_codestream(encoded)
         self._check_size(codestream)
         if layout.interpretation in ("YBR_RCT", "YBR_ICT") and not codestream.transformed:
             raise TranscodeError(f"codestream without the colour transformation of {layout.interpretation}")
+        self._has_lost = not codestream.reversible
+        # A reversible codestream may have been cut where it may lose something.
+        max_error = lossy_error(codestream.precision) if self._may_lose or self._has_lost else 0
+        return encoded, Coding(codestream.precision, codestream.signed, max_error)
 
     def _check_size(self, told: Codestream | JpegFrame) -> None:
         layout, size = self.layout, (told.columns, told.rows, told.components)
         if size != (layout.columns, layout.rows, layout.samples) or told.precision > layout.bits_allocated:
             raise TranscodeError("size or depth of the codestream is not that of the image")
-
-    def _meaning(self, codestream: Codestream | None) -> tuple[int, bool]:
-        """Give how many bits of a decoded sample are filled, and whether the decoder took it as signed."""
-        layout = self.layout
-        if self._transfer_syntax_uid == RLE_LOSSLESS:
-            return layout.bits_allocated, layout.representation == 1
-        precision, signed = (layout.bits_stored, False)
-        if codestream is not None:
-            precision, signed = codestream.precision, codestream.signed
-        if layout.high_bit != layout.bits_stored - 1 and layout.high_bit >= precision:
-            raise TranscodeError("High Bit is outside of what was encoded")
-        return precision, signed
-
-    def _native(self, samples: "numpy.ndarray[Any, Any]", precision: int, signed: bool) -> bytes:
-        """Give samples the size and sign of the image; a sign that the code knew nothing of is extended."""
-        layout = self.layout
-        samples = samples.astype(f"<{'ui'[layout.representation]}{layout.bits_allocated // 8}", copy=False)
-        unused = layout.bits_allocated - precision
-        if signed != bool(layout.representation) and unused:
-            samples = samples << unused >> unused
-        return samples.tobytes()

@@ -10,6 +10,7 @@ from minipacs.pixels.elements import (
     HIGH_BIT,
     LOSSY_IMAGE_COMPRESSION,
     NUMBER_OF_FRAMES,
+    OVERLAY_BIT_POSITIONS,
     PHOTOMETRIC_INTERPRETATION,
     PIXEL_DATA,
     PIXEL_REPRESENTATION,
@@ -47,10 +48,18 @@ class ImageLayout:
         self.high_bit = level.number(HIGH_BIT, self.bits_stored - 1)
         self.representation = level.number(PIXEL_REPRESENTATION, -1)
         self.interpretation = level.text(PHOTOMETRIC_INTERPRETATION)
+        self.overlay_bits = self._overlay_bits(level)
         frames = level.text(NUMBER_OF_FRAMES) or "1"
         self.frames = int(frames) if frames.isascii() and frames.isdigit() else 0
         self.frame_bytes = self.rows * self.columns * self.samples * self.bits_allocated // 8
+        self.rle_segments = self.samples * self.bits_allocated // 8
         self._check()
+
+    def _overlay_bits(self, level: Level) -> int:
+        """Give a mask of the bits of a pixel, outside of those stored, that overlays lie in (PS3.5 8.1.2, retired)."""
+        stored = range(self.high_bit - self.bits_stored + 1, self.high_bit + 1)
+        positions = {level.number(tag) for tag in OVERLAY_BIT_POSITIONS} - {0}
+        return sum(1 << bit for bit in positions if bit < self.bits_allocated and bit not in stored)
 
     def _check(self) -> None:
         wrong = {
@@ -59,6 +68,7 @@ class ImageLayout:
             "Samples per Pixel": self.samples not in (1, 3),
             "Bits Allocated": self.bits_allocated not in (8, 16, 32),
             "Bits Stored": not 0 < self.bits_stored <= self.bits_allocated,
+            "High Bit": not self.bits_stored - 1 <= self.high_bit < self.bits_allocated,
             "Pixel Representation": self.representation not in (0, 1),
             "Photometric Interpretation": not self.interpretation,
             "Number of Frames": not self.frames,

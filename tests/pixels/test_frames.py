@@ -314,7 +314,9 @@ RGB_J2K = even(encode_j2k(RGB, 8, use_mct=False))
         (attributes(MONO, 12, Columns=70), [MONO_J2K], "size or depth"),
         (attributes(MONO, 8, BitsAllocated=8), [MONO_J2K], "size or depth"),
         (attributes(MONO, 12, SamplesPerPixel=3), [MONO_J2K], "size or depth"),
-        (attributes(MONO, 12, HighBit=15), [MONO_J2K], "High Bit"),
+        (attributes(MONO, 12, HighBit=15), [MONO_J2K], "High Bit is outside"),
+        (attributes(MONO, 12, HighBit=16), [MONO_J2K], "with its High Bit"),
+        (attributes(MONO, 12, HighBit=10), [MONO_J2K], "with its High Bit"),
         (attributes(MONO, 12, BitsAllocated=12), [MONO_J2K], "Bits Allocated"),
         (attributes(MONO, 12, BitsAllocated=1), [MONO_J2K], "Bits Allocated"),
         (attributes(MONO, 12, Rows=None, PixelRepresentation=2), [MONO_J2K], "Rows, Pixel Representation"),
@@ -343,7 +345,7 @@ MONO_RLE = even(encode_rle(MONO))
         (MONO_ATTRIBUTES, [MONO_RLE[:4] + b"\x41" + MONO_RLE[5:]], "out of order"),
         (MONO_ATTRIBUTES, [MONO_RLE[:8] + bytes(4) + MONO_RLE[12:]], "out of order"),
         (MONO_ATTRIBUTES, [MONO_RLE, MONO_RLE], "2 frames in the fragments, not 1"),
-        (MONO_ATTRIBUTES, split(MONO_RLE), "2 frames in the fragments, not 1"),
+        (attributes(MONO, 12, NumberOfFrames="2"), [*split(MONO_RLE), MONO_RLE], "3 frames in the fragments, not 2"),
         (attributes(MONO, 12, NumberOfFrames="2"), [MONO_RLE], "1 frames in the fragments, not 2"),
         (attributes(MONO, 12, NumberOfFrames="2"), [MONO_RLE, MONO_RLE[:-10]], "frame 2: "),
         (attributes(MONO, 12, Rows=34), [MONO_RLE], "frame 1: "),
@@ -352,6 +354,12 @@ MONO_RLE = even(encode_rle(MONO))
 )
 def test_damaged_rle_is_refused(described: bytes, parts: list[bytes], reason: str) -> None:
     refused(described + fragments(*map(even, parts)), RLE, reason)
+
+
+def test_one_rle_frame_in_several_fragments_decodes() -> None:
+    whole = decode(MONO_ATTRIBUTES + fragments(MONO_RLE), RLE)
+    for parts in (split(MONO_RLE), [MONO_RLE[:64], MONO_RLE[64:70], MONO_RLE[70:]]):
+        assert decode(MONO_ATTRIBUTES + fragments(*parts), RLE).PixelData == whole.PixelData
 
 
 def test_native_pixel_data_in_an_encapsulated_syntax_is_refused() -> None:
