@@ -60,6 +60,7 @@ def read_worklist_file(path: Path) -> list[Values]:
 def _json_requests(data: bytes) -> list[Values]:
     try:
         document = json.loads(data.decode("utf-8-sig"))
+        json.dumps(document, ensure_ascii=False).encode()  # JSON can spell half of a surrogate pair, which is no text
         return [json_values.parse(entry) for entry in (document if isinstance(document, list) else [document])]
     except (ValueError, RecursionError) as error:
         raise BadWorklistFile(f"is no JSON of worklist items: {error}"[:200]) from error
@@ -116,7 +117,7 @@ class WatchedFolder:
                 return SCAN_INTERVAL_S
             self._take(changed[begin : begin + FILES_A_COMMIT])
         known = self._index.worklist.sources() if self._is_first else self._seen
-        gone = [name for name in known if name not in found]
+        gone = [name for name in known if name not in found and _is_text(name)]
         if gone:
             self._index.worklist.put_files(dict.fromkeys(gone, ()))
         self._broken &= found.keys()
@@ -132,12 +133,19 @@ class WatchedFolder:
         files: dict[str, list[Values]] = {}
         for name in names:
             try:
+                if not _is_text(name):
+                    raise BadWorklistFile("has a name that is no UTF-8")
                 files[name] = read_worklist_file(Path(name))
                 self._broken.discard(name)
             except BadWorklistFile as error:
-                self._broken.add(name)
-                logger.error("worklist file skipped", extra={"fields": {"file": name, "reason": str(error)}})
+                self._skip(name, str(error))
+            except Exception as error:  # a fault of ours: it too harms no other file
+                self._skip(name, type(error).__name__, is_ours=True)
         self._index.worklist.put_files(files)
+
+    def _skip(self, name: str, reason: str, *, is_ours: bool = False) -> None:
+        self._broken.add(name)
+        logger.error("worklist file skipped", extra={"fields": {"file": name, "reason": reason}}, exc_info=is_ours)
 
     def _report(self, state: FolderState) -> None:
         if state == self._state:
@@ -164,18 +172,51 @@ def _files(folder: Path) -> Iterator[tuple[str, _Stamp]]:
     for path in (folder, *map(Path, _folders(folder))):
         with os.scandir(path) as entries:
             for entry in entries:
-                if not entry.name.endswith(WL_SUFFIX) or entry.is_dir():
+                if not entry.name.endswith(WL_SUFFIX) or _is_folder(entry):
                     continue
                 left -= 1
                 if left < 0:
                     raise OSError(0, f"more than {MAX_FILES} files")
                 try:
-                    found = entry.stat()
+                    found = _status(entry)
                 except FileNotFoundError:  # just removed
                     continue
                 yield os.path.join(path, entry.name), (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def _folders(folder: Path) -> list[str]:
+    """List the folders right below another, each once however many links lead to it."""
+    here = folder.stat()
+    known = {(here.st_dev, here.st_ino)}
+    found = []
     with os.scandir(folder) as entries:
-        return sorted(entry.path for entry in entries if entry.is_dir())
+        for entry in sorted(filter(_is_folder, entries), key=lambda entry: (entry.is_symlink(), entry.name)):
+            status = entry.stat()
+            if (status.st_dev, status.st_ino) not in known:
+                known.add((status.st_dev, status.st_ino))
+                found.append(entry.path)
+    return sorted(found)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    """Give what tells that a file has changed: of the link itself, if that leads nowhere."""
+    try:
+        return entry.stat()
+    except OSError:
+        return entry.stat(follow_symlinks=False)
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether the index can keep a file's name: Linux allows any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

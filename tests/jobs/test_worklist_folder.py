@@ -11,6 +11,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from minipacs.dicom.data_set.values import items, text
 from minipacs.dicom.workflow.worklist import BY_KEYWORD, STEP_SEQUENCE
 from minipacs.index import Index
+from minipacs.jobs import worklist_folder
 from minipacs.jobs.worklist_folder import BadWorklistFile, WatchedFolder, forget_folder, read_worklist_file
 from tests.support.modality import dataset, request
 from tests.support.objects import encode
@@ -158,3 +159,43 @@ def test_without_a_folder_its_steps_go(tmp_path: Path, index: Index):
     WatchedFolder(tmp_path / "lists", index).scan()
     forget_folder(index)
     assert listed(index) == []
+
+
+def test_a_file_whose_name_or_text_is_no_unicode_harms_only_itself(tmp_path: Path, index: Index):
+    save(tmp_path / "a.wl", **step("A"))
+    (tmp_path / "b\udcff.wl").write_bytes((tmp_path / "a.wl").read_bytes())
+    text_of_it = json.dumps(request(PatientName="Doe\ud800^Jane", **step("C")))
+    (tmp_path / "c.wl").write_text(text_of_it)
+    folder = WatchedFolder(tmp_path, index)
+    folder.scan()
+    assert listed(index) == ["A"]
+    assert index.worklist.folder_state() == ("", 2)
+    (tmp_path / "b\udcff.wl").unlink()
+    save(tmp_path / "c.wl", **step("C"))
+    folder.scan()
+    assert listed(index) == ["A", "C"]
+    assert index.worklist.folder_state() == ("", 0)
+
+
+def test_links_that_lead_nowhere_or_back_are_not_followed(tmp_path: Path, index: Index):
+    save(tmp_path / "a.wl", **step("A"))
+    save(tmp_path / "CT1" / "b.wl", **step("B"))
+    for name, target in [("round", "round"), ("round.wl", "round.wl"), ("again", "."), ("CT2", "CT1"), ("no.wl", "no")]:
+        (tmp_path / name).symlink_to(target)
+    WatchedFolder(tmp_path, index).scan()
+    assert index.worklist.folder_state() == ("", 2)
+    assert sorted(index.worklist.sources()) == [str(tmp_path / "CT1" / "b.wl"), str(tmp_path / "a.wl")]
+    assert listed(index) == ["A", "B"]
+
+
+def test_a_file_that_no_reader_expects_harms_only_itself(tmp_path: Path, index: Index, monkeypatch, caplog):
+    def surprise(data: bytes) -> list[object]:
+        raise AssertionError("a fault of ours")
+
+    save(tmp_path / "a.wl", **step("A"))
+    (tmp_path / "b.wl").write_text("{}")
+    monkeypatch.setattr(worklist_folder, "_json_requests", surprise)
+    WatchedFolder(tmp_path, index).scan()
+    assert listed(index) == ["A"]
+    assert index.worklist.folder_state() == ("", 1)
+    assert "worklist file skipped" in [r.message for r in caplog.records if r.exc_info]
