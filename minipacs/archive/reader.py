@@ -25,9 +25,20 @@ BUFFER_BYTES = 1 << 20
 FRESH_S = 3600.0
 """How long after an object was received its file is taken as it is, if nobody has written to it since."""
 
+MAX_REPLACEMENTS = 3
+"""How often an object may be replaced by another while it is opened."""
+
 
 class ObjectUnreadable(MinipacsError):
     """A stored object that cannot be read; the message says why."""
+
+
+class ObjectReplaced(ObjectUnreadable):
+    """A stored object that another took the place of since it was looked up: `now`, which may be of another kind."""
+
+    def __init__(self, now: StoredInstance) -> None:
+        super().__init__("replaced meanwhile")
+        self.now = now
 
 
 class ObjectNotConvertible(ObjectUnreadable):
@@ -114,7 +125,7 @@ class ObjectReader:
 
         What is given out is what the digest was made of: the file has been read to its end and compared, unless it is
         fresh. `buffer` is lent to the result; `on_piece` is called now and then in a long read, `wait` waits for the
-        codec process, and what they raise ends it. Raises ObjectUnreadable, ObjectNotConvertible.
+        codec process, and what they raise ends it. Raises ObjectUnreadable, ObjectNotConvertible, ObjectReplaced.
         """
         file, instance = self._find(instance)
         with ExitStack() as closing:
@@ -130,6 +141,15 @@ class ObjectReader:
                 raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
             closing.pop_all()
             return found
+
+    def open_stored(self, instance: StoredInstance, buffer: memoryview) -> tuple[StoredInstance, DataSetFile]:
+        """Open the data set as it is stored, or that of the object that has replaced it; see `open`."""
+        for _ in range(MAX_REPLACEMENTS):
+            try:
+                return instance, self.open(instance, instance.transfer_syntax_uid, buffer)
+            except ObjectReplaced as error:
+                instance = error.now
+        raise ObjectUnreadable("replaced again and again")
 
     def compress(self, instance: StoredInstance, target_fd: int, transfer_syntax_uid: str, wait: Wait) -> None:
         """Write the data set behind File Meta Information, compressed without loss, and have it compared.
@@ -150,8 +170,10 @@ class ObjectReader:
                 return self._tree.open(instance.digest), instance
             except FileNotFoundError:
                 now = self._look_up(instance.sop_instance_uid)
-                if now is None or now.received_digest != instance.digest:
+                if now is None or now.digest == instance.digest:
                     raise
+                if now.received_digest != instance.digest:
+                    raise ObjectReplaced(now) from None
                 return self._tree.open(now.digest), now
         except OSError as error:
             raise ObjectUnreadable(f"file cannot be opened: {error.strerror}") from error

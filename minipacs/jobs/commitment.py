@@ -30,6 +30,8 @@ EXPIRY_S = 3 * 86400.0
 KEPT_S = 30 * 86400.0
 """How long closed commitments are remembered."""
 LEASE_MARGIN_S = 10.0
+_NOBODY_TO_CALL = "no [[peer]] of this title has a host to call"
+"""Stays so until the configuration changes: it is worth one line of the log, not one each quarter of an hour."""
 IDLE_S = 60.0
 
 
@@ -120,7 +122,7 @@ class CommitmentJobs:
             return
         peer = self.destination(pending.ae_title)
         if peer is None:
-            _postpone(self.archive, pending, "no [[peer]] of this title has a host to call")
+            _postpone(self.archive, pending, _NOBODY_TO_CALL)
             return
         event = self.archive.index.commitments.claim(pending.id, _lease_s(self.requestor))
         if event is None:
@@ -187,7 +189,8 @@ def _postpone(archive: Archive, pending: Pending, fault: str) -> None:
     retry_s = min(FIRST_RETRY_S * 2 ** min(pending.attempts, 16), MAX_RETRY_S)
     archive.index.commitments.postpone(pending.id, time.time() + retry_s, fault)
     fields = {**_fields(pending), "reason": fault, "attempt": pending.attempts + 1, "retry_s": retry_s}
-    logger.warning("N-EVENT-REPORT failed", extra={"fields": fields})
+    level = logging.DEBUG if pending.attempts and fault == _NOBODY_TO_CALL else logging.WARNING
+    logger.log(level, "N-EVENT-REPORT failed", extra={"fields": fields})
 
 
 def _lease_s(requestor: Requestor) -> float:

@@ -14,7 +14,7 @@ from minipacs.net import acse, stream
 from minipacs.net.access import PERMANENT, Access, Admission, Peer, Rejection
 from minipacs.net.association import Association, AssociationEnded, Timeouts, violation
 from minipacs.net.explanation import REASONS, Explanation
-from minipacs.net.negotiation import ACCEPTANCE, OfferedClass, Proposal, negotiate
+from minipacs.net.negotiation import ACCEPTANCE, Acceptance, OfferedClass, Proposal, negotiate
 from minipacs.net.rejections import BURST, Rejections
 from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
 from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
@@ -126,7 +126,7 @@ class Acceptor:
             return
         try:
             acceptance = negotiate(proposal, self._offered, admission.rights)
-            answer = acse.encode_accept(proposal, acceptance, body[_TITLES_IN_REQUEST], self._max_pdu_bytes)
+            answer = self._answer(proposal, acceptance, body)
             association = Association(transport, reader, acceptance.contexts, proposal.max_pdu_bytes, self._timeouts)
             told.answered(acceptance)
             association.send_all([answer])
@@ -134,6 +134,12 @@ class Acceptor:
         finally:
             self.access.leave(admission)
         association.end(ended)
+
+    def _answer(self, proposal: Proposal, acceptance: Acceptance, body: bytes) -> bytes:
+        try:
+            return acse.encode_accept(proposal, acceptance, body[_TITLES_IN_REQUEST], self._max_pdu_bytes)
+        except ProtocolError as error:
+            raise violation(str(error), error.reason) from error
 
     def _first_pdu(self, transport: Transport, reader: PduReader) -> bytes:
         """Return the body of the A-ASSOCIATE-RQ that must come within the ARTIM time (PS3.8 9.1.5)."""

@@ -10,6 +10,8 @@ from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, MIN_PDU_BYTES, Pr
 from minipacs.net.places import Limit, Places
 
 RIGHTS: tuple[Right, ...] = get_args(Right)
+_MAPPED_PREFIX = 96
+"""Bits before the IPv4 address in one that is mapped into IPv6 (RFC 4291 2.5.5.2)."""
 OTHER = "other"
 """The label of callers that are not configured."""
 
@@ -40,10 +42,9 @@ class Peer:
         if not self.host:
             return True
         caller = _normal(address)
-        try:
-            return caller in ipaddress.ip_network(self.host, strict=False)
-        except ValueError:
-            pass
+        network = _network(self.host)
+        if network is not None:
+            return caller in network
         try:
             found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
         except OSError:
@@ -162,6 +163,18 @@ class Access:
         if 0 < proposal.max_pdu_bytes < MIN_PDU_BYTES:
             return _NO_ROOM
         return None
+
+
+def _network(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Read an address or a network, None for a name; one mapped into IPv6 counts as the IPv4 one it is."""
+    try:
+        found = ipaddress.ip_network(host, strict=False)
+    except ValueError:
+        return None
+    mapped = found.network_address.ipv4_mapped if isinstance(found, ipaddress.IPv6Network) else None
+    if mapped is None or found.prefixlen < _MAPPED_PREFIX:
+        return found
+    return ipaddress.ip_network((mapped, found.prefixlen - _MAPPED_PREFIX), strict=False)
 
 
 def _normal(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

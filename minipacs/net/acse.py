@@ -70,8 +70,10 @@ def decode_request(body: bytes) -> Proposal:
 def encode_accept(proposal: Proposal, acceptance: Acceptance, raw_titles: bytes, max_pdu_bytes: int) -> bytes:
     """Build the A-ASSOCIATE-AC; `raw_titles` are the request's 64 bytes from the titles on, sent back as they came.
 
-    PS3.8 9.3.3.
+    Raises ProtocolError if the request asks for more answers than fit. PS3.8 9.3.3.
     """
+    if sum(map(len, acceptance.extended.values())) > items.MAX_ITEM_BYTES:
+        raise ProtocolError("answer to SOP Class Extended Negotiation would be too long", INVALID_PARAMETER)
     user_information = _user_information(max_pdu_bytes, acceptance.extended)
     if proposal.wants_async_window:
         window = AsynchronousOperationsWindowNegotiation()

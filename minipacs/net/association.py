@@ -19,11 +19,13 @@ from minipacs.net import stream
 from minipacs.net.bell import Bell
 from minipacs.net.negotiation import PresentationContext
 from minipacs.net.stream import ControlPdu, Fragment, PduReader, ProtocolError
-from minipacs.net.transport import ConnectionLost, Rung, TimedOut, Transport, Woken
+from minipacs.net.transport import MIN_RATE_BYTES_S, ConnectionLost, Pace, Rung, TimedOut, Transport, Woken
 
 MAX_COMMAND_SET_BYTES = 64 << 10
 MAX_QUEUED_MESSAGES = 16
 MAX_QUEUED_BYTES = 1 << 20
+MAX_EMPTY_FRAGMENTS = 1000
+"""In a row: they say nothing and cost time."""
 ABORT_LINGER_S = 5
 
 SERVICE_USER, SERVICE_PROVIDER = 0, 2
@@ -73,7 +75,7 @@ class Message:
         self.context = context
         self.command = command
         self.complete = not command.has_data_set
-        self.queued: list[bytes] = []
+        self.queued = bytearray()
         self.is_duplicate = False
         self._association = association
 
@@ -82,9 +84,9 @@ class Message:
 
         Raises AssociationEnded.
         """
-        for piece in self.queued:
-            yield memoryview(piece)
-        self.queued = []
+        if self.queued:
+            queued, self.queued = self.queued, bytearray()
+            yield memoryview(queued)
         while not self.complete:
             yield self._association.next_data(self)
 
@@ -131,6 +133,9 @@ class Association:
         self._command = bytearray()
         self._command_context_id = 0
         self._operation: int | None = None
+        self._is_in_data_set = False
+        self._empty_fragments = 0
+        self._pace = Pace()
 
     def request(self) -> Message | None:
         """Return the peer's next message, waiting for it as long as an association may be idle; None if rung for.
@@ -272,6 +277,7 @@ class Association:
         if found.is_command or found.context_id != message.context.context_id:
             raise violation("a data set was to continue", stream.UNEXPECTED_PARAMETER)
         message.complete = found.is_last
+        self._is_in_data_set = not found.is_last
         return found.data
 
     @property
@@ -293,19 +299,14 @@ class Association:
         """Keep a message that came while another runs, with its data set."""
         if len(self._waiting) >= MAX_QUEUED_MESSAGES:
             raise violation(f"more than {MAX_QUEUED_MESSAGES} requests at once", 0)
-        size = 0
+        room = MAX_QUEUED_BYTES - sum(len(waiting.queued) for waiting in self._waiting)
         while not message.complete:
-            piece = bytes(self.next_data(message))
-            size += len(piece)
-            if size + sum(map(len, self._queued_pieces())) > MAX_QUEUED_BYTES:
+            message.queued += self.next_data(message)
+            if len(message.queued) > room:
                 raise violation(f"more than {MAX_QUEUED_BYTES} bytes of data while an operation runs", 0)
-            message.queued.append(piece)
         is_request = message.command.command_field < CommandField.C_CANCEL_RQ
         message.is_duplicate = is_request and message.command.message_id == self._operation
         self._waiting.append(message)
-
-    def _queued_pieces(self) -> Iterator[bytes]:
-        return (piece for message in self._waiting for piece in message.queued)
 
     def _next_message(self, timeout_s: float, *, wakeable: bool = False) -> Message | None:
         """Assemble the next command set; None if nothing of it comes within `timeout_s`."""
@@ -329,9 +330,11 @@ class Association:
         if context is None:
             raise violation(f"presentation context {context_id} was not accepted", stream.INVALID_PARAMETER)
         try:
-            return Message(self, context, decode(data))
+            message = Message(self, context, decode(data))
         except DataSetError as error:
             raise violation(f"command set: {error}", stream.INVALID_PARAMETER) from error
+        self._is_in_data_set = not message.complete
+        return message
 
     def _next_fragment(self, timeout_s: float, *, wakeable: bool = False) -> Fragment | None:
         while True:
@@ -340,6 +343,9 @@ class Association:
             except ProtocolError as error:
                 raise violation(str(error), error.reason) from error
             if isinstance(found, Fragment):
+                self._empty_fragments = 0 if len(found.data) else self._empty_fragments + 1
+                if self._empty_fragments > MAX_EMPTY_FRAGMENTS:
+                    raise violation(f"more than {MAX_EMPTY_FRAGMENTS} empty fragments in a row", 0)
                 return found
             if found is not None:
                 self._control(found)
@@ -351,10 +357,22 @@ class Association:
         return min(timeout_s, self.timeouts.dimse) if self._is_mid_message else timeout_s
 
     def _fill_within(self, timeout_s: float, wakeable: bool) -> bool:
+        """Read once, false if nothing comes; a message that has begun has a time for the whole of it, by its size."""
+        if not (self._is_mid_message or self._is_in_data_set):
+            self._pace.begin()
+            return self._filled(timeout_s, wakeable) > 0
+        began = time.monotonic()
+        size = self._filled(timeout_s, wakeable)
+        self._pace.add(time.monotonic() - began, size)
+        if size and self._pace.is_too_slow(self.timeouts.dimse):
+            raise timed_out(f"message comes slower than {MIN_RATE_BYTES_S} bytes a second")
+        return size > 0
+
+    def _filled(self, timeout_s: float, wakeable: bool) -> int:
         try:
-            return self._fill(timeout_s, wakeable=wakeable) > 0
+            return self._fill(timeout_s, wakeable=wakeable)
         except TimedOut:
-            return False
+            return 0
         except Woken:
             raise AssociationEnded("shutdown", "the archive is shutting down", (SERVICE_USER, 0)) from None
 

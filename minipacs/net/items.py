@@ -13,6 +13,8 @@ APPLICATION_CONTEXT, PROPOSED_CONTEXT, CONTEXT_ANSWER, USER_INFORMATION = 0x10, 
 ABSTRACT_SYNTAX, TRANSFER_SYNTAX, ROLE = 0x30, 0x40, 0x54
 
 MAX_UID_CHARS = 64
+MAX_ITEM_BYTES = 0xFFFF
+"""Its length is 16 bits wide (PS3.8 9.3.2)."""
 
 _HEADER = Struct(">BxH")
 _CONTEXT_HEAD = Struct(">BxBx")
@@ -34,7 +36,9 @@ def split(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def item(item_type: int, body: bytes) -> bytes:
-    """Write an item."""
+    """Write an item. Raises ProtocolError for what is too long for one: the answer to hundreds of roles can be."""
+    if len(body) > MAX_ITEM_BYTES:
+        raise ProtocolError(f"item {item_type:02X}H would be too long: {len(body)} bytes", INVALID_PARAMETER)
     return _HEADER.pack(item_type, len(body)) + body
 
 

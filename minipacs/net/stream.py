@@ -165,11 +165,17 @@ class PduReader:
         kept = bytes(self._view[self._start : self._end])
         coming = min(self._pdu_left + self._pdv_left, BULK_BUFFER_BYTES)
         if coming > len(self._buffer):
-            self._use(self._pool.pop() if self._pool else bytearray(BULK_BUFFER_BYTES))
+            self._use(self._from_pool())
         elif unread > len(self._buffer) // 2:
             self._use(bytearray(2 * len(self._buffer)))
         self._buffer[:unread] = kept
         self._start, self._end = 0, unread
+
+    def _from_pool(self) -> bytearray:
+        try:
+            return self._pool.pop()
+        except IndexError:  # to look first would be a race with other threads
+            return bytearray(BULK_BUFFER_BYTES)
 
     def _use(self, buffer: bytearray) -> None:
         self._buffer = buffer

@@ -6,9 +6,12 @@ the nearest deadline, so descriptors above 1023 work and an idle association cos
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import socket
+import struct
+import termios
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -16,9 +19,13 @@ from typing import Protocol
 from minipacs.net.bell import Bell
 
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_INT = struct.Struct("i")
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 MAX_BUFFERS_A_WRITE = 512
 """Buffers handed to one sendmsg call; the system allows 1024 (IOV_MAX)."""
+
+MIN_RATE_BYTES_S = 1024
+"""What a peer has to send or take while it is waited for: slower than any line, too fast to hold a place by."""
 
 
 class ConnectionLost(Exception):
@@ -48,6 +55,49 @@ class Companion(Protocol):
 
     def attend(self) -> None:
         """Do what is due; never waits long. Its exceptions end the wait."""
+
+
+class Patience:
+    """How long a peer is waited for that first has to take what was sent to it.
+
+    The time begins anew while it has taken `MIN_RATE_BYTES_S` of that.
+    """
+
+    def __init__(self, transport: "Transport", timeout_s: float) -> None:
+        self._transport = transport
+        self._timeout_s = timeout_s
+        self._unsent = transport.unsent_bytes()
+        self._ends_at = time.monotonic() + timeout_s
+
+    def left_s(self) -> float:
+        """Return the seconds that are left, none once the peer took too little."""
+        now = time.monotonic()
+        if now >= self._ends_at:
+            unsent = self._transport.unsent_bytes()
+            if self._unsent - unsent > MIN_RATE_BYTES_S * self._timeout_s:
+                self._unsent, self._ends_at = unsent, now + self._timeout_s
+        return self._ends_at - now
+
+
+class Pace:
+    """How long a peer was waited for to send a message, against what has come of it; our own time does not count."""
+
+    def __init__(self) -> None:
+        self._waited_s = 0.0
+        self._bytes = 0
+
+    def begin(self) -> None:
+        """Begin with the next message."""
+        self._waited_s, self._bytes = 0.0, 0
+
+    def add(self, waited_s: float, size_bytes: int) -> None:
+        """Count a wait and what came of it."""
+        self._waited_s += waited_s
+        self._bytes += size_bytes
+
+    def is_too_slow(self, timeout_s: float) -> bool:
+        """Tell whether it takes longer than `timeout_s` and what its bytes take at `MIN_RATE_BYTES_S`."""
+        return self._waited_s > timeout_s + self._bytes / MIN_RATE_BYTES_S
 
 
 class Transport:
@@ -127,14 +177,14 @@ class Transport:
         return size
 
     def send(self, buffers: Sequence[bytes | memoryview], timeout_s: float) -> None:
-        """Write all of `buffers`, in order. Raises ConnectionLost, and TimedOut if nothing is taken for `timeout_s`."""
+        """Write all of `buffers`, in order. Raises ConnectionLost, TimedOut if too little is taken in `timeout_s`."""
         pending = [memoryview(b) for b in buffers]
         first = 0
         while first < len(pending):
             try:
                 sent = self.sock.sendmsg(pending[first : first + MAX_BUFFERS_A_WRITE])
             except BlockingIOError:
-                self.wait(select.POLLOUT, time.monotonic() + timeout_s)
+                self._wait_until_taken(timeout_s)
                 continue
             except OSError as error:
                 raise ConnectionLost(error.strerror or str(error)) from error
@@ -143,6 +193,25 @@ class Transport:
                 first += 1
             if sent:
                 pending[first] = pending[first][sent:]
+
+    def _wait_until_taken(self, timeout_s: float) -> None:
+        """Wait until the socket takes more; it says so only when much of its buffer is free."""
+        patience = Patience(self, timeout_s)
+        while True:
+            try:
+                self.wait(select.POLLOUT, time.monotonic() + patience.left_s())
+            except TimedOut:
+                if patience.left_s() <= 0:
+                    raise
+            else:
+                return
+
+    def unsent_bytes(self) -> int:
+        """Return how much of what was sent the peer's system has not taken yet (tcp(7), SIOCOUTQ)."""
+        try:
+            return int(_INT.unpack(fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(_INT.size)))[0])
+        except (OSError, ValueError):  # the connection is gone, or this is none of TCP
+            return 0
 
     def wait(self, events: int, deadline: float, *, wakeable: bool = False) -> None:
         """Wait until the socket is ready for `events`, attending to the companion meanwhile.

@@ -1,10 +1,17 @@
 """The C-STORE sub-operations of C-MOVE, C-GET and `minipacs send`: contexts, and sending (PS3.4 B, C.4.2, C.4.3)."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from minipacs.archive.reader import BUFFER_BYTES, DataSetFile, ObjectNotConvertible, ObjectReader, ObjectUnreadable
+from minipacs.archive.reader import (
+    BUFFER_BYTES,
+    MAX_REPLACEMENTS,
+    DataSetFile,
+    ObjectNotConvertible,
+    ObjectReader,
+    ObjectReplaced,
+    ObjectUnreadable,
+)
 from minipacs.dicom.data_set.command_set import CommandField, CommandSet
 from minipacs.dicom.tables.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -16,6 +23,7 @@ from minipacs.index import StoredInstance
 from minipacs.net.association import Association, timed_out
 from minipacs.net.negotiation import PresentationContext, ProposedContext
 from minipacs.net.requestor import MAX_CONTEXTS
+from minipacs.net.transport import Patience
 from minipacs.pixels.codecs import can_transcode
 from minipacs.scu.progress import Progress, Stopped
 
@@ -44,6 +52,7 @@ class Receiver:
 class _Prepared:
     """An object ready to be sent, or the reason why it cannot be."""
 
+    instance: StoredInstance
     context: PresentationContext | None = None
     data_set: DataSetFile | None = None
     reason: str = ""
@@ -98,7 +107,7 @@ class Sender:
                     continue
                 if now.context is None or now.data_set is None:
                     progress.fail([instance], now.reason)
-                elif self._send(instance, now.context, now.data_set, priority, progress):
+                elif self._send(now.instance, now.context, now.data_set, priority, progress):
                     if self._position + 1 < len(instances):
                         ahead = self._prepare(instances[self._position + 1], progress)
                     progress.answered(instance, self._await_response(progress))
@@ -108,7 +117,16 @@ class Sender:
                 ahead.data_set.close()
 
     def _prepare(self, instance: StoredInstance, progress: Progress) -> _Prepared | None:
-        """Open an object in the best way there is for the receiver; None if `progress` was stopped meanwhile."""
+        """Open an object, or the one that has replaced it; None if `progress` was stopped meanwhile."""
+        for _ in range(MAX_REPLACEMENTS):
+            try:
+                return self._open(instance, progress)
+            except ObjectReplaced as error:
+                instance = error.now
+        return _Prepared(instance, reason="replaced again and again")
+
+    def _open(self, instance: StoredInstance, progress: Progress) -> _Prepared | None:
+        """Open an object in the best way there is for the receiver. Raises ObjectReplaced."""
         reason = "no presentation context accepted that it can be sent in"
         for context in self._candidates(instance):
             try:
@@ -117,13 +135,15 @@ class Sender:
                 )
             except ObjectNotConvertible as error:
                 reason = str(error)
+            except ObjectReplaced:
+                raise
             except ObjectUnreadable as error:
-                return _Prepared(reason=str(error))
+                return _Prepared(instance, reason=str(error))
             except Stopped:
                 return None
             else:
-                return _Prepared(context, data_set)
-        return _Prepared(reason=reason)
+                return _Prepared(instance, context, data_set)
+        return _Prepared(instance, reason=reason)
 
     def _candidates(self, instance: StoredInstance) -> Iterator[PresentationContext]:
         """Give the contexts to try, the best first; one of the uncompressed ones is as good as another."""
@@ -167,8 +187,8 @@ class Sender:
 
     def _await_response(self, progress: Progress) -> int:
         timeout_s = self._association.timeouts.dimse
-        deadline = time.monotonic() + timeout_s
-        while (left_s := deadline - time.monotonic()) > 0:
+        patience = Patience(self._association.transport, timeout_s)
+        while (left_s := patience.left_s()) > 0:
             response = self._association.response(self._message_id, min(left_s, progress.due_in_s() + 0.001))
             if response is not None:
                 return response.command.status or 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.reader import BUFFER_BYTES, FRESH_S, ObjectUnreadable
+from minipacs.archive.reader import BUFFER_BYTES, FRESH_S, ObjectReplaced, ObjectUnreadable
 from minipacs.index import StoredInstance
 from tests.support.objects import ct, encode
 from tests.support.storing import published, put
@@ -65,3 +65,17 @@ def test_a_file_that_was_written_to_is_compared(archive: Archive, tmp_path: Path
     os.utime(path)
     with pytest.raises(ObjectUnreadable, match="damaged"):
         read(archive, instance)
+
+
+def test_what_was_replaced_meanwhile_is_told_and_can_be_had_as_it_is_now(archive: Archive) -> None:
+    instance, _ = stored(archive, 16)
+    later = ct(rows=8, SOPInstanceUID=instance.sop_instance_uid)
+    put(archive, later)
+    buffer = memoryview(bytearray(BUFFER_BYTES))
+    with pytest.raises(ObjectReplaced) as raised:
+        archive.reader.open(instance, EXPLICIT, buffer)
+    assert raised.value.now == archive.index.instance(instance.sop_instance_uid)
+    now, data_set = archive.reader.open_stored(instance, buffer)
+    with data_set:
+        assert b"".join(map(bytes, data_set.pieces())) == encode(later)
+    assert now == raised.value.now

@@ -271,3 +271,18 @@ def test_an_acceptance_of_nothing_is_still_an_answer():
     proposal = acse.decode_request(body)
     nothing = Acceptance((), {}, {}, {})
     assert wire.context_results(acse.encode_accept(proposal, nothing, body[TITLES], 0)[HEADER:]) == {}
+
+
+def test_an_answer_that_is_too_long_for_an_item_is_refused_in_the_words_of_the_protocol():
+    """Two user information items can propose more roles than one can answer."""
+    uid = "1.2.840.10008.5.1.4.1.1.2." + "1" * 30
+    roles = [item(0x50, b"".join(wire.role(uid + f"{n}{i:04}", 1, 1) for i in range(900))) for n in (1, 2)]
+    contexts = [wire.context(1, CT, EXPLICIT)]
+    body = associate_rq(contexts, more=roles[0], user=roles[1])[HEADER:]
+    proposal = acse.decode_request(body)
+    answer = Acceptance((), {}, dict.fromkeys(proposal.roles, (True, True)), {})
+    with pytest.raises(ProtocolError, match="too long"):
+        acse.encode_accept(proposal, answer, body[TITLES], 0)
+    answer = Acceptance((), {}, {}, dict.fromkeys(proposal.roles, bytes(60)))
+    with pytest.raises(ProtocolError, match="too long"):
+        acse.encode_accept(proposal, answer, body[TITLES], 0)

@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,14 @@ import pytest
 
 from minipacs.dicom.data_set.command_set import CommandField, CommandSet, encode
 from minipacs.net import stream
-from minipacs.net.association import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, Association, AssociationEnded, Timeouts
+from minipacs.net.association import (
+    MAX_EMPTY_FRAGMENTS,
+    MAX_QUEUED_BYTES,
+    MAX_QUEUED_MESSAGES,
+    Association,
+    AssociationEnded,
+    Timeouts,
+)
 from minipacs.net.negotiation import PresentationContext
 from minipacs.net.stream import PduReader
 from minipacs.net.transport import Transport
@@ -340,3 +348,70 @@ def test_a_response_is_told_from_requests_that_come_before_it(ends):
     assert found.command.status == 0
     assert ends.ours.request().command.command_field == CommandField.C_ECHO_RQ
     assert ends.ours.response(5, 0.01) is None
+
+
+def trickle(ends: Ends, data: bytes, stop: threading.Event) -> None:
+    """Send a byte at a time, each well within the limit for the next one."""
+    try:
+        for byte in data:
+            if stop.wait(SHORT.dimse / 5):
+                return
+            ends.peer.send(bytes((byte,)))
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("begun", [b"", A_DATA_SET], ids=["command set", "data set"])
+def test_a19_a_message_that_comes_a_byte_at_a_time_has_a_time_for_the_whole_of_it(begun):
+    ends = Ends(SHORT)
+    stop = threading.Event()
+    ends.peer.send(begun)
+    rest = p_data(pdv(3, 0, bytes(400))) if begun else message(1, ECHO)
+    sending = threading.Thread(target=trickle, args=(ends, rest, stop))
+    sending.start()
+    began = time.monotonic()
+    try:
+        ended = ends.ended(b"")
+    finally:
+        stop.set()
+        sending.join()
+    assert (ended.outcome, ended.abort) == ("timeout", (0, 0))
+    assert "slower than" in ended.reason
+    assert time.monotonic() - began < 10
+
+
+def test_a_data_set_that_takes_us_long_is_no_fault_of_its_sender():
+    ends = Ends(SHORT)
+    ends.peer.send(message(3, store_rq(CT, "1.2.3"), b"ab"))
+    found = ends.ours.request()
+    time.sleep(2 * SHORT.dimse)
+    assert found.read(10) == b"ab"
+
+
+def test_b3_empty_fragments_are_not_taken_without_end(ends):
+    ends.peer.send(message(1, ECHO))
+    ends.ours.request()
+    head = p_data(pdv(3, 3, store_rq(CT, "1.2.3")))
+    empty = p_data(*[pdv(3, 0, b"")] * (MAX_EMPTY_FRAGMENTS // 2))
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(ends.peer.send, head + empty * 3)
+        with pytest.raises(AssociationEnded, match="empty") as raised:
+            ends.ours.response(1, 10)
+        sending.result()
+    assert raised.value.abort == (2, 0)
+
+
+def test_b3_what_waits_in_many_small_pieces_is_added_up_once(ends):
+    """The sum of all pieces was made anew for each: minutes for a megabyte in pieces of two bytes."""
+    ends.peer.send(message(1, ECHO))
+    ends.ours.request()
+    small = p_data(*[pdv(3, 0, b"ab")] * 10_000)
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(
+            ends.peer.send, p_data(pdv(3, 3, store_rq(CT, "1.2.3"))) + small * 20 + p_data(pdv(3, 2, b""))
+        )
+        assert ends.ours.response(1, 0.5) is None
+        sending.result()
+    found = ends.ours.request()
+    assert len(found.queued) == 400_000
+    assert found.read(1 << 20) == b"ab" * 200_000

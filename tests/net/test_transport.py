@@ -1,5 +1,6 @@
 """Waiting, reading and writing on real sockets of this machine."""
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
+from minipacs.net.transport import ConnectionLost, Patience, TimedOut, Transport, Woken
 
 SOON_S = 0.05
 LONG_S = 30
@@ -254,3 +255,43 @@ def test_connecting_to_nobody_fails():
         port = server.getsockname()[1]
     with pytest.raises(OSError, match="refused"):
         Transport.connect("127.0.0.1", port, LONG_S)
+
+
+def reading_slowly(far: socket.socket, bytes_a_step: int, step_s: float, stop: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        while not stop.wait(step_s) and far.recv(bytes_a_step):
+            pass
+
+
+def test_a_receiver_that_reads_slowly_but_steadily_is_waited_for(pair):
+    """The kernel says that it takes more only when a third of its buffer is free."""
+    near, far = pair
+    stop = threading.Event()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reading = threading.Thread(target=reading_slowly, args=(far, 20_000, 0.05, stop))
+    reading.start()
+    transport = Transport(near)
+    try:
+        transport.send([bytes(3 << 20)], 0.4)
+        patience = Patience(transport, 0.4)
+        while transport.unsent_bytes() and patience.left_s() > 0:
+            with pytest.raises(TimedOut):
+                transport.wait(select.POLLIN, time.monotonic() + patience.left_s())
+        assert transport.unsent_bytes() == 0
+    finally:
+        stop.set()
+        reading.join()
+
+
+def test_a_receiver_that_reads_hardly_at_all_is_not(pair):
+    near, far = pair
+    stop = threading.Event()
+    reading = threading.Thread(target=reading_slowly, args=(far, 1, 0.02, stop))
+    reading.start()
+    try:
+        with pytest.raises(TimedOut):
+            Transport(near).send([bytes(64 << 20)], 0.3)
+    finally:
+        stop.set()
+        reading.join()

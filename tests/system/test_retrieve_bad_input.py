@@ -18,7 +18,7 @@ from tests.support.receiver import Call, Received, Receiver, only
 from tests.support.retriever import REMAINING, Retriever, get, identifier, move
 from tests.support.sender import Sender
 from tests.support.server import Server
-from tests.support.wire import CT, EXPLICIT, STUDY_GET, Wire
+from tests.support.wire import CT, EXPLICIT, IMPLICIT, STUDY_GET, Wire
 
 SHORT = "[timeouts]\ndimse = 0.5\nacse = 0.5\nconnect = 1\n"
 ABORT = b"\x07\0\0\0\0\x04\0\0\0\0"
@@ -337,3 +337,32 @@ def test_m18_beyond_65535_objects_counts_saturate_and_the_transfer_goes_on(serve
     line = server.wait_for(lambda line: line.get("event") == "C-GET")
     assert (line["completed"], line["failed"], line["total"]) == (1, total - 1, total)
     assert len(server.events("sub-operation failed")) == MAX_LOGGED_FAILURES
+
+
+@pytest.mark.parametrize("operation", ["C-GET", "C-MOVE"])
+def test_what_is_replaced_meanwhile_is_sent_as_it_is_now(start_server: Callable[..., Server], operation: str) -> None:
+    """The list of a retrieval is frozen; what it names may be another object, in another transfer syntax, by then."""
+    instances = study(instances=4)
+    uids_of = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    later = [ct(rows=8, **{uid: instances[n][uid].value for uid in uids_of}) for n in (2, 3)]
+    syntaxes = (EXPLICIT, IMPLICIT)
+
+    def replace(wire: object, received: Received, number: int) -> int:
+        if number == 0:
+            with Sender(server.port, *((CT, syntax) for syntax in syntaxes)) as sender:
+                for ds, syntax in zip(later, syntaxes, strict=True):
+                    assert sender.store(ds, syntax).status == 0
+        return 0
+
+    with Receiver(answer=replace) as receiver:
+        server = start_server(more=receiver.peer())
+        uids = fill(server, instances)
+        if operation == "C-MOVE":
+            result = move(server.port, "STUDY", study=instances[0].StudyInstanceUID)
+        else:
+            with Retriever(server.port, STUDY_GET, (CT, EXPLICIT), answer=replace) as wire:
+                result = wire.run("STUDY", study=instances[0].StudyInstanceUID)
+        received = receiver.received or result.received
+    assert (result.final.status, result.counts) == (0, (4, 0, 0))
+    assert [r.sop_instance_uid for r in received] == uids
+    assert [r.data for r in received] == [encode(ds) for ds in (*instances[:2], *later)]

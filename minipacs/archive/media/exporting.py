@@ -120,7 +120,8 @@ def export(
     buffer = memoryview(bytearray(BUFFER_BYTES))
     for instance, values in instances:
         try:
-            with reader.open(instance, instance.transfer_syntax_uid, buffer) as data_set:
+            instance, data_set = reader.open_stored(instance, buffer)
+            with data_set:
                 name = "/".join(_names(values) if directory is None else _file_id(reader, instance, directory))
                 target.write(name, _file(instance, data_set.pieces()))
         except (ObjectUnreadable, NoDirectoryRecord) as error:
