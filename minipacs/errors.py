@@ -81,6 +81,16 @@ class Failure(MinipacsError):
         return self.kind in TEMPORARY
 
 
+class OutcomeUnknown(Failure):
+    """A change that failed while it was made durable: after a crash it may turn out to have been made.
+
+    Until it is made again, or the archive was recovered, nothing may be removed that either outcome needs.
+    """
+
+    def __init__(self, words: str) -> None:
+        super().__init__(Kind.BUSY, words)
+
+
 class DataSetError(Failure):
     """A data set that cannot be understood, with the tag where reading stopped, if known."""
 

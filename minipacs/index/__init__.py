@@ -1,6 +1,6 @@
 """What is stored, in tables: peewee over SQLite stays in here."""
 
-from minipacs.index.engine.database import QueryCancelled
+from minipacs.index.engine.connection import QueryCancelled
 from minipacs.index.index import Index
 from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance
 from minipacs.index.objects.rows import Form, InstanceRecord, Outcome, Placed

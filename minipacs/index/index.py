@@ -6,17 +6,20 @@ from typing import TypeVar
 
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
-from minipacs.index.engine.database import Connection, Database, Sync
+from minipacs.index import schema
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.database import Database, Sync
+from minipacs.index.engine.writer import Writer
+from minipacs.index.ledger import removals
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.removals import Removals
-from minipacs.index.objects.models import REBUILT, Availability
+from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
 from minipacs.index.objects.refresh import Reread
-from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Placed
+from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Placed, Rows
 from minipacs.index.workflow.commitments import Commitments
 from minipacs.index.workflow.procedure_steps import ProcedureSteps
 from minipacs.index.workflow.worklist import Worklist
-from minipacs.index.writer import Writer
 
 _T = TypeVar("_T")
 
@@ -26,17 +29,19 @@ def _no_values(digest: str, source_ae_title: str) -> Mapping[str, str]:
 
 
 class Index(Reader):
-    """One index file; safe to use from any thread. Changes block until they are committed, see `Writer`.
+    """One index file; safe to use from any thread.
 
-    `worklist` holds the scheduled procedure steps, `procedure_steps` the performed ones, `commitments` the
-    storage commitments that were asked for, `associations` the accounts of the last associations, `removals` the
-    files that are to go.
+    Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
+    `procedure_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
+    accounts of the last associations, `removals` the files that are to go.
     """
 
-    def __init__(self, database: Database, keys: KeyTable, writer: Writer | None) -> None:
+    def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, reread: Reread) -> None:
         super().__init__(database)
         self.keys = keys
+        self._derived = schema.derived(database, keys)
         self._writer_or_none = writer
+        self._objects_or_none = None if writer is None else Rows(database, writer.transaction, keys, reread)
         self.worklist = Worklist(database, self._change)
         self.associations = Associations(database, self._change)
         self.procedure_steps = ProcedureSteps(database, self._change)
@@ -60,9 +65,8 @@ class Index(Reader):
         values of a stored file by its digest.
         Raises MinipacsError.
         """
-        database = Database(path, keys=keys, sync=sync, read_only=read_only)
-        writer = None if read_only else Writer(database, keys=keys, reread=reread, on_commit=on_commit)
-        return cls(database, keys, writer)
+        database = schema.open_database(path, keys, sync=sync, read_only=read_only)
+        return cls(database, keys, None if read_only else Writer(database, on_commit), reread)
 
     @property
     def path(self) -> Path:
@@ -70,28 +74,43 @@ class Index(Reader):
         return self._database.path
 
     def add(self, record: InstanceRecord, duplicates: Duplicates, *, recoverable: bool = False) -> Placed:
-        """Give a stored file its row, see `Writer.add`."""
-        return self._writer.add(record, duplicates, recoverable=recoverable)
+        """Give a stored file its row, see `Rows.add`. Raises Failure MISSING if a UID is missing."""
+        objects = record.object_rows(self.keys)
+        return self._writer.change(
+            lambda _: self._objects.add(record, objects, duplicates, recoverable=recoverable), recoverable=recoverable
+        )
+
+    def add_all(self, records: Sequence[InstanceRecord]) -> list[Placed]:
+        """Give stored files their rows, in this order and in one commit; what is known stays as it is."""
+        objects = [(record, record.object_rows(self.keys)) for record in records]
+        return self._change(lambda _: [self._objects.add(record, rows, "keep") for record, rows in objects])
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
         """Delete the rows of instances, with a note of their files in `removals`; give the digests of these."""
-        return self._writer.remove(sop_instance_uids)
+
+        def work(connection: Connection) -> list[str]:
+            digests = self._objects.remove(sop_instance_uids)
+            removals.note(self._database, connection, digests)
+            return digests
+
+        return self._change(work)
 
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
         """Set Instance Availability of the rows with these digests."""
-        self._writer.set_availability(digests, availability)
+        self._change(lambda _: self._objects.set_availability(digests, availability))
 
     def settle(self, digest: str, form: Form | None) -> bool:
         """Let a row stand for the compressed form of its file, or for the file for good; false if it is gone."""
-        return self._writer.settle(digest, form)
+        return self._change(lambda _: self._objects.settle(digest, form))
+
+    def unfilled_keys(self) -> list[str]:
+        """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
+        with self._database.errors(), self._database.reader() as connection:
+            return self._derived.unfilled_keys(connection)
 
     def backup(self, path: Path, progress: Callable[[int, int], None] = lambda done, pages: None) -> None:
         """Copy the index to a new file, see `Database.backup`."""
         self._database.backup(path, progress)
-
-    def add_all(self, records: Sequence[InstanceRecord]) -> list[Placed]:
-        """Give stored files their rows, in this order and in one commit; what is known stays as it is."""
-        return self._writer.add_all(records)
 
     def take_over(self, path: Path, catch_up: Callable[[], None]) -> None:
         """Let the patients, studies, series and instances of another index take the place of this one's, all at once.
@@ -100,7 +119,7 @@ class Index(Reader):
         else stays. Raises Failure.
         """
         with self._database.errors():
-            self._database.take_over(path, REBUILT, catch_up)
+            self._database.take_over(path, MODELS, catch_up, self._derived.fill)
 
     def sync(self) -> None:
         """Make durable what was committed so far, as sync "batch" does not. Raises OSError."""
@@ -120,3 +139,9 @@ class Index(Reader):
         if self._writer_or_none is None:
             raise MinipacsError("the index is open for reading only")
         return self._writer_or_none
+
+    @property
+    def _objects(self) -> Rows:
+        if self._objects_or_none is None:
+            raise MinipacsError("the index is open for reading only")
+        return self._objects_or_none

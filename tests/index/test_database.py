@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from minipacs.dicom.tables.keys import STANDARD_KEYS
 from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index import Index, Query, QueryCancelled, StoredInstance
-from minipacs.index import state as state_module
+from minipacs.index import schema as schema_module
 from minipacs.index.engine import database as database_module
-from minipacs.index.engine.database import SCHEMA_VERSION, Database
+from minipacs.index.engine.schema import Migration
+from minipacs.index.objects import derived as derived_module
 from minipacs.index.objects import models as models_module
+from minipacs.index.schema import SCHEMA_VERSION, open_database
 from tests.index.conftest import CT, EXPLICIT, Files
 
 Ask = Callable[..., list[str]]
@@ -39,13 +42,13 @@ def test_an_older_schema_is_brought_up_to_date(
     index = open_index()
     index.add(files.record("1"), "replace")
     index.close()
-    monkeypatch.setattr(database_module, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
+    monkeypatch.setattr(schema_module, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
     monkeypatch.setattr(
-        database_module,
+        schema_module,
         "MIGRATIONS",
         {
-            SCHEMA_VERSION: ["CREATE TABLE later (a TEXT)", "INSERT INTO later VALUES ('one')"],
-            SCHEMA_VERSION + 1: ["UPDATE later SET a = a || ' two'"],
+            SCHEMA_VERSION: Migration(before=["CREATE TABLE later (a TEXT)", "INSERT INTO later VALUES ('one')"]),
+            SCHEMA_VERSION + 1: Migration(after=["UPDATE later SET a = a || ' two'"]),
         },
     )
     with pytest.raises(MinipacsError, match="older schema"):
@@ -80,13 +83,47 @@ def test_an_index_of_schema_2_gets_received_digests(open_index: Callable[..., In
     assert "instance_compressible" in names
 
 
+def test_an_index_of_schema_3_keeps_its_removals(open_index: Callable[..., Index], tmp_path: Path):
+    open_index().close()
+    with closing(sqlite3.connect(tmp_path / "index.db", isolation_level=None)) as connection:
+        connection.execute("DROP TABLE removal")
+        connection.execute("INSERT INTO setting VALUES ('removed ' || ?, '')", ("a" * 64,))
+    set_version(tmp_path / "index.db", 3)
+    index = open_index()
+    assert index.removals.unfinished() == ["a" * 64]
+    assert index.removals.has("a" * 64)
+    index.removals.forget(["a" * 64])
+    assert index.removals.unfinished() == []
+    with index._database.reader() as reader:
+        assert reader.execute("SELECT name FROM setting WHERE name LIKE 'removed%'").fetchall() == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_files_are_for_owner_and_group(open_index: Callable[..., Index], tmp_path: Path, umask: int):
+    before = os.umask(umask)
+    try:
+        open_index()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {"index.db": 0o640, "index.db-wal": 0o640, "index.db-shm": 0o640, "index.db.lock": 0o600}
+
+
+def test_an_index_that_others_may_read_is_taken_from_them(open_index: Callable[..., Index], tmp_path: Path):
+    open_index().close()
+    (tmp_path / "index.db").chmod(0o664)
+    open_index()
+    assert {(tmp_path / f"index.db{end}").stat().st_mode & 0o777 for end in ("", "-wal")} == {0o660}
+
+
 def test_a_failed_migration_leaves_the_file_as_it_was(
     open_index: Callable[..., Index], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     open_index().close()
     with monkeypatch.context() as patch:
-        patch.setattr(database_module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
-        patch.setattr(database_module, "MIGRATIONS", {SCHEMA_VERSION: ["CREATE TABLE later (a TEXT)", "nonsense"]})
+        patch.setattr(schema_module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        later = Migration(before=["CREATE TABLE later (a TEXT)", "nonsense"])
+        patch.setattr(schema_module, "MIGRATIONS", {SCHEMA_VERSION: later})
         with pytest.raises(MinipacsError, match="cannot be used"):
             open_index()
     connection = open_index()._writer._connection
@@ -104,7 +141,7 @@ def test_folded_names_follow_the_rule_of_folding(
     index = open_index()
     assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "doe^john", "100000000000")]
     index.close()
-    monkeypatch.setattr(state_module, "FOLD_VERSION", state_module.FOLD_VERSION + 1)
+    monkeypatch.setattr(derived_module, "FOLD_VERSION", derived_module.FOLD_VERSION + 1)
     for _ in range(2):
         index = open_index()
         assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "other", "100000000000")]
@@ -118,7 +155,7 @@ def test_a_file_that_is_no_index_is_refused_with_its_name(tmp_path: Path, conten
     path.write_bytes(content) if content else path.mkdir()
     for read_only in (False, True):
         with pytest.raises(MinipacsError, match=r"index\.db cannot be used"):
-            Database(path, read_only=read_only)
+            Index.open(path, read_only=read_only)
 
 
 def test_reading_only_needs_an_index_and_makes_nothing(open_index: Callable[..., Index], files: Files, tmp_path: Path):
@@ -147,7 +184,7 @@ def test_a_path_may_have_any_letters(tmp_path: Path, files: Files):
 def test_readers_are_lent_and_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(database_module, "MAX_READERS", 2)
     monkeypatch.setattr(database_module, "READER_WAIT_S", 0.01)
-    database = Database(tmp_path / "index.db")
+    database = open_database(tmp_path / "index.db", STANDARD_KEYS, sync="always", read_only=False)
     with database.reader() as first:
         with database.reader() as second:
             assert first is not second
@@ -184,7 +221,7 @@ LONG = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500
 
 
 def test_f20_a_long_scan_ends_when_it_is_cancelled(tmp_path: Path):
-    database = Database(tmp_path / "index.db")
+    database = open_database(tmp_path / "index.db", STANDARD_KEYS, sync="always", read_only=False)
     asked = threading.Event()
     with pytest.raises(QueryCancelled), database.reader(lambda: asked.is_set() or asked.set() or False) as connection:
         connection.execute(LONG).fetchone()

@@ -6,18 +6,21 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minipacs.errors import Failure, Kind
+from minipacs.dicom.tables.keys import STANDARD_KEYS
+from minipacs.errors import Failure, Kind, OutcomeUnknown
 from minipacs.index import Index, Outcome
-from minipacs.index import writer as writer_module
+from minipacs.index.engine import writer as writer_module
 from minipacs.index.engine.database import Database
+from minipacs.index.schema import open_database
 from tests.index.conftest import Files
 
 DEADLINE_S = 60
@@ -51,7 +54,7 @@ class Queue(deque[Any]):
 @pytest.fixture
 def other(tmp_path: Path, index: Index) -> Iterator[Database]:
     """Give the index as another process has it open."""
-    database = Database(tmp_path / "index.db")
+    database = open_database(tmp_path / "index.db", STANDARD_KEYS, sync="always", read_only=False)
     yield database
     database.close()
 
@@ -115,7 +118,7 @@ def test_a_bug_in_one_change_reaches_its_caller_only(
     def fail(uids: list[str]) -> list[str]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(index._writer._rows, "remove", fail)
+    monkeypatch.setattr(index._objects, "remove", fail)
     added, failed = together(adding(index, files, "1"), partial(index.remove, ["1"]))
     assert added.result().outcome is Outcome.ADDED
     assert isinstance(failed.exception(), ZeroDivisionError)
@@ -149,7 +152,7 @@ def test_an_index_that_cannot_be_written_is_a700(index: Index, files: Files):
 def test_a_change_that_waits_too_long_is_given_up_and_never_done(
     index: Index, files: Files, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(writer_module, "MAX_WAIT_S", 0.05)
+    monkeypatch.setattr(writer_module, "_LINE_WAIT_S", 0.05)
     with ThreadPoolExecutor(1) as pool, index._writer._turn:
         error = pool.submit(index.add, files.record("2"), "replace").exception(DEADLINE_S)
     assert isinstance(error, Failure)
@@ -157,6 +160,138 @@ def test_a_change_that_waits_too_long_is_given_up_and_never_done(
     index.add(files.record("3"), "replace")
     assert index.instance("2") is None
     assert index.instance("3") is not None
+
+
+def test_a_lock_of_another_process_without_end_is_waited_for_once(
+    index: Index, files: Files, other: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(writer_module, "_LINE_WAIT_S", 0.05)
+    with ThreadPoolExecutor(4) as pool, other.exclusive():
+        errors = [pool.submit(adding(index, files, str(i))).exception(DEADLINE_S) for i in range(4)]
+    assert [str(error) for error in errors] == ["index busy"] * 4
+    index.add(files.record("9"), "replace")
+    assert [index.instance(str(i)) for i in range(4)] == [None] * 4
+
+
+def test_a_lock_of_another_program_is_waited_for_once(
+    index: Index, files: Files, tmp_path: Path, together: Callable[..., list[Future[Any]]]
+):
+    index._writer._connection.execute("PRAGMA busy_timeout = 10")
+    begun: list[str] = []
+    index._writer._connection.set_trace_callback(
+        lambda statement: begun.append(statement) if statement.startswith("BEGIN") else None
+    )
+    with closing(sqlite3.connect(tmp_path / "index.db", isolation_level=None)) as program:
+        program.execute("BEGIN IMMEDIATE")
+        errors = [future.exception() for future in together(*(adding(index, files, str(i)) for i in range(8)))]
+        program.execute("ROLLBACK")
+    assert [str(error) for error in errors] == ["index busy"] * 8
+    assert len(begun) == 1
+    assert index.add(files.record("9"), "replace").outcome is Outcome.ADDED
+
+
+def test_who_counts_commits_harms_no_change(
+    open_index: Callable[..., Index], files: Files, caplog: pytest.LogCaptureFixture
+):
+    def fail(instances: int) -> None:
+        raise ZeroDivisionError
+
+    index = open_index(on_commit=fail)
+    with ThreadPoolExecutor(3) as pool:
+        queue = index._writer._queue = Queue()
+        with index._writer._turn:
+            work = [pool.submit(adding(index, files, uid)) for uid in "123"]
+            for _ in work:
+                assert queue.entered.acquire(timeout=DEADLINE_S)
+        assert [change.result(DEADLINE_S).outcome for change in work] == [Outcome.ADDED] * 3
+    assert "commit not counted" in caplog.text
+
+
+class FailingDisk:
+    """The connection of a writer whose next commits fail at the log's sync; `told` are its statements."""
+
+    def __init__(self, connection: sqlite3.Connection, failures: int) -> None:
+        self._connection = connection
+        self.failures = failures
+        self.told: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        self.told.append(statement)
+        if statement == "COMMIT" and self.failures:
+            self.failures -= 1
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        return self._connection.execute(statement, parameters)
+
+
+@pytest.fixture
+def failing(index: Index) -> Callable[[int], FailingDisk]:
+    """Let so many commits of an index fail from now on."""
+
+    def failing_(failures: int) -> FailingDisk:
+        disk = index._writer._connection = FailingDisk(index._writer._connection, failures)  # type: ignore[assignment]
+        return disk
+
+    return failing_
+
+
+def test_a_commit_that_fails_once_is_made_again_and_durably(
+    index: Index, files: Files, failing: Callable[[int], FailingDisk]
+):
+    disk = failing(1)
+    assert index.add(files.record("1"), "replace").outcome is Outcome.ADDED
+    assert index.instance("1") is not None
+    assert [s for s in disk.told if s.startswith(("PRAGMA synchronous", "COMMIT"))] == [
+        "COMMIT",
+        "PRAGMA synchronous = FULL",
+        "COMMIT",
+    ]
+
+
+def test_a_commit_that_goes_on_failing_has_an_unknown_outcome(
+    index: Index, files: Files, failing: Callable[[int], FailingDisk]
+):
+    disk = failing(2)
+    with pytest.raises(OutcomeUnknown, match="outcome unknown") as refused:
+        index.add(files.record("1"), "replace")
+    assert refused.value.temporary
+    assert index.instance("1") is None
+    assert not disk.in_transaction
+    assert index.add(files.record("1"), "replace").outcome is Outcome.ADDED
+
+
+def test_of_a_group_only_what_goes_on_failing_has_an_unknown_outcome(
+    index: Index, files: Files, failing: Callable[[int], FailingDisk], together: Callable[..., list[Future[Any]]]
+):
+    failing(2)
+    found = together(*(adding(index, files, uid) for uid in "123"))
+    errors = [future.exception() for future in found]
+    assert sum(isinstance(error, OutcomeUnknown) for error in errors) == 1
+    assert [future.result().outcome for future in found if not future.exception()] == [Outcome.ADDED] * 2
+
+
+def test_what_cannot_be_undone_does_not_hide_what_went_wrong(
+    index: Index, files: Files, monkeypatch: pytest.MonkeyPatch
+):
+    class Stuck(FailingDisk):
+        def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+            if statement == "ROLLBACK":
+                super().execute(statement)
+                raise sqlite3.OperationalError("cannot rollback - no transaction is active")
+            return super().execute(statement, parameters)
+
+    def fail(uids: list[str]) -> list[str]:
+        raise ZeroDivisionError
+
+    index._writer._connection = Stuck(index._writer._connection, 0)  # type: ignore[assignment]
+    monkeypatch.setattr(index._objects, "remove", fail)
+    with pytest.raises(ZeroDivisionError):
+        index.remove(["1"])
+    assert index.add(files.record("1"), "replace").outcome is Outcome.ADDED
 
 
 def test_a_closed_index_refuses_changes(index: Index, files: Files):

@@ -1,115 +1,85 @@
-"""The SQLite file: connections, durability, schema, errors, and all SQL that only SQLite understands.
+"""The database, opened: connections, durability, transactions, and all else that only SQLite understands.
 
-The writer's connection commits into the write-ahead log; readers see the last commit and never wait for it. Statements
-are composed with peewee, which is given no connection: `compile` makes text of them, to be run on a borrowed one.
+The writer's connection commits into the write-ahead log; readers see the last commit and never wait for it.
 """
 
-import fcntl
-import os
+import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from peewee import Field, Model, Node, PeeweeException, SchemaManager, SqliteDatabase
+from peewee import Model, PeeweeException
 
-from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
-from minipacs.dicom.text.phonetics import sounds_like
-from minipacs.errors import Failure, Kind, MinipacsError
-from minipacs.index.objects.conditions import any_value_matches
-from minipacs.index.objects.models import MODELS
-from minipacs.index.objects.sequences import items_match
-from minipacs.index.objects.zones import moment_matches, time_matches
-from minipacs.index.state import State
-from minipacs.index.workflow.models import WORKFLOW_MODELS
+from minipacs.errors import Failure, Kind, MinipacsError, OutcomeUnknown
+from minipacs.index.engine import files
+from minipacs.index.engine.connection import Connection, QueryCancelled, primary_code, told_errors
+from minipacs.index.engine.lock import WriterLock
+from minipacs.index.engine.schema import Schema
+from minipacs.index.engine.statements import Statements, quoted, table_name
 
-Connection = sqlite3.Connection
+__all__ = ["Connection", "Database", "QueryCancelled", "Sync"]
+
 Sync = Literal["always", "recoverable", "batch"]
-
-SCHEMA_VERSION = 3
-MIGRATIONS: Mapping[int, Sequence[str]] = {
-    1: (),
-    2: ("ALTER TABLE instance ADD COLUMN received_digest TEXT NOT NULL DEFAULT ''",),
-}
-"""By schema version, the statements that lead to the next; tables and indexes that are new are made by themselves."""
 
 MAX_READERS = 8
 """Read connections open at once."""
 READER_WAIT_S = 30.0
 BUSY_TIMEOUT_S = 10
+"""For so long a statement waits for a lock of SQLite's own: that of a program which is none of ours."""
+OPEN_WAIT_S = 60.0
+"""For so long whoever opens the file waits for those that write, or that bring it up to date."""
 CLOSE_WAIT_MS = 1000
-CHECKPOINT_PAGES = 4000
-LOG_BYTES = CHECKPOINT_PAGES * (4096 + 24) + 32
-"""The log's length when a checkpoint is due: pages with their frame headers, behind the log's own."""
 MAX_IDLE_LOG_BYTES = 64 << 20
 WRITER_CACHE_KIB = 32768
 READER_CACHE_KIB = 8192
 CANCEL_CHECK_STEPS = 50_000
 """Steps of SQLite's virtual machine, well under a microsecond each, between two looks at `cancelled`."""
 
-_FUNCTIONS: tuple[Callable[..., bool], ...] = (
-    any_value_matches,
-    items_match,
-    sounds_like,
-    time_matches,
-    moment_matches,
-)
-"""What SQL may call: of stored values and a key."""
+Function = Callable[..., bool]
 
-BACKUP_STEP_PAGES = 2000
-BACKUP_MODE = 0o640
-PARTIAL_SUFFIX = ".part"
-
-_SHORT_OF = {
-    sqlite3.SQLITE_FULL: "disk full",
-    sqlite3.SQLITE_IOERR: "disk error",
-    sqlite3.SQLITE_BUSY: "busy",
-    sqlite3.SQLITE_LOCKED: "busy",
-    sqlite3.SQLITE_PROTOCOL: "busy",
-    sqlite3.SQLITE_NOMEM: "out of memory",
-    sqlite3.SQLITE_READONLY: "cannot be written",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened",
-}
+logger = logging.getLogger(__name__)
 
 
-class QueryCancelled(MinipacsError):
-    """The caller gave up a query while it ran."""
-
-
-class _Dialect(SqliteDatabase):
-    operations = {"LIKE": "LIKE"}  # noqa: RUF012  peewee would write GLOB, where `[` is special
-
-
-class Database:
-    """An index file, opened: a connection for the writer, a few for readers, a lock among the writers of all processes.
+class Database(Statements):
+    """An index file, opened: connections to write and to read, and a lock among the writers of all processes.
 
     Opening creates the file or brings an older schema up to date; `read_only` does neither. "always" makes each commit
-    durable before it returns, "recoverable" each that the writer asks it of, "batch" only together with `sync_log`. To
-    be opened after a fork, by each process for itself. Raises MinipacsError if the file cannot be used or has a newer
-    schema.
+    durable before it returns, "recoverable" each that the writer asks it of, "batch" only together with `sync_log`.
+    `functions` are what statements may call. To be opened after a fork, by each process for itself. Raises
+    MinipacsError if the file cannot be used or has a newer schema.
     """
 
     def __init__(
-        self, path: Path, *, keys: KeyTable = STANDARD_KEYS, sync: Sync = "always", read_only: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        *,
+        sync: Sync = "always",
+        read_only: bool = False,
+        functions: Sequence[Function] = (),
     ) -> None:
+        super().__init__()
         self.path = path
         self.read_only = read_only
         self.sync = sync
-        self.state = State(self, keys)
-        self._dialect = _Dialect(None)
+        self.was_cut_off = False
+        """Tells that what was committed last may be lost: the file was not closed by all who had it open."""
+        self._functions = functions
         self._free = threading.BoundedSemaphore(MAX_READERS)
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
-        self._lock_fd = -1
+        self._lock: WriterLock | None = None
         try:
             if not read_only:
-                self._lock_fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                with self.exclusive():
-                    self._prepare()
-            self._check()
+                self._lock = WriterLock(Path(f"{path}.lock"))
+                with self.exclusive(OPEN_WAIT_S):
+                    self._prepare(self._lock, schema)
+            with closing(self._connect()) as connection:
+                self._check_version(connection, schema, may_be_older=False)
         except (sqlite3.Error, PeeweeException, OSError) as error:
             self.close()
             raise MinipacsError(f"index {path} cannot be used: {error}") from error
@@ -117,71 +87,30 @@ class Database:
             self.close()
             raise
 
-    def compile(self, query: Node) -> tuple[str, list[object]]:
-        """Turn a peewee query into SQL text and its parameters."""
-        sql, parameters = self._dialect.get_sql_context().parse(query)  # type: ignore[no-untyped-call]
-        return sql, parameters
+    def exclusive(self, timeout_s: float = OPEN_WAIT_S) -> AbstractContextManager[None]:
+        """Hold the lock that the writers of all processes queue on. Raises Failure BUSY, and OSError."""
+        assert self._lock is not None  # noqa: S101  nobody writes what is open for reading
+        return self._lock.held(timeout_s)
 
-    def insert(self, fields: Sequence[Field]) -> str:
-        """Write an INSERT of `fields` of one model, its parameters in their order, that returns the id of the row."""
-        columns = ", ".join(self._quoted(f) for f in fields)
-        marks = ", ".join([self._dialect.param] * len(fields))
-        return f"INSERT INTO {self._table(fields)} ({columns}) VALUES ({marks}) RETURNING id"  # noqa: S608  names of our own
-
-    def update(self, fields: Sequence[Field]) -> str:
-        """Write an UPDATE of `fields` of one model for the row whose id is the last parameter."""
-        mark = self._dialect.param
-        changes = ", ".join(f"{self._quoted(f)} = {mark}" for f in fields)
-        return f"UPDATE {self._table(fields)} SET {changes} WHERE id = {mark}"  # noqa: S608  names of our own
-
-    def _quoted(self, field: Field) -> str:
-        return f'"{field.column_name}"'
-
-    def _table(self, fields: Sequence[Field]) -> str:
-        return f'"{fields[0].model._meta.table_name}"'
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Hold the lock that the writers of all processes queue on."""
-        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
-
-    def writer(self) -> Connection:
+    def writer(self) -> sqlite3.Connection:
         """Open a connection that writes; for use under `exclusive`, closed by its owner."""
         connection = self._connect()
         connection.execute("PRAGMA foreign_keys = ON")
         self.set_synced(connection, self.sync == "always")
         connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {files.CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_LOG_BYTES}")
-        with self.exclusive():
-            self._lay_out_log(connection)
         return connection
+
+    def lay_out_log(self, connection: Connection) -> None:
+        """Get the log ready for commits that are synced, see `files.lay_out_log`."""
+        with self.exclusive():
+            connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()  # makes the log if there is none
+            files.lay_out_log(self.path)
 
     def set_synced(self, connection: Connection, synced: bool) -> None:
         """Make each commit from now on wait for the disk, and with it all before, or none; not within a transaction."""
         connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-
-    def _lay_out_log(self, connection: Connection) -> None:
-        """Fill the log with zeros up to where a checkpoint is due.
-
-        To sync a commit that makes the file longer takes a file system several times as long as one that writes over
-        what is there. SQLite reads a log up to the first frame that is not whole, and under the lock nobody appends.
-        """
-        connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()  # makes the log if there is none
-        fd = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            length = os.fstat(fd).st_size
-            try:
-                os.pwrite(fd, bytes(max(LOG_BYTES - length, 0)), length)
-                os.fsync(fd)
-            except OSError:  # no room: commits then say so, or find some
-                os.ftruncate(fd, length)
-        finally:
-            os.close(fd)
 
     @contextmanager
     def reader(self, cancelled: Callable[[], bool] | None = None) -> Iterator[Connection]:
@@ -190,98 +119,70 @@ class Database:
         `cancelled` is asked now and then while a statement runs; if it answers True, or raises, the statement ends
         with QueryCancelled, or with what it raised. Raises Failure BUSY if none is free within READER_WAIT_S.
         """
-        if not self._free.acquire(timeout=READER_WAIT_S):
-            raise Failure(Kind.BUSY, "index busy: no free reader")
-        try:
-            connection = self._idle.pop() if self._idle else self._open_reader()
-            try:
-                with _interruptible(connection, cancelled):
-                    yield connection
-            finally:
-                self._idle.append(connection)
-                if self._closed:
-                    self._close_idle()
-        finally:
-            self._free.release()
+        with self._reader(cancelled) as connection:
+            yield connection
 
-    @contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self) -> AbstractContextManager[None]:
         """Turn errors of the database into Failure: FULL or BUSY where trying again may help, else BROKEN."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-            if code in _SHORT_OF:
-                kind = Kind.FULL if code == sqlite3.SQLITE_FULL else Kind.BUSY
-                raise Failure(kind, f"index {_SHORT_OF[code]}") from error
-            raise Failure(Kind.BROKEN, "index error") from error
+        return told_errors()
 
     @contextmanager
-    def transaction(self, connection: Connection) -> Iterator[None]:
-        """Commit what is done within, or undo it if it fails."""
+    def transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Commit what is done within, or undo it if it fails. Raises OutcomeUnknown if the disk failed at its end."""
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
-            connection.execute("COMMIT")
         except BaseException:
-            if connection.in_transaction:  # a full disk has undone it already
-                connection.execute("ROLLBACK")
+            _undo(connection)
+            raise
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            _undo(connection)
+            if primary_code(error) == sqlite3.SQLITE_IOERR:
+                raise OutcomeUnknown("index disk error, outcome unknown") from error
             raise
 
-    def backup(self, path: Path, progress: Callable[[int, int], None] = lambda done, pages: None) -> None:
+    def backup(self, path: Path, progress: files.Progress = lambda done, pages: None) -> None:
         """Copy the index as it is at one instant to a new file, while others read and write; the copy is durable.
 
-        `progress` gets pages done and pages in all. Raises OSError (FileExistsError if there is one) and Failure.
+        `progress` gets pages done and pages in all. A copy that fails leaves nothing. Raises OSError (FileExistsError
+        if there is one) and Failure.
         """
-        partial = path.with_name(path.name + PARTIAL_SUFFIX)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, BACKUP_MODE))
-        try:
-            os.close(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, BACKUP_MODE))
-            with self.errors(), self.reader() as connection:
-                connection.execute("BEGIN")  # one snapshot: a copy in steps would begin anew with every commit
-                try:
-                    connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
-                    with closing(sqlite3.connect(partial)) as copy:
-                        connection.backup(
-                            copy, pages=BACKUP_STEP_PAGES, progress=lambda _, left, pages: progress(pages - left, pages)
-                        )
-                        copy.execute("PRAGMA journal_mode = DELETE").fetchone()
-                finally:
-                    connection.execute("ROLLBACK")
-            _sync(partial)
-            os.rename(partial, path)
-        except BaseException:
-            for left_over in (partial, path):
-                left_over.unlink(missing_ok=True)
-            raise
-        _sync(path.absolute().parent)
+        with self.errors(), self._reader() as connection:
+            files.copy(connection, path, progress)
 
-    def take_over(self, path: Path, models: Sequence[type[Model]], catch_up: Callable[[], None]) -> None:
+    def take_over(
+        self,
+        path: Path,
+        models: Sequence[type[Model]],
+        catch_up: Callable[[], None],
+        last: Callable[[Connection], None],
+    ) -> None:
         """Let the rows of another index file take the place of this one's in the tables of `models`, all at once.
 
-        `catch_up` is called first, when nobody can write any more; the other file must be closed after it.
+        `catch_up` is called first, when nobody can write any more; the other file must be closed after it. `last` is
+        called in the transaction that swaps the rows.
         """
         with self.exclusive():
             catch_up()
             with closing(self._connect()) as connection:
-                connection.execute("PRAGMA synchronous = FULL")
+                self.set_synced(connection, True)
                 connection.execute("ATTACH ? AS fresh", (str(path),))
                 with self.transaction(connection):
                     for model in models:
-                        table = f'"{model._meta.table_name}"'
-                        columns = ", ".join(map(self._quoted, model._meta.sorted_fields))
+                        table = table_name(model)
+                        columns = ", ".join(map(quoted, model._meta.sorted_fields))
                         connection.execute(f"DELETE FROM main.{table}")  # noqa: S608  names of our own
                         connection.execute(
                             f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM fresh.{table}"  # noqa: S608
                         )
-                    self.state.fill(connection)
+                    last(connection)
                 connection.execute("DETACH fresh")
 
     def sync_log(self) -> None:
         """Make durable what was committed so far: the log, if it is still there, and its entry in the folder."""
-        for path in (Path(f"{self.path}-wal"), self.path.absolute().parent):
-            with suppress(FileNotFoundError):
-                _sync(path)
+        files.sync_log(self.path)
 
     def finish_log(self, connection: Connection) -> None:
         """Move the log into the file, as far as readers allow; for the writer before it closes.
@@ -295,11 +196,11 @@ class Database:
         """Close the readers that are idle now, the others as they are given back, and the lock."""
         self._closed = True
         self._close_idle()
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> sqlite3.Connection:
         mode = "ro" if self.read_only else "rw"
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode={mode}",
@@ -310,11 +211,30 @@ class Database:
             cached_statements=256,
         )
         connection.execute("PRAGMA case_sensitive_like = ON")
-        for function in _FUNCTIONS:
+        for function in self._functions:
             connection.create_function(function.__name__, -1, function, deterministic=True)
         return connection
 
-    def _open_reader(self) -> Connection:
+    @contextmanager
+    def _reader(self, cancelled: Callable[[], bool] | None = None) -> Iterator[sqlite3.Connection]:
+        if not self._free.acquire(timeout=READER_WAIT_S):
+            raise Failure(Kind.BUSY, "index busy: no free reader")
+        try:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._open_reader()
+            try:
+                with _interruptible(connection, cancelled):
+                    yield connection
+            finally:
+                self._idle.append(connection)
+                if self._closed:
+                    self._close_idle()
+        finally:
+            self._free.release()
+
+    def _open_reader(self) -> sqlite3.Connection:
         connection = self._connect()
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
@@ -324,50 +244,42 @@ class Database:
         while self._idle:
             self._idle.pop().close()
 
-    def _prepare(self) -> None:
-        """Create the tables, or bring those of an older release up to date, in one transaction."""
-        self._dialect.init(str(self.path), pragmas={"journal_mode": "wal"}, timeout=BUSY_TIMEOUT_S)
-        dialect = self._dialect
-        # IMMEDIATE: one that has begun to read does not wait to write, and a process that closes moves the log.
-        with dialect.connection_context(), dialect.atomic("IMMEDIATE"):
-            connection: Connection = dialect.connection()  # type: ignore[no-untyped-call]
-            version = self._known_version(connection)
-            for step in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
-                for statement in MIGRATIONS[step]:
-                    connection.execute(statement)
-            if version < SCHEMA_VERSION:
-                for model in (*MODELS, *WORKFLOW_MODELS):
-                    SchemaManager(model, dialect).create_all()
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self.state.update(connection)
-
-    def _check(self) -> None:
+    def _prepare(self, lock: WriterLock, schema: Schema) -> None:
+        """Create the file and its tables, or bring those of an older release up to date, in one transaction."""
+        files.create(self.path)
+        self.was_cut_off = lock.is_alone and files.log_of(self.path).exists()
         with closing(self._connect()) as connection:
-            version = self._known_version(connection)
-        if version < SCHEMA_VERSION:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            with self.transaction(connection):
+                version = self._check_version(connection, schema, may_be_older=True)
+                schema.migrate(self, connection, version)
+                if version != schema.version:
+                    connection.execute(f"PRAGMA user_version = {schema.version}")
+
+    def _check_version(self, connection: Connection, schema: Schema, *, may_be_older: bool) -> int:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > schema.version:
+            raise MinipacsError(
+                f"index {self.path} has schema {version} of a newer release; this one knows up to {schema.version}"
+            )
+        if version < schema.version and not may_be_older:
             raise MinipacsError(
                 f"index {self.path} has the older schema {version}: start the archive once to update it"
-            )
-
-    def _known_version(self, connection: Connection) -> int:
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise MinipacsError(
-                f"index {self.path} has schema {version} of a newer release; this one knows up to {SCHEMA_VERSION}"
             )
         return version
 
 
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _undo(connection: sqlite3.Connection) -> None:
+    if not connection.in_transaction:  # a full disk has undone it already
+        return
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        connection.execute("ROLLBACK")
+    except sqlite3.Error as error:  # what went wrong before is what has to be told
+        logger.error("transaction not undone", extra={"fields": {"reason": str(error)}})
 
 
 @contextmanager
-def _interruptible(connection: Connection, cancelled: Callable[[], bool] | None) -> Iterator[None]:
+def _interruptible(connection: sqlite3.Connection, cancelled: Callable[[], bool] | None) -> Iterator[None]:
     if cancelled is None:
         yield
         return

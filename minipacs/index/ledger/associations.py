@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from minipacs.index.engine.database import Connection, Database
-from minipacs.index.objects.models import AssociationAccount
-from minipacs.index.workflow.worklist import Change
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.database import Database
+from minipacs.index.engine.writer import Change
+from minipacs.index.ledger.models import AssociationAccount
 
 MAX_KEPT = 10_000
 """Accounts in the table; the oldest make room."""

@@ -1,15 +1,16 @@
-"""Instances that were removed, but whose files may still be there: noted in the transaction that removes their rows."""
+"""Files that are to go: noted in the transaction that lets go of them, until they are gone."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from minipacs.index.engine.database import Connection, Database
-from minipacs.index.objects.models import Setting
-from minipacs.index.workflow.worklist import Change
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.database import Database
+from minipacs.index.engine.statements import Statements
+from minipacs.index.engine.writer import Change
+from minipacs.index.ledger.models import Removal
 
-_PREFIX = "removed "
-_BEYOND = "g"
-"""Sorts after every digest."""
+MAX_NAMES = 500
+"""Digests in one statement."""
 
 
 class Removals:
@@ -21,26 +22,29 @@ class Removals:
 
     def unfinished(self) -> list[str]:
         """List the digests of files that are to be removed."""
-        return [name.removeprefix(_PREFIX) for name in self._names(Setting.name.between(_PREFIX, _PREFIX + _BEYOND))]
+        return self._digests(Removal.select(Removal.digest).order_by(Removal.digest))
 
     def has(self, digest: str) -> bool:
         """Tell whether this file is to be removed."""
-        return bool(self._names(Setting.name == _PREFIX + digest))
+        return bool(self._digests(Removal.select(Removal.digest).where(Removal.digest == digest)))
 
     def forget(self, digests: Sequence[str]) -> None:
         """Take note that these files are gone, or have a row again."""
-        names = [_PREFIX + digest for digest in digests]
-        statement = self._database.compile(Setting.delete().where(Setting.name.in_(names)))
-        self._change(lambda connection: connection.execute(*statement))
+        parts = [digests[i : i + MAX_NAMES] for i in range(0, len(digests), MAX_NAMES)]
+        deletes = [self._database.compile(Removal.delete().where(Removal.digest.in_(part))) for part in parts]
 
-    def _names(self, condition: Any) -> list[str]:
-        statement = self._database.compile(Setting.select(Setting.name).where(condition))
+        def work(connection: Connection) -> None:
+            for delete in deletes:
+                connection.execute(*delete)
+
+        self._change(work)
+
+    def _digests(self, select: Any) -> list[str]:
         with self._database.errors(), self._database.reader() as connection:
-            return [name for (name,) in connection.execute(*statement)]
+            return [digest for (digest,) in connection.execute(*self._database.compile(select))]
 
 
-def note(database: Database, connection: Connection, digests: Sequence[str]) -> None:
+def note(statements: Statements, connection: Connection, digests: Sequence[str]) -> None:
     """Take note, within a transaction, that these files are to be removed."""
     for digest in digests:
-        insert = Setting.insert(name=_PREFIX + digest, value="").on_conflict_replace()
-        connection.execute(*database.compile(insert))
+        connection.execute(*statements.upsert(Removal, {"digest": digest}))

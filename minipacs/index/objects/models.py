@@ -17,7 +17,6 @@ from peewee import (
     SQL,
     AutoField,
     BigIntegerField,
-    BlobField,
     CompositeKey,
     DoubleField,
     Field,
@@ -151,24 +150,6 @@ class ModalityTotal(Model):
         table_name = "modality_total"
 
 
-class Setting(Model):
-    """Facts about the index itself."""
-
-    name = TextField(primary_key=True)
-    value = TextField()
-
-
-class AssociationAccount(Model):
-    """One row for each association that has ended or was rejected, in this order; the oldest are dropped."""
-
-    id = AutoField()
-    association_id = TextField(index=True)
-    document = BlobField()
-
-    class Meta:  # noqa: D106  peewee's options
-        table_name = "association_account"
-
-
 LEVEL_MODELS: Mapping[Level, type[Model]] = MappingProxyType(
     {"PATIENT": Patient, "STUDY": Study, "SERIES": Series, "IMAGE": Instance}
 )
@@ -178,15 +159,7 @@ RARE_VALUES: Mapping[Level, type[RareValue]] = MappingProxyType(
 )
 """The tables of the keys without a column."""
 
-MODELS: tuple[type[Model], ...] = (
-    *LEVEL_MODELS.values(),
-    *RARE_VALUES.values(),
-    ModalityTotal,
-    Setting,
-    AssociationAccount,
-)
-
-REBUILT: tuple[type[Model], ...] = (*LEVEL_MODELS.values(), *RARE_VALUES.values(), ModalityTotal)
+MODELS: tuple[type[Model], ...] = (*LEVEL_MODELS.values(), *RARE_VALUES.values(), ModalityTotal)
 """The tables whose rows follow from the files."""
 
 UNAVAILABLE_INSTANCES: Mapping[Level, Field] = MappingProxyType(

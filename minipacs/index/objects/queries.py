@@ -3,29 +3,25 @@
 Each page is a read of its own on a borrowed connection: nothing is held while the caller deals with the rows.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from peewee import Select, fn
+from peewee import Field, Select, fn
 
-from minipacs.index.engine.database import Connection, Database, QueryCancelled
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.database import Database
+from minipacs.index.engine.paging import MAX_PAGE_ROWS, Cancelled, Place, beyond, pages
 from minipacs.index.objects.conditions import MAX_LIST_VALUES
 from minipacs.index.objects.models import COLUMNS, COMPRESSIBLE, ONLINE, Instance, ModalityTotal, Patient, Series, Study
 from minipacs.index.objects.selection import Query, Selection, selections
 from minipacs.index.objects.zones import Adjustment
 
-FIRST_PAGE_ROWS = 100
-MAX_PAGE_ROWS = 2000
-PAGE_GROWTH = 4
-"""The first page is short, so that the first answer comes soon; the later ones are long, for throughput."""
-
 DIGESTS_PAGE_ROWS = 10_000
 COMPRESSIBLE_PAGE_ROWS = 100
-
-Cancelled = Callable[[], bool]
 
 
 class StoredInstance(NamedTuple):
@@ -163,57 +159,18 @@ class Reader:
 
     def digests(self) -> Iterator[tuple[str, int]]:
         """Give the digest and size in bytes of every file that has a row, in the order of digests."""
-        last = ""
-        while True:
-            select = (
-                Instance.select(Instance.digest, Instance.size_bytes)
-                .where(Instance.digest > last)
-                .order_by(Instance.digest)
-                .limit(DIGESTS_PAGE_ROWS)
-            )
-            rows = self._rows(select)
-            yield from rows
-            if len(rows) < DIGESTS_PAGE_ROWS:
-                return
-            last = rows[-1][0]
+        select = Instance.select(Instance.digest, Instance.size_bytes)
+        return self._each(select, Instance.digest, DIGESTS_PAGE_ROWS)
 
     def files(self) -> Iterator[StoredFile]:
         """Give every file that has a row, in the order in which they were first stored."""
-        last = 0
-        while True:
-            select = (
-                Instance.select(Instance.id, *(getattr(Instance, name) for name in StoredFile._fields))
-                .where(Instance.id > last)
-                .order_by(Instance.id)
-                .limit(DIGESTS_PAGE_ROWS)
-            )
-            rows = self._rows(select)
-            for _, *row in rows:
-                yield StoredFile(*row)
-            if len(rows) < DIGESTS_PAGE_ROWS:
-                return
-            last = rows[-1][0]
-
-    def unfilled_keys(self) -> list[str]:
-        """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
-        with self._reading() as connection:
-            return self._database.state.unfilled_keys(connection)
+        select = Instance.select(Instance.id, *(getattr(Instance, name) for name in StoredFile._fields))
+        return (StoredFile(*row) for _, *row in self._each(select, Instance.id, DIGESTS_PAGE_ROWS))
 
     def compressible(self) -> Iterator[StoredInstance]:
         """Give the instances that nobody has tried to compress, though one might, in the order of their ids."""
-        last = 0
-        while True:
-            select = (
-                Instance.select(Instance.id, *self._stored)
-                .where(COMPRESSIBLE, Instance.availability == ONLINE, Instance.id > last)
-                .order_by(Instance.id)
-                .limit(COMPRESSIBLE_PAGE_ROWS)
-            )
-            rows = self._rows(select)
-            yield from (StoredInstance(*row) for _, *row in rows)
-            if len(rows) < COMPRESSIBLE_PAGE_ROWS:
-                return
-            last = rows[-1][0]
+        select = Instance.select(Instance.id, *self._stored).where(COMPRESSIBLE, Instance.availability == ONLINE)
+        return (StoredInstance(*row) for _, *row in self._each(select, Instance.id, COMPRESSIBLE_PAGE_ROWS))
 
     def received_last(self, seconds: float) -> list[str]:
         """Give the digests of what was received in the last `seconds` up to the latest of all. Reads every row."""
@@ -253,18 +210,23 @@ class Reader:
         page_rows: int,
     ) -> Iterator[tuple[str, ...]]:
         while part is not None:
-            size, after = min(FIRST_PAGE_ROWS, page_rows), ()
-            while True:
-                with self._reading(cancelled) as connection:
-                    rows = connection.execute(*self._database.compile(part.page(after, size))).fetchall()
-                for row in rows:
-                    yield row[:width]
-                if len(rows) < size:
-                    break
-                size, after = min(size * PAGE_GROWTH, page_rows), rows[-1][width:]
-                if cancelled is not None and cancelled():
-                    raise QueryCancelled("query cancelled")
+            read = partial(self._page, part, cancelled)
+            for row in pages(read, slice(width, None), max_rows=page_rows, cancelled=cancelled):
+                yield row[:width]
             part = next(parts, None)
+
+    def _page(self, part: Selection, cancelled: Cancelled | None, after: Place, rows: int) -> list[tuple[Any, ...]]:
+        with self._reading(cancelled) as connection:
+            return connection.execute(*self._database.compile(part.page(after, rows))).fetchall()
+
+    def _each(self, select: Select, key: Field, page_rows: int) -> Iterator[Any]:
+        """Give all rows of a SELECT whose first column is a key, in its order."""
+
+        def read(after: Place, rows: int) -> list[tuple[Any, ...]]:
+            place = beyond([key], after)
+            return self._rows((select.where(*place) if place else select).order_by(key).limit(rows))
+
+        return pages(read, slice(1), first_rows=page_rows, max_rows=page_rows)
 
     def _row(self, statement: str, key: str) -> tuple[Any, ...] | None:
         with self._reading() as connection:

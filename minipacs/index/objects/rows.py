@@ -15,7 +15,8 @@ from peewee import Field
 from minipacs.dicom.tables.attributes import UNIQUE_KEY
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.errors import Failure, Kind
-from minipacs.index.engine.database import Connection, Database
+from minipacs.index.engine.database import Database
+from minipacs.index.engine.writer import Transaction
 from minipacs.index.objects.models import COLUMNS, LEVEL_COLUMNS, ONLINE, Availability, Instance, Patient, Series, Study
 from minipacs.index.objects.parents import UPPER_LEVELS, ObjectRows, ParentRows, Parents, object_rows, value_of
 from minipacs.index.objects.rare import RareValues
@@ -111,18 +112,14 @@ class _Found(NamedTuple):
 
 
 class Rows:
-    """Changes rows through the connection of the writer.
+    """Changes rows within the transactions of a writer, and counts the instances that it changes there."""
 
-    `written` counts the instances changed since it was reset, `recoverable` those among them that recovery would add
-    again.
-    """
-
-    def __init__(self, database: Database, connection: Connection, keys: KeyTable, reread: Reread) -> None:
-        self._execute = connection.execute
-        self._parents = ParentRows(database, connection)
-        self._rare = RareValues(database, connection)
-        self._refresh = Refresh(database, connection, self._parents, keys, reread)
-        self.written = self.recoverable = 0
+    def __init__(self, database: Database, transaction: Transaction, keys: KeyTable, reread: Reread) -> None:
+        self._transaction = transaction
+        self._execute = transaction.execute
+        self._parents = ParentRows(database, transaction)
+        self._rare = RareValues(database, transaction)
+        self._refresh = Refresh(database, transaction, self._parents, keys, reread)
         self._differences: set[tuple[int, str]] = set()
         compile_ = database.compile
         uid = COLUMNS["SOPInstanceUID"].value
@@ -168,11 +165,16 @@ class Rows:
     def add(
         self, record: InstanceRecord, objects: ObjectRows, duplicates: Duplicates, *, recoverable: bool = False
     ) -> Placed:
-        """Give a record its row, or deal with the one its SOP Instance UID has."""
+        """Give a record its row, or deal with the one its SOP Instance UID has.
+
+        A row of the same digest becomes available again if it was not. `recoverable` tells that recovery finds all of
+        the record in the file, which is durable.
+        """
+        self._refresh.clear()  # of what a change that failed has left
         row = self._execute(self._find, (value_of(objects, "SOPInstanceUID"),)).fetchone()
         if row is None:
             self._insert(record, objects)
-            self.recoverable += recoverable
+            self._transaction.recoverable += recoverable
             return Placed(Outcome.ADDED)
         old = _Found(*row)
         if old.digest == record.digest:
@@ -192,6 +194,7 @@ class Rows:
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
         """Delete rows, and those above them that become empty; give the digests of those that were there."""
+        self._refresh.clear()
         found = self._found(self._find, sop_instance_uids)
         self._delete(found)
         self._refresh.run()
@@ -199,6 +202,7 @@ class Rows:
 
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
         """Set the availability of those digests that have a row."""
+        self._refresh.clear()
         self._set_availability(self._found(self._find_by_digest, digests), availability)
 
     def settle(self, digest: str, form: Form | None) -> bool:
@@ -215,18 +219,8 @@ class Rows:
             return True
         self._execute(self._update_form, (digest, *form, old.instance_id))
         self._parents.total(old.modality, size_bytes=form.size_bytes - old.size_bytes)
-        self.written += 1
+        self._transaction.written += 1
         return True
-
-    def take_written(self) -> int:
-        """Give the instances changed, and count from zero again."""
-        written, self.written, self.recoverable = self.written, 0, 0
-        return written
-
-    def clear(self) -> None:
-        """Forget what a failed change left half done outside the database."""
-        self.take_written()
-        self._refresh.clear()
 
     def _found(self, statement: str, keys: Sequence[str]) -> list[_Found]:
         rows = (self._execute(statement, (key,)).fetchone() for key in dict.fromkeys(keys))
@@ -237,7 +231,7 @@ class Rows:
         self._tell_differences(parents, objects)
         ((row_id,),) = self._execute(self._insert_instance, (parents.series_id, *_stored(record, objects))).fetchall()
         self._rare.add("IMAGE", row_id, objects.rare)
-        self.written += 1
+        self._transaction.written += 1
         return int(row_id)
 
     def _replace(self, old: _Found, record: InstanceRecord, objects: ObjectRows) -> None:
@@ -254,7 +248,7 @@ class Rows:
             self._execute(self._update_instance, (*_stored(record, objects), old.instance_id))
             self._rare.replace("IMAGE", old.instance_id, objects.rare)
             self._parents.total(old.modality, size_bytes=record.size_bytes - old.size_bytes)
-            self.written += 1
+            self._transaction.written += 1
         self._refresh.run()
 
     def _delete(self, found: Sequence[_Found]) -> None:
@@ -263,7 +257,7 @@ class Rows:
         for old in found:
             self._execute(self._delete_instance, (old.instance_id,))
             self._parents.total(old.modality, instances=-1, size_bytes=-old.size_bytes)
-        self.written += len(found)
+        self._transaction.written += len(found)
 
     def _set_availability(self, found: Sequence[_Found], availability: Availability) -> None:
         changed = [old for old in found if old.availability != availability]
@@ -271,7 +265,7 @@ class Rows:
             self._refresh.touch(old.series_id, old.study_id, old.patient_id)
             self._execute(self._update_availability, (availability, old.instance_id))
         self._refresh.run()
-        self.written += len(changed)
+        self._transaction.written += len(changed)
 
     def _tell_differences(self, parents: Parents, objects: ObjectRows) -> None:
         """Log which attributes of the rows above an instance it has other values for; never the values."""

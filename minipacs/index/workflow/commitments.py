@@ -13,9 +13,10 @@ from peewee import fn
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
 from minipacs.errors import Failure, Kind
-from minipacs.index.engine.database import Connection, Database
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.database import Database
+from minipacs.index.engine.writer import Change
 from minipacs.index.workflow.models import Commitment
-from minipacs.index.workflow.worklist import Change
 
 MAX_OPEN = 10_000
 """Commitments asked for and not yet acknowledged; beyond: refused."""

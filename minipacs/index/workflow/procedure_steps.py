@@ -7,9 +7,11 @@ from typing import NamedTuple
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
 from minipacs.dicom.workflow import procedure_step
-from minipacs.index.engine.database import Connection, Database
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.database import Database
+from minipacs.index.engine.writer import Change
 from minipacs.index.workflow.models import ProcedureStep
-from minipacs.index.workflow.worklist import COMPLETED, DISCONTINUED, STARTED, Change, set_state
+from minipacs.index.workflow.worklist import COMPLETED, DISCONTINUED, STARTED, set_state
 
 _WORKLIST_STATES = {
     procedure_step.IN_PROGRESS: STARTED,

@@ -3,19 +3,22 @@
 Dates and times asked for as ranges form one interval. A step without a value never matches a key that asks for one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
-from peewee import OP, SQL, ColumnBase, Expression, Field, Select, Tuple, fn
+from peewee import SQL, ColumnBase, Field, Select, fn
 
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values, items, text
 from minipacs.dicom.matching import temporal
 from minipacs.dicom.workflow.worklist import BY_KEYWORD, MATCHED_KEYS, STEP_SEQUENCE, WorklistKey
-from minipacs.index.engine.database import Connection, Database, QueryCancelled
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.database import Database
+from minipacs.index.engine.paging import Cancelled, Place, beyond, pages
+from minipacs.index.engine.statements import Statements
+from minipacs.index.engine.writer import Change
 from minipacs.index.objects.conditions import all_of, match
-from minipacs.index.objects.queries import FIRST_PAGE_ROWS, MAX_PAGE_ROWS, PAGE_GROWTH, Cancelled
 from minipacs.index.workflow.models import (
     WORKLIST_COLUMNS,
     WORKLIST_TABLE,
@@ -23,8 +26,6 @@ from minipacs.index.workflow.models import (
     WorklistFolder,
     WorklistStep,
 )
-
-_T = TypeVar("_T")
 
 SCHEDULED, STARTED, COMPLETED, DISCONTINUED = "SCHEDULED", "STARTED", "COMPLETED", "DISCONTINUED"
 """States of a step: values of Scheduled Procedure Step Status, and the two that end it."""
@@ -49,13 +50,6 @@ STEPS_A_COMMIT = 200
 """So many keep others from writing for some milliseconds only."""
 
 Keys = Sequence[tuple[WorklistKey, str]]
-
-
-class Change(Protocol):
-    """Runs work in a transaction of the writer."""
-
-    def __call__(self, work: Callable[[Connection], _T], /) -> _T:
-        """Return what the work returns, once it is committed."""
 
 
 class Step(NamedTuple):
@@ -198,34 +192,28 @@ class Worklist:
 
     def _pages(self, conditions: Sequence[ColumnBase], cancelled: Cancelled | None) -> Iterator[Step]:
         order = (WorklistStep.start, WorklistStep.id)
-        after: tuple[object, ...] = ()
-        size = FIRST_PAGE_ROWS
-        while True:
-            place = [Expression(Tuple(*order), OP.GT, Tuple(*after))] if after else []
-            select = WorklistStep.select(
-                WorklistStep.start, WorklistStep.id, WorklistStep.source, _status_column, WorklistDocument.document
-            ).join(WorklistDocument, on=WorklistDocument.step_id == WorklistStep.id)
-            where = [*conditions, *place]
-            select = select.where(all_of(where)) if where else select
-            rows = self._rows(select.order_by(*order).limit(size), cancelled)
-            for _, row_id, source, status, document in rows:
-                yield _step(row_id, source, status, document)
-            if len(rows) < size:
-                return
-            after, size = rows[-1][:2], min(size * PAGE_GROWTH, MAX_PAGE_ROWS)
-            if cancelled is not None and cancelled():
-                raise QueryCancelled("query cancelled")
+        select = WorklistStep.select(*order, WorklistStep.source, _status_column, WorklistDocument.document).join(
+            WorklistDocument, on=WorklistDocument.step_id == WorklistStep.id
+        )
+
+        def read(after: Place, rows: int) -> list[tuple[Any, ...]]:
+            where = [*conditions, *beyond(order, after)]
+            page = select.where(all_of(where)) if where else select
+            return self._rows(page.order_by(*order).limit(rows), cancelled)
+
+        for _, row_id, source, status, document in pages(read, slice(2), cancelled=cancelled):
+            yield _step(row_id, source, status, document)
 
     def _rows(self, select: Any, cancelled: Cancelled | None = None) -> list[tuple[Any, ...]]:
         with self._database.errors(), self._database.reader(cancelled) as connection:
             return connection.execute(*self._database.compile(select)).fetchall()
 
 
-def set_state(database: Database, connection: Connection, study_uid: str, step_id: str, state: str) -> bool:
+def set_state(statements: Statements, connection: Connection, study_uid: str, step_id: str, state: str) -> bool:
     """Change the state of a step, within a transaction; tells whether there is such a step."""
     columns = WORKLIST_COLUMNS[_STUDY.keyword].value, WORKLIST_COLUMNS[_STEP_ID.keyword].value
     update = WorklistStep.update({_status_column: state}).where(columns[0] == study_uid, columns[1] == step_id)
-    return bool(connection.execute(*database.compile(update)).rowcount)
+    return bool(connection.execute(*statements.compile(update)).rowcount)
 
 
 def _step(row_id: int, source: str, status: str, document: str) -> Step:

@@ -1,0 +1,103 @@
+"""The files of an index on the disk: who may read them, their log laid out ahead, copies."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+MODE = 0o640
+"""Of the file, and so of its log and its shared memory, which SQLite makes like it; whatever the umask."""
+NOT_FOR_OTHERS = 0o770
+
+CHECKPOINT_PAGES = 4000
+LOG_BYTES = CHECKPOINT_PAGES * (4096 + 24) + 32
+"""The log's length when a checkpoint is due: pages with their frame headers, behind the log's own."""
+
+BACKUP_STEP_PAGES = 2000
+PARTIAL_SUFFIX = ".part"
+
+Progress = Callable[[int, int], None]
+"""Hears of pages done and pages in all."""
+
+
+def log_of(path: Path) -> Path:
+    """Return where the write-ahead log of an index is, as long as somebody has it open or it was not closed."""
+    return Path(f"{path}-wal")
+
+
+def create(path: Path) -> None:
+    """Make the file if it is missing, readable for owner and group; take it from others. Raises OSError."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    except FileExistsError:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode) and mode & 0o007:
+            with suppress(PermissionError):  # it is another user's
+                path.chmod(stat.S_IMODE(mode) & NOT_FOR_OTHERS)
+        return
+    os.fchmod(fd, MODE)
+    os.close(fd)
+
+
+def lay_out_log(path: Path) -> None:
+    """Fill the log with zeros up to where a checkpoint is due; for whoever keeps others from writing.
+
+    To sync a commit that makes the file longer takes a file system several times as long as one that writes over what
+    is there. SQLite reads a log up to the first frame that is not whole. Raises OSError.
+    """
+    fd = os.open(log_of(path), os.O_RDWR | os.O_CLOEXEC)
+    try:
+        length = os.fstat(fd).st_size
+        try:
+            os.pwrite(fd, bytes(max(LOG_BYTES - length, 0)), length)
+            os.fsync(fd)
+        except OSError:  # no room: commits then say so, or find some
+            os.ftruncate(fd, length)
+    finally:
+        os.close(fd)
+
+
+def sync_log(path: Path) -> None:
+    """Make durable what was committed so far: the log, if it is still there, and its entry in the folder."""
+    for each in (log_of(path), path.absolute().parent):
+        with suppress(FileNotFoundError):
+            sync(each)
+
+
+def copy(source: sqlite3.Connection, path: Path, progress: Progress) -> None:
+    """Copy what one connection sees at one instant to a new file, durably; a copy that fails leaves nothing.
+
+    Raises OSError (FileExistsError if there is one) and sqlite3.Error.
+    """
+    partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE))
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE))
+        source.execute("BEGIN")  # one snapshot: a copy in steps would begin anew with every commit
+        try:
+            source.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+            with closing(sqlite3.connect(partial)) as target:
+                source.backup(
+                    target, pages=BACKUP_STEP_PAGES, progress=lambda _, left, pages: progress(pages - left, pages)
+                )
+                target.execute("PRAGMA journal_mode = DELETE").fetchone()
+        finally:
+            source.execute("ROLLBACK")
+        sync(partial)
+        os.rename(partial, path)
+    except BaseException:
+        for left_over in (partial, path, *(Path(f"{partial}{suffix}") for suffix in ("-journal", "-wal", "-shm"))):
+            left_over.unlink(missing_ok=True)
+        raise
+    sync(path.absolute().parent)
+
+
+def sync(path: Path) -> None:
+    """Bring a file or a folder to the disk. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

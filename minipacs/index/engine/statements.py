@@ -1,0 +1,80 @@
+"""Statements as text, composed with peewee: they are run on a borrowed connection, which peewee is not given."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from peewee import SQL, AutoField, Context, Field, Model, Node, NodeList, SchemaManager, SqliteDatabase
+
+from minipacs.index.engine.connection import Connection, Cursor
+
+
+class SerialField(AutoField):
+    """A primary key whose numbers are never given twice, also when the last rows are gone."""
+
+    def ddl(self, ctx: Context) -> NodeList:
+        """Write the definition of the column."""
+        return NodeList((super().ddl(ctx), SQL("AUTOINCREMENT")))
+
+
+class _Dialect(SqliteDatabase):
+    operations = {"LIKE": "LIKE"}  # noqa: RUF012  peewee would write GLOB, where `[` is special
+
+
+class _Borrowing(_Dialect):
+    """Runs what peewee writes on a connection of ours."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(None)
+        self._connection = connection
+
+    def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Cursor:
+        return self._connection.execute(sql, params or ())
+
+
+class Statements:
+    """Writes statements in the one dialect that the database understands."""
+
+    def __init__(self) -> None:
+        self._dialect = _Dialect(None)
+
+    def compile(self, query: Node) -> tuple[str, list[Any]]:
+        """Turn a peewee query into text and its parameters."""
+        text, parameters = self._dialect.get_sql_context().parse(query)  # type: ignore[no-untyped-call]
+        return text, parameters
+
+    def insert(self, fields: Sequence[Field]) -> str:
+        """Write an INSERT of `fields` of one model, its parameters in their order, that returns the key of the row."""
+        model = fields[0].model
+        columns = ", ".join(map(quoted, fields))
+        marks = ", ".join([self._dialect.param] * len(fields))
+        key = quoted(model._meta.primary_key)
+        return f"INSERT INTO {table_name(model)} ({columns}) VALUES ({marks}) RETURNING {key}"  # noqa: S608  names of our own
+
+    def update(self, fields: Sequence[Field]) -> str:
+        """Write an UPDATE of `fields` of one model for the row whose key is the last parameter."""
+        model, mark = fields[0].model, self._dialect.param
+        changes = ", ".join(f"{quoted(f)} = {mark}" for f in fields)
+        return f"UPDATE {table_name(model)} SET {changes} WHERE {quoted(model._meta.primary_key)} = {mark}"  # noqa: S608  names of our own
+
+    def upsert(self, model: type[Model], row: Mapping[str, object]) -> tuple[str, list[Any]]:
+        """Write an INSERT of a row, by names of fields, over the one with the same primary key, if there is one."""
+        key, fields = model._meta.primary_key, [model._meta.fields[name] for name in row]
+        insert, kept = model.insert(**row), [field for field in fields if field is not key]
+        if not kept:
+            return self.compile(insert.on_conflict_ignore())
+        return self.compile(insert.on_conflict(conflict_target=[key], preserve=kept))
+
+    def create_tables(self, connection: Connection, models: Sequence[type[Model]]) -> None:
+        """Make those tables and indexes of `models` that are missing."""
+        for model in models:
+            SchemaManager(model, _Borrowing(connection)).create_all()
+
+
+def quoted(field: Field) -> str:
+    """Write the name of a column."""
+    return f'"{field.column_name}"'
+
+
+def table_name(model: type[Model]) -> str:
+    """Write the name of a table."""
+    return f'"{model._meta.table_name}"'

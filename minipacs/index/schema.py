@@ -1,0 +1,50 @@
+"""What an index holds: the tables of all rooms, their version, and how an older file becomes one of today."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from minipacs.dicom.tables.keys import KeyTable
+from minipacs.dicom.text.phonetics import sounds_like
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.database import Database, Sync
+from minipacs.index.engine.schema import Migration, Schema
+from minipacs.index.engine.statements import Statements
+from minipacs.index.ledger.models import LEDGER_MODELS
+from minipacs.index.objects.conditions import any_value_matches
+from minipacs.index.objects.derived import OBJECT_TABLES, Derived
+from minipacs.index.objects.models import MODELS
+from minipacs.index.objects.sequences import items_match
+from minipacs.index.objects.zones import moment_matches, time_matches
+from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
+
+SCHEMA_VERSION = 4
+MIGRATIONS: Mapping[int, Migration] = {
+    1: Migration(),
+    2: Migration(before=["ALTER TABLE instance ADD COLUMN received_digest TEXT NOT NULL DEFAULT ''"]),
+    3: Migration(  # files that are to go were settings
+        after=[
+            "INSERT INTO removal (digest) SELECT SUBSTR(name, 9) FROM setting WHERE name LIKE 'removed %'",
+            "DELETE FROM setting WHERE name LIKE 'removed %'",
+        ]
+    ),
+}
+"""By the version that each starts from."""
+
+_FUNCTIONS = (any_value_matches, items_match, sounds_like, time_matches, moment_matches)
+"""What statements may call: of stored values and a key."""
+
+
+def open_database(path: Path, keys: KeyTable, *, sync: Sync, read_only: bool) -> Database:
+    """Open an index file for objects with these keys, see `Database`."""
+
+    def update_derived(statements: Statements, connection: Connection) -> None:
+        derived(statements, keys).update(connection)
+
+    models = (*MODELS, *LEDGER_MODELS, *WORKFLOW_MODELS)
+    schema = Schema(SCHEMA_VERSION, models, MIGRATIONS, on_open=[update_derived])
+    return Database(path, schema, sync=sync, read_only=read_only, functions=_FUNCTIONS)
+
+
+def derived(statements: Statements, keys: KeyTable) -> Derived:
+    """Return what knows the columns, of all tables, that follow from others."""
+    return Derived(statements, keys, [*OBJECT_TABLES, (WorklistStep, WORKLIST_TABLE)])
