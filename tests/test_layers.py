@@ -1,3 +1,4 @@
+import ast
 import subprocess
 import sys
 import tomllib
@@ -29,3 +30,25 @@ def test_no_module_is_too_long():
     lines = {path: len(path.read_text().splitlines()) for path in (ROOT / "minipacs").rglob("*.py")}
     assert lines
     assert {str(path.relative_to(ROOT)): n for path, n in lines.items() if n > MAX_LINES} == {}
+
+
+FILE_CALLS = {"stat", "lstat", "rename", "replace", "unlink", "remove", "link", "open"}
+OWN_FILES = {
+    "archive/media/exporting.py": "writes copies into a folder of the administrator's",
+    "archive/media/importing.py": "reads what is to be imported",
+    "archive/care/reindex.py": "removes the second index",
+}
+
+
+def test_nobody_outside_the_tree_joins_or_changes_paths_of_stored_files():
+    """Another store of objects has no paths (`archive.ports`)."""
+    found = set()
+    for path in [*sorted((ROOT / "minipacs" / "archive").rglob("*.py")), ROOT / "minipacs/jobs/compression.py"]:
+        name = str(path.relative_to(ROOT / "minipacs"))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+                if node.attr in FILE_CALLS:
+                    found.add(name)
+            elif isinstance(node, ast.Attribute) and node.attr == "layout":
+                assert name == "archive/archive.py", f"{name}:{node.lineno}: it opens the tree, the others do not"
+    assert found <= set(OWN_FILES), found - set(OWN_FILES)

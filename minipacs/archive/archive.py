@@ -1,25 +1,20 @@
 """The archive: a file tree and an index that agree, opened and closed as one."""
 
-import fcntl
-import logging
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from minipacs.archive.background_sync import BackgroundSync
-from minipacs.archive.care.recovery import Recovery, recover
-from minipacs.archive.care.scan import CharsetOf, values_of
 from minipacs.archive.ingest import Incoming, StoragePolicy
+from minipacs.archive.ports import Spare, Storage
 from minipacs.archive.reader import ObjectReader
+from minipacs.archive.scan import CharsetOf, values_of
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
 from minipacs.index import Index
-from minipacs.tree.files import FileTree
-
-logger = logging.getLogger(__name__)
+from minipacs.tree.objects import FileTree
 
 Sync = Literal["always", "batch"]
 
@@ -47,7 +42,7 @@ class Archive:
 
     def __init__(
         self,
-        tree: FileTree,
+        tree: Storage,
         index: Index,
         policy: StoragePolicy,
         background: BackgroundSync | None = None,
@@ -111,6 +106,7 @@ class Archive:
         self._reader.close()
         if self._background is not None:
             self._background.close()
+        self.tree.close()
 
     def make_durable(self) -> None:
         """Return when all that was committed before is on the disk, also with `sync = "batch"`. Raises OSError."""
@@ -124,8 +120,9 @@ class Archive:
         transfer_syntax_uid: str,
         source_ae_title: str,
         charset: str = "",
+        spare: Spare | None = None,
     ) -> Incoming:
-        """Begin to store an object; see `Incoming`. `charset` is assumed if it names none."""
+        """Begin to store an object; see `Incoming`. `charset` is assumed if it names none; `spare` has a file ready."""
         return Incoming(
             self.tree,
             self.index,
@@ -135,6 +132,7 @@ class Archive:
             transfer_syntax_uid=transfer_syntax_uid,
             source_ae_title=source_ae_title,
             charset=charset,
+            spare=spare,
         )
 
     @property
@@ -153,7 +151,7 @@ class Archive:
             found.stored_bytes,
             found.by_modality,
             self.tree.free_bytes(),
-            self.tree.quarantined_files(),
+            self.tree.quarantine.count(),
             self.index.worklist.folder_state().broken_files,
         )
 
@@ -178,77 +176,7 @@ def create_tree(path: Path, sync: Sync) -> FileTree:
     return tree
 
 
-def _sync(tree: FileTree, index: Index) -> None:
+def _sync(tree: Storage, index: Index) -> None:
     """Bring files, then the rows that tell of them, to the disk."""
     tree.sync()
     index.sync()
-
-
-class DaemonLock:
-    """Held by the one daemon of a storage folder, from start to end.
-
-    The file is emptied at a clean end, so that the next start knows whether there is something to recover.
-    """
-
-    def __init__(self, tree: FileTree) -> None:
-        try:
-            self.is_first = not tree.layout.daemon_lock.exists()
-            self._fd = os.open(tree.layout.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise _unusable(tree, error) from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._fd)
-            raise MinipacsError(f"{tree.layout.root} is in use by another minipacs daemon (pid {holder})") from None
-        self.ended_cleanly = not self.is_first and os.fstat(self._fd).st_size == 0
-        own = f"{os.getpid()}\n".encode()
-        os.pwrite(self._fd, own, 0)  # over what is there: at no instant is the file of an unclean end empty
-        os.ftruncate(self._fd, len(own))
-        os.fsync(self._fd)
-
-    def fileno(self) -> int:
-        """Return the descriptor that holds the lock; a child that is forked closes it."""
-        return self._fd
-
-    def release(self, *, cleanly: bool = True) -> None:
-        """Let the next daemon in, and mark the end as clean if it was. Without this call the end was unclean."""
-        if cleanly:
-            os.ftruncate(self._fd, 0)
-            os.fsync(self._fd)
-        os.close(self._fd)
-
-
-def prepare(archive: Archive, lock: DaemonLock) -> None:
-    """Get a folder ready for its daemon: sweep what a dead one left, recover unless it ended cleanly.
-
-    Raises MinipacsError if the folder cannot be used.
-    """
-    try:
-        swept = archive.tree.sweep_incoming()
-        if swept:
-            logger.warning("unfinished files removed from incoming", extra={"fields": {"files": swept}})
-        if not lock.ended_cleanly:
-            _recover(archive, lock)
-    except OSError as error:
-        raise _unusable(archive.tree, error) from error
-
-
-def tell_unfilled_keys(archive: Archive) -> None:
-    """Log which keys are new since objects were stored: queries by them miss those until they are reindexed."""
-    unfilled = archive.index.unfilled_keys()
-    if unfilled:
-        fields = {"keys": " ".join(unfilled), "remedy": "minipacs reindex"}
-        logger.warning("keys not filled for what is stored", extra={"fields": fields})
-
-
-def _recover(archive: Archive, lock: DaemonLock) -> None:
-    found = recover(archive.tree, archive.index, archive.charset_of)
-    if not lock.is_first or found != Recovery():
-        fields = {f"files_{what}": count for what, count in asdict(found).items()}
-        logger.warning("recovered after an unclean end", extra={"fields": fields})
-
-
-def _unusable(tree: FileTree, error: OSError) -> MinipacsError:
-    return MinipacsError(f"cannot start: {error.filename or tree.layout.root}: {error.strerror}")

@@ -9,11 +9,13 @@ import errno
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
+from minipacs.archive.intact import is_intact
+from minipacs.archive.ports import Receipt, Spare, Storage
 from minipacs.archive.removal import remove_unused
 from minipacs.dicom.data_set.header import HeaderScanner
 from minipacs.dicom.data_set.part10 import file_meta
@@ -21,7 +23,6 @@ from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
 from minipacs.errors import Failure, Kind
 from minipacs.index import Index, InstanceRecord, Outcome, Placed
-from minipacs.tree.files import FileTree, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Incoming:
 
     def __init__(
         self,
-        tree: FileTree,
+        tree: Storage,
         index: Index,
         policy: StoragePolicy,
         *,
@@ -54,10 +55,12 @@ class Incoming:
         transfer_syntax_uid: str,
         source_ae_title: str,
         charset: str,
+        spare: Spare | None = None,
     ) -> None:
         check_uid(sop_class_uid, SOP_CLASS_UID)
         check_uid(sop_instance_uid, SOP_INSTANCE_UID)
         self._tree = tree
+        self._spare = spare
         self._index = index
         self._policy = policy
         self._sop_class_uid = sop_class_uid
@@ -71,7 +74,7 @@ class Incoming:
             free = tree.free_bytes()
             if free < policy.min_free_bytes:
                 raise Failure(Kind.FULL, "free disk space is below the reserve")
-            self._staged = tree.stage()
+            self._staged = tree.stage() if spare is None else spare.take()
         self._pending: bytes = file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
 
     def __enter__(self) -> Self:
@@ -98,7 +101,7 @@ class Incoming:
 
     def commit(self) -> Outcome:
         """Check the object, make it durable and index it; tells whether it is new, known, or replaced another."""
-        self._tree.begin_sync(self._staged)
+        self._staged.begin_sync()
         header = self._scanner.finish()
         header.charsets = header.charsets or self._charsets
         if not self._data_set_bytes:
@@ -121,26 +124,30 @@ class Incoming:
         """Publish the file and commit its row, under one lock: whoever removes this digest waits."""
         receipt = Receipt(record.received_at, record.source_ae_title)
         try:
-            with _disk_errors(), self._tree.holding(record.digest) as folder:
-                recoverable = self._tree.publish(self._staged, record.digest, folder, receipt)
-                placed = self._index.add(record, self._policy.duplicates, recoverable=recoverable)
-                if placed.outcome is Outcome.SAME and placed.displaced_digest and not self._has_compressed():
-                    placed = self._index.add(record, self._policy.duplicates)
-                return placed
+            with _disk_errors(), self._tree.holding(record.digest) as held:
+                published = self._tree.put(self._staged, record.digest, receipt, held)
+                placed = self._index.add(record, self._policy.duplicates, recoverable=published.has_receipt)
+            if placed.outcome is Outcome.SAME and placed.displaced_digest and not self._has_compressed():
+                return self._place_again(record)
+            if not published.is_new and self._spare is not None:
+                with suppress(OSError):  # it is only a file less for the next object
+                    self._spare.give_back(self._staged)
+            return placed
         except BaseException:
             self._take_back(record.digest)
             raise
 
+    def _place_again(self, record: InstanceRecord) -> Placed:
+        """Commit the row of a published file, now that its compressed form is known to be bad."""
+        with _disk_errors(), self._tree.holding(record.digest):
+            if self._tree.stat(record.digest) is None:  # somebody else who sent it has taken it back
+                raise FileNotFoundError(errno.ENOENT, "the file is gone; send it again")
+            return self._index.add(record, self._policy.duplicates)
+
     def _has_compressed(self) -> bool:
-        """Tell whether the file is there that this object was compressed to; mark its row if it is not."""
+        """Tell whether the file that this object was compressed to is whole; one that is not is set aside."""
         stored = self._index.instance(self._sop_instance_uid)
-        if stored is None:
-            return False
-        with self._tree.holding(stored.digest):
-            if self._tree.size_bytes(stored.digest) == stored.size_bytes:
-                return True
-            self._index.set_availability([stored.digest], "UNAVAILABLE")
-            return False
+        return stored is not None and is_intact(self._tree, self._index, stored)
 
     def _settle(self, digest: str, placed: Placed) -> Outcome:
         if placed.outcome is Outcome.REJECTED:
@@ -163,7 +170,7 @@ class Incoming:
         try:
             with self._tree.holding(digest, exclusive=True):
                 if not self._index.has_digest(digest):
-                    self._tree.quarantine(digest, reason)
+                    self._tree.set_aside(digest, reason)
         except (OSError, Failure) as error:
             logger.error("file not moved to quarantine", extra={"fields": {"digest": digest, "reason": str(error)}})
 

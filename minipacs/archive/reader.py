@@ -9,12 +9,12 @@ from io import FileIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from minipacs.archive.ports import Storage
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.errors import MinipacsError
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.pool import CodecPool, Wait, wait_readable
-from minipacs.tree.files import FileTree
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -90,7 +90,7 @@ class DataSetFile:
 class ObjectReader:
     """Opens stored objects. `look_up` finds what a SOP Instance UID stands for now."""
 
-    def __init__(self, tree: FileTree, look_up: Callable[[str], StoredInstance | None]) -> None:
+    def __init__(self, tree: Storage, look_up: Callable[[str], StoredInstance | None]) -> None:
         self._tree = tree
         self._look_up = look_up
         self._codecs = CodecPool()

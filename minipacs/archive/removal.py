@@ -5,14 +5,14 @@ Whoever is killed in between leaves the note, so that recovery does not take the
 
 from collections.abc import Iterator, Sequence
 
+from minipacs.archive.ports import Storage
 from minipacs.index import Index
-from minipacs.tree.files import FileTree
 
 BATCH = 100
 """Rows removed in one commit."""
 
 
-def remove(tree: FileTree, index: Index, sop_instance_uids: Sequence[str]) -> Iterator[int]:
+def remove(tree: Storage, index: Index, sop_instance_uids: Sequence[str]) -> Iterator[int]:
     """Remove instances with their files; yields how many there were, batch by batch. Raises OSError and Failure."""
     for begin in range(0, len(sop_instance_uids), BATCH):
         digests = index.remove(sop_instance_uids[begin : begin + BATCH])
@@ -20,7 +20,7 @@ def remove(tree: FileTree, index: Index, sop_instance_uids: Sequence[str]) -> It
         yield len(digests)
 
 
-def finish_removals(tree: FileTree, index: Index) -> int:
+def finish_removals(tree: Storage, index: Index) -> int:
     """Remove the files that somebody who was killed has left; returns how many. Raises OSError and Failure."""
     digests = index.removals.unfinished()
     for begin in range(0, len(digests), BATCH):
@@ -28,14 +28,14 @@ def finish_removals(tree: FileTree, index: Index) -> int:
     return len(digests)
 
 
-def remove_unused(tree: FileTree, index: Index, digest: str) -> None:
+def remove_unused(tree: Storage, index: Index, digest: str) -> None:
     """Remove a file, unless a row stands for it, perhaps again. Raises OSError and Failure."""
     with tree.holding(digest, exclusive=True):
         if not index.has_digest(digest):
-            tree.remove(digest)
+            tree.delete(digest)
 
 
-def _remove_files(tree: FileTree, index: Index, digests: Sequence[str]) -> None:
+def _remove_files(tree: Storage, index: Index, digests: Sequence[str]) -> None:
     for digest in digests:
         remove_unused(tree, index, digest)
     if digests:

@@ -9,13 +9,13 @@ import pydicom
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care import quarantine as shelf
+from minipacs.archive.ports import QuarantinedFile
 from minipacs.cli.care import opened
 from minipacs.cli.common import config_option, json_option, print_json, print_table, printable
 from minipacs.config import Config
 from minipacs.errors import MinipacsError
 from minipacs.index import Outcome
 from minipacs.services.offered import storage_classes
-from minipacs.tree.files import QuarantinedFile
 
 Load = Callable[..., Config]
 
@@ -43,7 +43,7 @@ def quarantine() -> None:
 def list_(load: Load, as_json: bool) -> None:
     """List the files, the oldest first."""
     with opened(load, read_only=True) as archive:
-        rows = [_row(file) for file in archive.tree.quarantined()]
+        rows = [_row(file) for file in archive.tree.quarantine.files()]
     if as_json:
         print_json(rows)
     else:
@@ -104,12 +104,12 @@ def purge(load: Load, digests: Sequence[str], everything: bool, older_than: floa
         if digests:
             files = [shelf.named(archive.tree, digest) for digest in digests]
         else:
-            files = [file for file in archive.tree.quarantined() if file.since <= before]
+            files = [file for file in archive.tree.quarantine.files() if file.since <= before]
         size_bytes = sum(file.size_bytes for file in files)
         if files and not yes and not click.confirm(f"Remove {len(files)} files, {size_bytes} bytes, for ever?"):
             raise MinipacsError("nothing was removed")
         for file in files:
-            archive.tree.purge(file.digest)
+            archive.tree.quarantine.purge(file.digest)
     click.echo(f"{len(files)} files removed")
 
 
@@ -124,7 +124,7 @@ def _row(file: QuarantinedFile) -> dict[str, object]:
 def _contents(archive: Archive, file: QuarantinedFile) -> dict[str, object]:
     """Read what the file says it is; it may be damaged in any way."""
     try:
-        with archive.tree.open_quarantined(file.digest) as stream:
+        with archive.tree.quarantine.open(file.digest) as stream:
             found = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_SHOWN))
             return {keyword: str(found.get(keyword, "")) for keyword in _SHOWN}
     except Exception as error:

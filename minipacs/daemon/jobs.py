@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from minipacs import metrics
-from minipacs.archive.archive import Archive, prepare, tell_unfilled_keys
+from minipacs.archive.archive import Archive
+from minipacs.archive.care.start import prepare, tell_unfilled_keys
 from minipacs.config import Config
 from minipacs.daemon import composition
 from minipacs.daemon.accounts import Keeper

@@ -18,7 +18,7 @@ from functools import partial
 from prometheus_client.multiprocess import mark_process_dead
 
 from minipacs import __version__, log
-from minipacs.archive.archive import DaemonLock, create_tree
+from minipacs.archive.archive import create_tree
 from minipacs.config import Config
 from minipacs.daemon import accounts, composition
 from minipacs.daemon.back_off import BackOff
@@ -77,7 +77,7 @@ class Parent:
         self._processes: list[Process] = []
         sockets = Sockets.inherited(inherited_sockets()).follow(config)
         self._tree = create_tree(config.storage.path, config.storage.sync)
-        self._lock = DaemonLock(self._tree)
+        self._lock = self._tree.daemon_lock()
         self._metrics_folder = MetricsFolder(config.storage.path)
         self._accounts, self._inbox = accounts.channel()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

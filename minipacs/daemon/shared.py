@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipacs.archive.archive import DaemonLock
+from minipacs.archive.ports import DaemonLock
 from minipacs.config import Config
 from minipacs.daemon.process import Control
 from minipacs.daemon.slots import Slots

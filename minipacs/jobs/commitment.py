@@ -6,7 +6,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.care.intact import is_intact
+from minipacs.archive.intact import is_intact
 from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.sop_classes import STORAGE_COMMITMENT
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN

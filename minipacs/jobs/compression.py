@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.care.intact import is_intact
-from minipacs.archive.care.scan import scan
+from minipacs.archive.intact import is_intact
+from minipacs.archive.ports import Receipt, StagedFile
 from minipacs.archive.reader import ObjectUnreadable
 from minipacs.archive.removal import remove_unused
+from minipacs.archive.scan import scan
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.errors import Failure
 from minipacs.index import Form, StoredInstance
 from minipacs.pixels.pool import wait_readable
-from minipacs.tree.files import StagedFile
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Compression:
         staged = self.archive.tree.stage()
         try:
             staged.write([file_meta(instance.sop_class_uid, instance.sop_instance_uid, self.transfer_syntax_uid)])
-            self.archive.reader.compress(instance, staged.fd, self.transfer_syntax_uid, self._wait)
+            self.archive.reader.compress(instance, staged.fileno(), self.transfer_syntax_uid, self._wait)
             staged.take_in()
             saved = instance.size_bytes - staged.size_bytes
             if saved <= 0:
@@ -101,8 +101,10 @@ class Compression:
         """Give the row the compressed file, then remove the other one; false if the row is another one by now."""
         tree, index, digest = self.archive.tree, self.archive.index, staged.digest
         try:
-            with tree.holding(digest) as folder:
-                tree.publish(staged, digest, folder, tree.receipt(instance.digest))
+            original = tree.stat(instance.digest)
+            receipt = Receipt(instance.received_at, "") if original is None else original.receipt
+            with tree.holding(digest) as held:
+                tree.put(staged, digest, receipt, held)
                 _, header = scan(tree, digest, index.keys)
                 form = Form(
                     digest, staged.size_bytes, self.transfer_syntax_uid, header.get("PhotometricInterpretation")

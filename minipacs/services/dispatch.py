@@ -77,13 +77,13 @@ class Dispatcher:
     def serve(self, association: Association, caller: Caller) -> AssociationEnded:
         """Serve requests until the association ends; returns how. An operation that fails leaves it usable."""
         try:
-            with self._environment.archive.tree.keeping_ready():
+            with self._environment.archive.tree.spare() as spare:
                 while True:
                     message = association.request()
                     if message is None:
                         answer_bell(self._environment, association, caller)
                     else:
-                        self._handle(Request(self._environment, association, caller, message))
+                        self._handle(Request(self._environment, association, caller, message, spare))
         except AssociationEnded as ended:
             return ended
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.ports import Spare
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.net.acceptor import Caller
 from minipacs.net.access import Peer
@@ -58,12 +59,13 @@ class Environment:
 
 @dataclass(slots=True)
 class Request:
-    """One request under way. Services put what the log should say of it into `log`."""
+    """One request under way. `spare` is the association's; services put what the log should say of it into `log`."""
 
     environment: Environment
     association: Association
     caller: Caller
     message: Message
+    spare: Spare
     log: dict[str, object] = field(default_factory=dict)
 
     @property

@@ -24,6 +24,7 @@ def store(request: Request) -> CommandSet:
         message.context.transfer_syntax,
         request.caller.ae_title,
         request.charset,
+        request.spare,
     ) as incoming:
         for piece in message.fragments():
             incoming.write(piece)
@@ -33,5 +34,5 @@ def store(request: Request) -> CommandSet:
     request.log.update(outcome=outcome.name.lower(), size_bytes=size_bytes)
     final = request.response(statuses.SUCCESS)
     request.respond(final)
-    request.environment.archive.tree.make_ready()
+    request.spare.make()
     return final

@@ -9,7 +9,7 @@ from pydicom.uid import EncapsulatedPDFStorage, JPEGBaseline8Bit, generate_uid
 
 from minipacs.errors import Failure, Kind
 from minipacs.index import Outcome
-from minipacs.tree.files import FileTree
+from minipacs.tree.objects import FileTree
 from tests.support.elements import fragments
 from tests.support.objects import ct, encode
 from tests.support.storing import incoming, published, put, put_bytes, quarantined
@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_set_aside_does_not_fail_the_object_that_replaced_
             raise error
 
         with monkeypatch.context() as patched:
-            patched.setattr(archive.tree, "quarantine", fail)
+            patched.setattr(archive.tree, "set_aside", fail)
             assert put(archive, ds) is Outcome.REPLACED
         ds.PatientName = "Third"
     assert len(published(folder)) == 3, "orphans, for the next recovery"
@@ -222,6 +222,18 @@ def test_a_file_that_is_missing_is_healed_by_the_same_bytes(archive, folder):
     assert put(archive, ds) is Outcome.SAME
     assert published(folder) == [path]
     assert archive.index.instance(ds.SOPInstanceUID).availability == "ONLINE"
+
+
+def test_s2_bit_rot_of_the_same_size_is_healed_by_the_same_bytes(archive, folder):
+    ds = ct()
+    put(archive, ds)
+    (path,) = published(folder)
+    good = path.read_bytes()
+    path.chmod(0o640)
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert put(archive, ds) is Outcome.SAME
+    assert path.read_bytes() == good
+    assert not incoming(folder)
 
 
 @pytest.mark.parametrize(

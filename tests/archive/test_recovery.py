@@ -4,11 +4,12 @@ import shutil
 
 import pytest
 
-from minipacs.archive.archive import Archive, DaemonLock, prepare
+from minipacs.archive.archive import Archive
 from minipacs.archive.care.recovery import Recovery, recover
+from minipacs.archive.care.start import prepare
+from minipacs.archive.ports import DaemonLock, Receipt
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.errors import Failure, Kind, MinipacsError
-from minipacs.tree.files import Receipt
 from tests.support.objects import ct, encode
 from tests.support.storing import incoming, published, put, quarantined
 from tests.support.wire import CT, EXPLICIT
@@ -25,8 +26,8 @@ def publish(archive, data, received_at=0.0):
     staged = tree.stage()
     staged.write([data])
     digest = staged.digest
-    with tree.holding(digest) as folder:
-        tree.publish(staged, digest, folder, Receipt(received_at, "SENDER"))
+    with tree.holding(digest) as held:
+        tree.put(staged, digest, Receipt(received_at, "SENDER"), held)
     return digest
 
 
@@ -176,7 +177,7 @@ def test_an_index_that_was_lost_is_rebuilt_from_the_files(open_archive, tmp_path
 
 def start_daemon(archive: Archive) -> DaemonLock:
     """Take the folder and get it ready, as the daemon's processes do."""
-    lock = DaemonLock(archive.tree)
+    lock = archive.tree.daemon_lock()
     prepare(archive, lock)
     return lock
 
@@ -228,7 +229,7 @@ def test_what_keeps_the_daemon_from_starting_is_said_in_a_line(archive, folder, 
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "writev", full)
-        with pytest.raises(MinipacsError, match=f"cannot start: {folder}: No space left on device"):
+        with pytest.raises(MinipacsError, match="cannot start: storage folder: No space left on device"):
             start_daemon(archive)
     (folder / "daemon.lock").unlink()
     (folder / "daemon.lock").mkdir()
@@ -250,7 +251,7 @@ def test_a_start_that_is_cut_short_does_not_make_the_last_end_a_clean_one(archiv
         with monkeypatch.context() as patched:
             patched.setattr(os, step, killed)
             with pytest.raises(Killed):
-                DaemonLock(archive.tree)
-        lock = DaemonLock(archive.tree)
+                archive.tree.daemon_lock()
+        lock = archive.tree.daemon_lock()
         assert not lock.ended_cleanly, step
         abandon(lock)

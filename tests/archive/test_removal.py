@@ -30,9 +30,9 @@ def half_removed(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> list[Data
         removed.append(digest)
         unlink(digest)
 
-    unlink = archive.tree.remove
+    unlink = archive.tree.delete
     with monkeypatch.context() as patch:
-        patch.setattr(archive.tree, "remove", die)
+        patch.setattr(archive.tree, "delete", die)
         with pytest.raises(Killed):
             list(remove(archive.tree, archive.index, [ds.SOPInstanceUID for ds in objects[:2]]))
     assert len(published(archive.tree.layout.root)) == 2

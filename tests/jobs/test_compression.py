@@ -12,9 +12,9 @@ import pytest
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.checking import Pace, check, repair
-from minipacs.archive.care.intact import is_intact
 from minipacs.archive.care.recovery import Recovery, recover
 from minipacs.archive.care.reindex import reindex
+from minipacs.archive.intact import is_intact
 from minipacs.archive.media.importing import store
 from minipacs.archive.reader import BUFFER_BYTES
 from minipacs.dicom.data_set.part10 import file_meta
@@ -369,9 +369,9 @@ def test_with_sync_batch_all_is_durable_before_the_old_file_goes(
     archive = open_archive(sync="batch")
     put(archive, smooth())
     calls: list[str] = []
-    durable, remove = archive.make_durable, archive.tree.remove
+    durable, remove = archive.make_durable, archive.tree.delete
     monkeypatch.setattr(archive, "make_durable", lambda: (calls.append("durable"), durable())[1])
-    monkeypatch.setattr(archive.tree, "remove", lambda digest: (calls.append("remove"), remove(digest))[1])
+    monkeypatch.setattr(archive.tree, "delete", lambda digest: (calls.append("remove"), remove(digest))[1])
     assert Work(archive)() == ["compressed"]
     assert calls == ["durable", "remove"]
 

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from minipacs.archive.care.recovery import Recovery, adopt, set_aside
-from minipacs.archive.care.scan import CharsetOf, fault_of
+from minipacs.archive.care.recovery import Recovery, adopt, in_order, set_aside
+from minipacs.archive.ports import Storage
+from minipacs.archive.scan import CharsetOf, fault_of
 from minipacs.index import Index
-from minipacs.tree.files import FileTree
 
 Fault = Literal["missing", "damaged", "orphaned"]
 """A row without its file; a file without the bytes of its name; a file without a row."""
@@ -46,34 +46,34 @@ class Pace:
             time.sleep(self._due_at - now)
 
 
-def check(tree: FileTree, index: Index, pace: Pace) -> Iterator[Finding]:
+def check(tree: Storage, index: Index, pace: Pace) -> Iterator[Finding]:
     """Find what is wrong, beside a daemon that runs. Raises OSError and Failure if it cannot look.
 
     Orphans come last, the first received first: what gave way to another file just now, its row swapped, is gone then.
     """
     orphans: list[str] = []
-    for digest, _ in tree.published():
+    for digest in tree.walk():
         finding = _check_file(tree, index, digest, pace)
         if finding is not None and finding.fault == "orphaned":
             orphans.append(digest)
         elif finding is not None:
             yield finding
     for digest, _ in index.digests():
-        if tree.size_bytes(digest) is not None:
+        if tree.stat(digest) is not None:
             continue
         with tree.holding(digest, exclusive=True):  # whoever removes or replaces it has come to the end, then
             uid = index.uid_of(digest)
-            is_missing = uid is not None and tree.size_bytes(digest) is None
+            is_missing = uid is not None and tree.stat(digest) is None
         if is_missing:
             yield Finding("missing", digest, uid or "")
-    for digest in tree.in_order(orphans):
+    for digest in in_order(tree, orphans):
         with tree.holding(digest, exclusive=True):
-            is_orphan = index.uid_of(digest) is None and tree.size_bytes(digest) is not None
+            is_orphan = index.uid_of(digest) is None and tree.stat(digest) is not None
         if is_orphan:
             yield Finding("orphaned", digest, "")
 
 
-def repair(tree: FileTree, index: Index, charset_of: CharsetOf, finding: Finding) -> None:
+def repair(tree: Storage, index: Index, charset_of: CharsetOf, finding: Finding) -> None:
     """Do what can be done about a finding. Raises OSError and Failure."""
     if finding.fault == "orphaned":
         adopt(tree, index, charset_of, finding.digest, Recovery())
@@ -81,24 +81,24 @@ def repair(tree: FileTree, index: Index, charset_of: CharsetOf, finding: Finding
         set_aside(tree, index, finding.digest, finding.detail, Recovery())
     else:
         with tree.holding(finding.digest, exclusive=True):
-            if tree.size_bytes(finding.digest) is None:
+            if tree.stat(finding.digest) is None:
                 index.set_availability([finding.digest], "UNAVAILABLE")
 
 
-def heal(tree: FileTree, index: Index, pace: Pace) -> int:
+def heal(tree: Storage, index: Index, pace: Pace) -> int:
     """Give out again what is marked as unavailable, but whose file is there and whole; returns how many."""
     healed = 0
     for digest in index.unavailable():
         with suppress(FileNotFoundError):
             if fault_of(tree, digest, pace.read) is None:
                 with tree.holding(digest):
-                    if tree.size_bytes(digest) is not None:
+                    if tree.stat(digest) is not None:
                         index.set_availability([digest], "ONLINE")
                         healed += 1
     return healed
 
 
-def _check_file(tree: FileTree, index: Index, digest: str, pace: Pace) -> Finding | None:
+def _check_file(tree: Storage, index: Index, digest: str, pace: Pace) -> Finding | None:
     try:
         fault = fault_of(tree, digest, pace.read)
     except FileNotFoundError:
@@ -107,7 +107,7 @@ def _check_file(tree: FileTree, index: Index, digest: str, pace: Pace) -> Findin
     if uid is None:
         with tree.holding(digest, exclusive=True):  # whoever published it has committed its row, then
             uid = index.uid_of(digest)
-            if tree.size_bytes(digest) is None:
+            if tree.stat(digest) is None:
                 return None
     if fault is not None:
         return Finding("damaged", digest, uid or "", fault)

@@ -4,30 +4,29 @@ import hashlib
 from collections.abc import Set
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.care.scan import READ_BYTES
-from minipacs.archive.media.importing import store
+from minipacs.archive.part10 import READ_BYTES, store
+from minipacs.archive.ports import QuarantinedFile, Storage
 from minipacs.errors import MinipacsError
 from minipacs.index import Outcome
-from minipacs.tree.files import FileTree, QuarantinedFile
 
 MIN_PREFIX = 6
 """Digits of a digest that are enough to name a file, if no other one begins with them."""
 
 
-def named(tree: FileTree, prefix: str) -> QuarantinedFile:
+def named(tree: Storage, prefix: str) -> QuarantinedFile:
     """Return the file whose digest begins with `prefix`. Raises MinipacsError if there is none, or more than one."""
     if len(prefix) < MIN_PREFIX:
         raise MinipacsError(f"{prefix!r} is too short: at least {MIN_PREFIX} digits of a digest are needed")
-    found = [file for file in tree.quarantined() if file.digest.startswith(prefix.lower())]
+    found = [file for file in tree.quarantine.files() if file.digest.startswith(prefix.lower())]
     if len(found) != 1:
         raise MinipacsError(f"{len(found) or 'no'} files in quarantine begin with {prefix!r}")
     return found[0]
 
 
-def is_whole(tree: FileTree, digest: str) -> bool:
+def is_whole(tree: Storage, digest: str) -> bool:
     """Tell whether a file in quarantine has the bytes of its name. Raises OSError."""
     sha256 = hashlib.sha256()
-    with tree.open_quarantined(digest) as file:
+    with tree.quarantine.open(digest) as file:
         while piece := file.read(READ_BYTES):
             sha256.update(piece)
     return sha256.hexdigest() == digest
@@ -40,8 +39,8 @@ def release(archive: Archive, digest: str, sop_classes: Set[str]) -> Outcome:
     """
     if not is_whole(archive.tree, digest):
         raise MinipacsError("is damaged: its bytes do not have its digest")
-    with archive.tree.open_quarantined(digest) as file:
+    with archive.tree.quarantine.open(digest) as file:
         outcome = store(archive, file, sop_classes)
     if outcome is not Outcome.KEPT:
-        archive.tree.purge(digest)
+        archive.tree.quarantine.purge(digest)
     return outcome

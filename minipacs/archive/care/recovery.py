@@ -6,14 +6,15 @@ never over the row.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from minipacs.archive.care.intact import is_intact
-from minipacs.archive.care.scan import CharsetOf, orphan, record_of, scan
+from minipacs.archive.intact import is_intact
+from minipacs.archive.ports import Storage
 from minipacs.archive.removal import finish_removals, remove_unused
+from minipacs.archive.scan import CharsetOf, orphan, record_of, scan
 from minipacs.errors import Failure
 from minipacs.index import Index, Outcome
-from minipacs.tree.files import FileTree
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class Recovery:
     missing: int = 0
 
 
-def recover(tree: FileTree, index: Index, charset_of: CharsetOf) -> Recovery:
+def recover(tree: Storage, index: Index, charset_of: CharsetOf) -> Recovery:
     """Make files and rows agree again; of objects with one UID the first that came is indexed.
 
     Holds the digests of all rows in memory.
@@ -39,13 +40,16 @@ def recover(tree: FileTree, index: Index, charset_of: CharsetOf) -> Recovery:
     found = Recovery()
     rows = dict(index.digests())
     unknown: list[str] = []
-    for digest, size_bytes in tree.published():
+    for digest in tree.walk():
         expected = rows.pop(digest, None)
+        state = tree.stat(digest)
+        if state is None:
+            continue
         if expected is None:
             unknown.append(digest)
-        elif expected != size_bytes:
-            set_aside(tree, index, digest, f"has {size_bytes} bytes instead of {expected}", found)
-    for digest in tree.in_order(unknown):
+        elif expected != state.size_bytes:
+            set_aside(tree, index, digest, f"has {state.size_bytes} bytes instead of {expected}", found)
+    for digest in in_order(tree, unknown):
         adopt(tree, index, charset_of, digest, found)
     if rows:
         index.set_availability(list(rows), "UNAVAILABLE")
@@ -62,7 +66,13 @@ def recover(tree: FileTree, index: Index, charset_of: CharsetOf) -> Recovery:
     return found
 
 
-def adopt(tree: FileTree, index: Index, charset_of: CharsetOf, digest: str, found: Recovery) -> None:
+def in_order(tree: Storage, digests: Iterable[str]) -> list[str]:
+    """Sort files by when they came; one that is gone comes first."""
+    states = ((tree.stat(digest), digest) for digest in digests)
+    return [digest for _, digest in sorted((state.receipt.received_at if state else 0.0, d) for state, d in states)]
+
+
+def adopt(tree: Storage, index: Index, charset_of: CharsetOf, digest: str, found: Recovery) -> None:
     """Index a file that has no row, or quarantine it; not one that is being removed."""
     if index.removals.has(digest):
         return
@@ -78,12 +88,12 @@ def adopt(tree: FileTree, index: Index, charset_of: CharsetOf, digest: str, foun
         return
     with tree.holding(digest, exclusive=True):
         if not index.has_digest(digest):
-            tree.quarantine(digest, reason)
+            tree.set_aside(digest, reason)
             found.quarantined += 1
             logger.warning("orphan quarantined", extra={"fields": {"digest": digest, "reason": reason}})
 
 
-def _add(tree: FileTree, index: Index, charset_of: CharsetOf, digest: str) -> bool:
+def _add(tree: Storage, index: Index, charset_of: CharsetOf, digest: str) -> bool:
     """Give an orphan its row, unless its SOP Instance UID has one for another object. Raises OSError, Failure."""
     file = orphan(tree, digest)
     record = record_of(tree, file, index.keys, charset_of(file.source_ae_title), whole=True)
@@ -96,11 +106,11 @@ def _add(tree: FileTree, index: Index, charset_of: CharsetOf, digest: str) -> bo
     return index.add(record, "keep").outcome in (Outcome.ADDED, Outcome.REPLACED)
 
 
-def set_aside(tree: FileTree, index: Index, digest: str, reason: str, found: Recovery) -> None:
+def set_aside(tree: Storage, index: Index, digest: str, reason: str, found: Recovery) -> None:
     """Quarantine a damaged file and mark its row: a re-send heals it."""
     with tree.holding(digest, exclusive=True):  # for both: a re-send in between would find its row, but no file
         index.set_availability([digest], "UNAVAILABLE")
-        tree.quarantine(digest, reason)
+        tree.set_aside(digest, reason)
     found.quarantined += 1
     found.missing += 1
     logger.error("damaged file quarantined", extra={"fields": {"digest": digest, "reason": reason}})

@@ -16,9 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from minipacs.archive.archive import Archive, DaemonLock, prepare
-from minipacs.archive.care.scan import orphan, record_of, values_of
+from minipacs.archive.archive import Archive
+from minipacs.archive.care.recovery import in_order
+from minipacs.archive.care.start import prepare
 from minipacs.archive.removal import finish_removals
+from minipacs.archive.scan import orphan, record_of, values_of
 from minipacs.dicom.tables.attributes import UNIQUE_KEY
 from minipacs.errors import MinipacsError
 from minipacs.index import Index, InstanceRecord, Outcome, Query, StoredFile
@@ -44,7 +46,7 @@ def reindex(archive: Archive, progress: Callable[[int], None]) -> Reindexed:
 
     Raises MinipacsError if a daemon has the folder, or if there are rows but no files at all.
     """
-    lock = DaemonLock(archive.tree)
+    lock = archive.tree.daemon_lock()
     done = False
     try:
         prepare(archive, lock)
@@ -100,14 +102,14 @@ class _Rebuild:
         """Follow what other commands did meanwhile; nobody writes any more."""
         rows = {digest for digest, _ in self._old.digests()}
         gone = self._rows - rows
-        gone |= {digest for digest in self._orphans - rows if self._tree.size_bytes(digest) is None}
+        gone |= {digest for digest in self._orphans - rows if self._tree.stat(digest) is None}
         self._fresh.remove([uid for uid in map(self._fresh.uid_of, gone) if uid is not None])
         self._add((row for row in self._old.files() if row.digest not in self._rows), self._rows)
         self._fresh.set_availability([d for d in self._old.unavailable() if d not in unavailable], "UNAVAILABLE")
         self._fresh.close()
 
     def _files_without_row(self) -> Iterator[StoredFile]:
-        for digest in self._tree.in_order(digest for digest, _ in self._tree.published() if digest not in self._rows):
+        for digest in in_order(self._tree, (d for d in self._tree.walk() if d not in self._rows)):
             with suppress(FileNotFoundError):
                 yield orphan(self._tree, digest)
 
@@ -144,7 +146,7 @@ class _Rebuild:
         except (OSError, MinipacsError) as error:
             fault = str(error)
         record = self._known(row)
-        if record is None and self._tree.size_bytes(row.digest) is None:
+        if record is None and self._tree.stat(row.digest) is None:
             return None  # removed meanwhile, row and file
         self._found.faults[row.digest] = fault
         return None if record is None else _Read(row, record, fault)
@@ -174,8 +176,8 @@ class _Rebuild:
 
 def _refuse_without_files(archive: Archive) -> None:
     """Do not take an empty mount point for an archive that lost everything."""
-    if archive.index.statistics().instances and next(archive.tree.published(), None) is None:
-        raise MinipacsError(f"there are no files in {archive.tree.layout.objects}, but rows for them: is it mounted?")
+    if archive.index.statistics().instances and next(archive.tree.walk(), None) is None:
+        raise MinipacsError("there are no files, but rows for them: is the storage folder mounted?")
 
 
 def _remove(path: Path) -> None:

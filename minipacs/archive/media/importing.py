@@ -8,17 +8,13 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from io import FileIO
 from pathlib import Path
 from typing import IO, NoReturn
 
 from minipacs.archive.archive import Archive
-from minipacs.dicom.data_set.part10 import MAX_FILE_META_BYTES, FileMeta, NeedMoreData, parse_file_meta
-from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
-from minipacs.errors import Failure, Kind
+from minipacs.archive.part10 import store
+from minipacs.errors import Failure
 from minipacs.index import Outcome
-
-READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,32 +103,3 @@ def _is_dicom(path: Path) -> bool:
     """Tell a DICOM file from an archive: both may end in a zip directory."""
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
-
-
-def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str]) -> Outcome:
-    """Store a Part 10 file. Raises OSError and Failure."""
-    meta, first = _read_file_meta(stream)
-    if meta.sop_class_uid not in sop_classes:
-        raise Failure(Kind.UNSUPPORTED, f"SOP class {meta.sop_class_uid or 'missing'} is not stored here")
-    if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
-        raise Failure(Kind.UNSUPPORTED, "transfer syntax is not stored here")
-    with archive.receive(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid, "") as incoming:
-        piece = first
-        while piece:
-            incoming.write(piece)
-            piece = stream.read(READ_BYTES)
-        return incoming.commit()
-
-
-def _read_file_meta(stream: IO[bytes] | FileIO) -> tuple[FileMeta, bytes]:
-    """Read up to the data set, of which the second value is the beginning. Raises Failure."""
-    prefix = b""
-    while True:
-        piece = stream.read(READ_BYTES)
-        prefix += piece
-        try:
-            meta = parse_file_meta(prefix)
-            return meta, prefix[meta.data_set_offset :]
-        except NeedMoreData:
-            if not piece or len(prefix) > MAX_FILE_META_BYTES + READ_BYTES:
-                raise

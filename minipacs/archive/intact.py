@@ -2,14 +2,14 @@
 
 import logging
 
-from minipacs.archive.care.scan import fault_of
+from minipacs.archive.ports import Storage
+from minipacs.archive.scan import fault_of
 from minipacs.index import Index, StoredInstance
-from minipacs.tree.files import FileTree
 
 logger = logging.getLogger(__name__)
 
 
-def is_intact(tree: FileTree, index: Index, instance: StoredInstance) -> bool:
+def is_intact(tree: Storage, index: Index, instance: StoredInstance) -> bool:
     """Tell whether the file of an instance has its digest. One that has not goes to quarantine, its row is marked.
 
     What the system keeps in memory of the file is put aside before. Raises Failure if the index cannot be written.
@@ -25,7 +25,7 @@ def is_intact(tree: FileTree, index: Index, instance: StoredInstance) -> bool:
             if fault is None:
                 return True  # it was sent again meanwhile
             index.set_availability([instance.digest], "UNAVAILABLE")
-            tree.quarantine(instance.digest, fault)
+            tree.set_aside(instance.digest, fault)
     except OSError as error:
         fault = f"{fault}; {error.strerror}"
     fields = {"digest": instance.digest, "sop_instance_uid": instance.sop_instance_uid, "reason": fault}
@@ -33,7 +33,7 @@ def is_intact(tree: FileTree, index: Index, instance: StoredInstance) -> bool:
     return False
 
 
-def _fault(tree: FileTree, digest: str) -> str | None:
+def _fault(tree: Storage, digest: str) -> str | None:
     """Say what is wrong with a file, also that there is none."""
     try:
         return fault_of(tree, digest)

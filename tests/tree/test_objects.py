@@ -5,13 +5,13 @@ import hashlib
 import json
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from minipacs.tree import files
-from minipacs.tree.files import FileTree, Receipt
+from minipacs.tree import durable
 from minipacs.tree.layout import PREFIXES, REASON_SUFFIX
+from minipacs.tree.objects import FileTree, Receipt
+from minipacs.tree.staging import READ_BYTES
 
 RECEIPT = Receipt(1795330010.8272018, "SENDER")
 
@@ -27,11 +27,13 @@ def digest_of(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def publish(tree, data=b"content"):
-    staged = tree.stage()
+def publish(tree, data=b"content", spare=None):
+    staged = tree.stage() if spare is None else spare.take()
     staged.write([data])
-    with tree.holding(staged.digest) as folder:
-        tree.publish(staged, staged.digest, folder, RECEIPT)
+    with tree.holding(staged.digest) as held:
+        published = tree.put(staged, staged.digest, RECEIPT, held)
+    if not published.is_new:
+        staged.discard() if spare is None else spare.give_back(staged)
     return digest_of(data)
 
 
@@ -43,7 +45,7 @@ def test_folders_are_made_once(tree):
     assert sorted(os.listdir(tree.layout.objects)) == sorted(PREFIXES)
     publish(tree)
     tree.create()
-    assert len(list(tree.published())) == 1
+    assert len(list(tree.walk())) == 1
 
 
 def test_a_missing_object_folder_is_made_again(tree):
@@ -57,7 +59,7 @@ def test_a_published_file_is_named_after_its_bytes_and_not_writable(tree):
     with tree.open(digest) as file:
         assert file.read() == b"some bytes"
     assert stat.S_IMODE(os.stat(tree.layout.published(digest)).st_mode) & 0o227 == 0
-    assert tree.size_bytes(digest) == 10
+    assert tree.stat(digest).size_bytes == 10
     assert incoming(tree) == []
 
 
@@ -66,24 +68,15 @@ def test_a_published_file_has_its_receipt_beside_its_bytes(tree, title):
     receipt = Receipt(1795330010.8272018, title)
     staged = tree.stage()
     staged.write([b"bytes"])
-    with tree.holding(staged.digest) as folder:
-        assert tree.publish(staged, digest_of(b"bytes"), folder, receipt)
-    assert tree.receipt(digest_of(b"bytes")) == receipt
+    with tree.holding(staged.digest) as held:
+        assert tree.put(staged, digest_of(b"bytes"), receipt, held) == (True, True)
+    assert tree.stat(digest_of(b"bytes")) == (5, receipt)
     again = tree.stage()
     again.write([b"bytes"])
-    with tree.holding(again.digest) as folder:
-        assert not tree.publish(again, digest_of(b"bytes"), folder, Receipt(1.0, "OTHER"))
-    assert tree.receipt(digest_of(b"bytes")) == receipt
-
-
-def test_files_are_sorted_by_when_they_came(tree):
-    for received_at in (3.0, 1.0, 2.0):
-        staged = tree.stage()
-        staged.write([str(received_at).encode()])
-        with tree.holding(staged.digest) as folder:
-            tree.publish(staged, staged.digest, folder, Receipt(received_at, "Z"))
-    found = tree.in_order(digest for digest, _ in tree.published())
-    assert found == [digest_of(data) for data in (b"1.0", b"2.0", b"3.0")]
+    with tree.holding(again.digest) as held:
+        assert tree.put(again, digest_of(b"bytes"), Receipt(1.0, "OTHER"), held) == (False, False)
+    again.discard()
+    assert tree.stat(digest_of(b"bytes")) == (5, receipt)
 
 
 def test_where_a_receipt_cannot_be_kept_the_file_is_published_all_the_same(tree, monkeypatch):
@@ -93,11 +86,10 @@ def test_where_a_receipt_cannot_be_kept_the_file_is_published_all_the_same(tree,
     monkeypatch.setattr(os, "setxattr", unsupported)
     staged = tree.stage()
     staged.write([b"bytes"])
-    with tree.holding(staged.digest) as folder:
-        assert not tree.publish(staged, digest_of(b"bytes"), folder, Receipt(1.0, "SENDER"))
-    assert tree.size_bytes(digest_of(b"bytes")) == 5
+    with tree.holding(staged.digest) as held:
+        assert tree.put(staged, digest_of(b"bytes"), Receipt(1.0, "SENDER"), held) == (True, False)
     written = os.stat(tree.layout.published(digest_of(b"bytes"))).st_mtime
-    assert tree.receipt(digest_of(b"bytes")) == Receipt(written, "")
+    assert tree.stat(digest_of(b"bytes")) == (5, Receipt(written, ""))
 
 
 def test_what_is_written_in_pieces_is_hashed_as_one(tree):
@@ -106,9 +98,9 @@ def test_what_is_written_in_pieces_is_hashed_as_one(tree):
     staged.write([b"", b"ef"])
     assert staged.digest == digest_of(b"abcdef")
     assert staged.size_bytes == 6
-    with tree.holding(staged.digest) as folder:
-        tree.publish(staged, staged.digest, folder, RECEIPT)
-    assert tree.size_bytes(digest_of(b"abcdef")) == 6
+    with tree.holding(staged.digest) as held:
+        tree.put(staged, staged.digest, RECEIPT, held)
+    assert tree.stat(digest_of(b"abcdef")).size_bytes == 6
 
 
 def test_a_short_write_is_continued(tree, monkeypatch):
@@ -131,41 +123,49 @@ def test_a_short_write_on_a_full_disk_says_so(tree, monkeypatch):
     assert incoming(tree) == []
 
 
-def test_a_thread_has_a_file_ready_for_its_next_object(tree):
-    tree.make_ready()
-    assert incoming(tree) == [], "nobody asked for it"
-    with tree.keeping_ready():
+def test_an_association_has_a_file_ready_for_its_next_object(tree):
+    with tree.spare() as spare:
         for data in (b"one", b"two"):
-            tree.make_ready()
-            tree.make_ready()
+            spare.make()
+            spare.make()
             assert len(incoming(tree)) == 1
-            publish(tree, data)
+            publish(tree, data, spare)
             assert incoming(tree) == []
-        tree.make_ready()
-        with ThreadPoolExecutor(1) as other:
-            assert other.submit(publish, tree, b"three").result() == digest_of(b"three")
-        assert len(incoming(tree)) == 1, "it is this thread's"
+        spare.make()
+        publish(tree, b"three")
+        assert len(incoming(tree)) == 1, "it is for the owner of the spare"
     assert incoming(tree) == []
-    assert sorted(digest for digest, _ in tree.published()) == sorted(map(digest_of, (b"one", b"two", b"three")))
+    assert sorted(tree.walk()) == sorted(map(digest_of, (b"one", b"two", b"three")))
 
 
 def test_what_is_stored_already_leaves_its_file_for_the_next_object(tree):
     publish(tree, b"a longer one")
-    with tree.keeping_ready():
-        publish(tree, b"a longer one")
+    with tree.spare() as spare:
+        publish(tree, b"a longer one", spare)
         (ready,) = incoming(tree)
         assert os.stat(tree.layout.incoming / ready).st_size == 0
-        publish(tree, b"another")
+        publish(tree, b"another", spare)
         assert incoming(tree) == []
         with tree.open(digest_of(b"another")) as file:
             assert file.read() == b"another"
 
 
 def test_a_ready_file_that_somebody_removed_is_not_used(tree):
-    with tree.keeping_ready():
-        tree.make_ready()
+    with tree.spare() as spare:
+        spare.make()
         os.unlink(tree.layout.incoming / incoming(tree)[0])
-        assert tree.size_bytes(publish(tree, b"content")) == 7
+        assert tree.stat(publish(tree, b"content", spare)).size_bytes == 7
+
+
+def test_names_of_staged_files_do_not_come_again(tree):
+    """A process with the number of a dead one must not take its files for its own."""
+    names = set()
+    for _ in range(50):
+        staged = tree.stage()
+        names.add(staged.path)
+        staged.discard()
+    assert len(names) == 50
+    assert not any(str(os.getpid()) == os.path.basename(name).split("-")[0] for name in names)
 
 
 def test_publishing_the_same_bytes_again_writes_nothing(tree):
@@ -177,12 +177,43 @@ def test_publishing_the_same_bytes_again_writes_nothing(tree):
     assert incoming(tree) == []
 
 
-def test_publishing_heals_a_file_that_was_cut_short(tree):
+@pytest.mark.parametrize("found", [b"whole", b"whole c0ntent", b"whole content and more", b""])
+def test_what_is_there_is_believed_only_when_every_byte_was_compared(tree, found):
     digest = publish(tree, b"whole content")
-    os.truncate(tree.layout.published(digest), 5)
+    os.chmod(tree.layout.published(digest), 0o640)
+    with open(tree.layout.published(digest), "wb") as file:
+        file.write(found)
     assert publish(tree, b"whole content") == digest
     with tree.open(digest) as file:
         assert file.read() == b"whole content"
+    assert incoming(tree) == []
+
+
+def test_a_file_that_differs_beyond_the_first_buffer_is_no_match(tree):
+    data = bytes(READ_BYTES) + b"end"
+    digest = publish(tree, data)
+    os.chmod(tree.layout.published(digest), 0o640)
+    with open(tree.layout.published(digest), "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"D")
+    publish(tree, data)
+    with tree.open(digest) as file:
+        assert file.read() == data
+
+
+def test_a_file_that_cannot_be_read_gives_way(tree, monkeypatch):
+    digest = publish(tree, b"whole content")
+    before = os.stat(tree.layout.published(digest)).st_ino
+    real = os.pread
+
+    def fails(fd, *arguments):
+        if os.fstat(fd).st_ino == before:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(fd, *arguments)
+
+    monkeypatch.setattr(os, "pread", fails)
+    publish(tree, b"whole content")
+    assert os.stat(tree.layout.published(digest)).st_ino != before
 
 
 def test_a_discarded_file_is_gone_and_one_published_stays(tree):
@@ -194,10 +225,10 @@ def test_a_discarded_file_is_gone_and_one_published_stays(tree):
     staged = tree.stage()
     staged.write([b"kept"])
     digest = staged.digest
-    with tree.holding(digest) as folder:
-        tree.publish(staged, digest, folder, RECEIPT)
+    with tree.holding(digest) as held:
+        tree.put(staged, digest, RECEIPT, held)
     staged.discard()
-    assert tree.size_bytes(digest) == 4
+    assert tree.stat(digest).size_bytes == 4
 
 
 def test_no_descriptor_is_left_open(tree):
@@ -206,7 +237,7 @@ def test_no_descriptor_is_left_open(tree):
     publish(tree)
     tree.stage().discard()
     with tree.holding(digest, exclusive=True):
-        tree.quarantine(digest, "test")
+        tree.set_aside(digest, "test")
     tree.sweep_incoming()
     assert os.listdir("/proc/self/fd") == before
 
@@ -229,6 +260,8 @@ def test_the_file_is_synced_before_it_is_renamed_and_the_folder_after(tree, monk
 
 def test_a_tree_that_is_not_durable_is_synced_as_a_whole(tree):
     tree.sync()
+    tree.sync()
+    tree.close()
     tree.layout.root = tree.layout.root / "gone"
     with pytest.raises(FileNotFoundError):
         tree.sync()
@@ -241,7 +274,7 @@ def test_a_fault_of_the_disk_shows_in_the_sync(tree, monkeypatch):
             ctypes.set_errno(errno.EIO)
             return -1
 
-    monkeypatch.setattr(files, "_LIBC", Libc)
+    monkeypatch.setattr(durable, "_LIBC", Libc)
     with pytest.raises(OSError, match="Input/output error") as caught:
         tree.sync()
     assert caught.value.errno == errno.EIO
@@ -249,12 +282,12 @@ def test_a_fault_of_the_disk_shows_in_the_sync(tree, monkeypatch):
 
 def test_open_and_size_of_what_is_not_there(tree):
     digest = digest_of(b"never stored")
-    assert tree.size_bytes(digest) is None
+    assert tree.stat(digest) is None
     with pytest.raises(FileNotFoundError):
         tree.open(digest)
-    tree.remove(digest)
-    tree.quarantine(digest, "nothing to move")
-    assert tree.quarantined_files() == 0
+    tree.delete(digest)
+    tree.set_aside(digest, "nothing to move")
+    assert tree.quarantine.count() == 0
 
 
 def test_publishing_is_done_side_by_side_and_removing_alone(tree):
@@ -274,16 +307,16 @@ def test_publishing_is_done_side_by_side_and_removing_alone(tree):
 def test_what_is_removed_is_gone(tree):
     digest = publish(tree)
     with tree.holding(digest, exclusive=True):
-        tree.remove(digest)
-    assert tree.size_bytes(digest) is None
+        tree.delete(digest)
+    assert tree.stat(digest) is None
 
 
 def test_quarantine_keeps_the_bytes_and_notes_the_reason(tree):
     digest = publish(tree, b"gave way")
     with tree.holding(digest, exclusive=True):
-        tree.quarantine(digest, "replaced by another file")
-    assert tree.size_bytes(digest) is None
-    assert tree.quarantined_files() == 1
+        tree.set_aside(digest, "replaced by another file")
+    assert tree.stat(digest) is None
+    assert tree.quarantine.count() == 1
     with open(tree.layout.quarantined(digest), "rb") as file:
         assert file.read() == b"gave way"
     with open(tree.layout.quarantined(digest, REASON_SUFFIX)) as file:
@@ -301,20 +334,21 @@ def test_quarantine_on_a_full_disk_leaves_the_file_where_it_was(tree, monkeypatc
 
     monkeypatch.setattr(os, "writev", full)
     with tree.holding(digest, exclusive=True), pytest.raises(OSError, match="no space"):
-        tree.quarantine(digest, "test")
-    assert tree.size_bytes(digest) == 7
+        tree.set_aside(digest, "test")
+    assert tree.stat(digest).size_bytes == 7
     assert os.listdir(tree.layout.quarantine) == []
     assert incoming(tree) == []
 
 
 def test_walking_passes_over_what_is_no_object(tree):
-    digests = {publish(tree, bytes([i])): 1 for i in range(10)}
+    digests = sorted(publish(tree, bytes([i])) for i in range(10))
     folder = tree.layout.objects / "00"
     (folder / "README").write_text("not ours")
     (folder / ("ff" * 32 + ".dcm")).write_text("in the wrong folder")
     (folder / ("00" * 32 + ".dcm")).mkdir()
     (folder / ("0" * 63 + "1.dcm")).symlink_to("/etc/passwd")
-    assert dict(tree.published()) == digests
+    assert list(tree.walk()) == digests
+    assert [d for prefix in PREFIXES for d in tree.walk(prefix)] == digests
 
 
 def test_sweeping_removes_what_nobody_writes(tree):

@@ -1,11 +1,13 @@
 """Reading back what a published file says of itself, for whatever makes rows from files."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from minipacs.archive.identity import check_identity
+from minipacs.archive.ports import Storage
 from minipacs.dicom.data_set.header import Header, HeaderScanner
 from minipacs.dicom.data_set.part10 import FileMeta, parse_file_meta
 from minipacs.dicom.tables.keys import KeyTable
@@ -13,7 +15,6 @@ from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
 from minipacs.errors import DataSetError
 from minipacs.index import InstanceRecord, StoredFile
-from minipacs.tree.files import FileTree
 
 READ_BYTES = 1 << 20
 SKIM_BYTES = 64 << 10
@@ -24,7 +25,7 @@ CharsetOf = Callable[[str], str]
 
 
 def values_of(
-    tree: FileTree, keys: KeyTable, charset_of: CharsetOf, digest: str, source_ae_title: str
+    tree: Storage, keys: KeyTable, charset_of: CharsetOf, digest: str, source_ae_title: str
 ) -> Mapping[str, str]:
     """Return the indexed attributes of a published file. Raises OSError, DataSetError."""
     _, header = scan(tree, digest, keys)
@@ -32,13 +33,16 @@ def values_of(
     return header.values(keys)
 
 
-def record_of(tree: FileTree, row: StoredFile, keys: KeyTable, charset: str, *, whole: bool) -> InstanceRecord:
+def record_of(tree: Storage, row: StoredFile, keys: KeyTable, charset: str, *, whole: bool) -> InstanceRecord:
     """Return what the index is told of a published file; `row` has what the file does not tell.
 
     `whole` also checks that its bytes have its digest, else that they are as many, and what comes before Pixel Data is
     read. `charset` is assumed if it names none. Raises OSError, and Failure for what could not have been stored.
     """
-    size_bytes = os.stat(tree.layout.published(row.digest)).st_size
+    state = tree.stat(row.digest)
+    if state is None:
+        raise FileNotFoundError(errno.ENOENT, "the file is missing")
+    size_bytes = state.size_bytes
     if size_bytes != row.size_bytes:
         raise DataSetError(f"the file has {size_bytes} bytes instead of {row.size_bytes}")
     meta, header = (scan if whole else _skim)(tree, row.digest, keys)
@@ -57,13 +61,15 @@ def record_of(tree: FileTree, row: StoredFile, keys: KeyTable, charset: str, *, 
     )
 
 
-def orphan(tree: FileTree, digest: str) -> StoredFile:
+def orphan(tree: Storage, digest: str) -> StoredFile:
     """Return what can be known of a file without a row. Raises OSError."""
-    size_bytes = os.stat(tree.layout.published(digest)).st_size
-    return StoredFile(digest, size_bytes, *tree.receipt(digest), "")
+    state = tree.stat(digest)
+    if state is None:
+        raise FileNotFoundError(errno.ENOENT, "the file is missing")
+    return StoredFile(digest, state.size_bytes, *state.receipt, "")
 
 
-def _skim(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
+def _skim(tree: Storage, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
     """Read a published file up to its Pixel Data, whatever follows. Raises OSError, DataSetError."""
     with tree.open(digest) as file:
         piece = file.read(SKIM_BYTES)
@@ -83,7 +89,7 @@ def _begin(piece: bytes, keys: KeyTable) -> tuple[FileMeta, HeaderScanner]:
     return meta, scanner
 
 
-def scan(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
+def scan(tree: Storage, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
     """Read a published file whole and check that its bytes have its digest.
 
     Raises OSError, and DataSetError if it is damaged or no DICOM file that can be stored.
@@ -101,7 +107,7 @@ def scan(tree: FileTree, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]
     return meta, scanner.finish()
 
 
-def fault_of(tree: FileTree, digest: str, on_read: Callable[[int], None] = lambda size_bytes: None) -> str | None:
+def fault_of(tree: Storage, digest: str, on_read: Callable[[int], None] = lambda size_bytes: None) -> str | None:
     """Read a file from the disk and say what is wrong with it, None if its bytes are those that its name stands for.
 
     `on_read` hears of bytes as they are read. Raises FileNotFoundError.

@@ -1,0 +1,30 @@
+"""Every sync of a file or folder: what makes bytes and names survive a power loss."""
+
+import ctypes
+import os
+from pathlib import Path
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def sync_data(fd: int) -> None:
+    """Return when a file's bytes are on the disk. Raises OSError."""
+    os.fdatasync(fd)
+
+
+def sync_folder(folder: Path | str) -> None:
+    """Return when the names in a folder are on the disk. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file_system(fd: int) -> None:
+    """Return when all that was written to the file system of `fd` is on the disk.
+
+    Raises OSError, also for what could not be written since `fd` was opened, once: so keep it open.
+    """
+    if _LIBC.syncfs(fd):  # unlike sync(), it waits for this file system only and tells of faults
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,0 +1,85 @@
+"""What gave way: moved to `quarantine/` with a note that says why and since when, never deleted by itself."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+
+from minipacs.tree.durable import sync_data, sync_folder
+from minipacs.tree.layout import OBJECT_SUFFIX, REASON_SUFFIX, Layout, is_digest
+from minipacs.tree.staging import StagedFile
+
+MAX_NOTE_CHARS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedFile:
+    """A file in quarantine: why, and since when (seconds since 1970)."""
+
+    digest: str
+    reason: str
+    since: float
+    size_bytes: int
+
+
+class Quarantine:
+    """The folder `quarantine/`. `stage` opens a file for a note."""
+
+    def __init__(self, layout: Layout, stage: Callable[[], StagedFile], *, durable: bool) -> None:
+        self._layout = layout
+        self._stage = stage
+        self._durable = durable
+
+    def take(self, digest: str, reason: str) -> None:
+        """Move a published file here, with a note. Raises OSError; then it is where it was."""
+        source = self._layout.published(digest)
+        if not os.path.exists(source):
+            return
+        note = json.dumps({"digest": digest, "reason": reason, "since": round(time.time(), 3)}) + "\n"
+        staged = self._stage()
+        try:
+            staged.write([note.encode()])
+            if self._durable:
+                sync_data(staged.fileno())
+            os.rename(staged.path, self._layout.quarantined(digest, REASON_SUFFIX))
+        finally:
+            staged.discard()
+        os.rename(source, self._layout.quarantined(digest))
+        if self._durable:
+            sync_folder(self._layout.quarantine)
+            sync_folder(self._layout.folder(digest))
+
+    def count(self) -> int:
+        """Count the files."""
+        return sum(name.endswith(OBJECT_SUFFIX) for name in os.listdir(self._layout.quarantine))
+
+    def files(self) -> Iterator[QuarantinedFile]:
+        """List what is here, the oldest first; a note that cannot be read leaves the reason empty."""
+        digests = (name.removesuffix(OBJECT_SUFFIX) for name in os.listdir(self._layout.quarantine))
+        found = (self._find(digest) for digest in digests if is_digest(digest))
+        return iter(sorted(filter(None, found), key=lambda file: (file.since, file.digest)))
+
+    def open(self, digest: str) -> FileIO:
+        """Open a file, unbuffered. Raises OSError."""
+        return FileIO(self._layout.quarantined(digest), "r")
+
+    def purge(self, digest: str) -> None:
+        """Remove a file and its note, for ever. Raises OSError."""
+        for suffix in (OBJECT_SUFFIX, REASON_SUFFIX):
+            with suppress(FileNotFoundError):
+                os.unlink(self._layout.quarantined(digest, suffix))
+
+    def _find(self, digest: str) -> QuarantinedFile | None:
+        try:
+            file = os.stat(self._layout.quarantined(digest))
+        except FileNotFoundError:
+            return None
+        try:
+            with open(self._layout.quarantined(digest, REASON_SUFFIX), encoding="utf-8") as note:
+                known = json.loads(note.read(MAX_NOTE_CHARS))
+            return QuarantinedFile(digest, str(known["reason"]), float(known["since"]), file.st_size)
+        except (OSError, ValueError, KeyError, TypeError):
+            return QuarantinedFile(digest, "", file.st_mtime, file.st_size)
