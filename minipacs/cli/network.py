@@ -9,7 +9,7 @@ from minipacs.cli.common import config_option
 from minipacs.config import Config
 from minipacs.errors import MinipacsError
 from minipacs.net.access import Peer
-from minipacs.services.verification import verify
+from minipacs.scu.verification import verify
 
 
 @click.command()

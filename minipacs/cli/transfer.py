@@ -18,7 +18,8 @@ from minipacs.dicom.tables.attributes import BY_KEYWORD, Attribute
 from minipacs.errors import MinipacsError
 from minipacs.index import Query, StoredInstance
 from minipacs.scu.delivery import Delivery
-from minipacs.scu.progress import Progress
+from minipacs.scu.principal import Nobody
+from minipacs.scu.tally import Tally
 
 ZIP_NAME = "export.zip"
 NOTHING = "nothing matches"
@@ -42,8 +43,8 @@ def send(load: Callable[..., Config], title: str, keys: Sequence[str]) -> None:
             return
         instances = archive.index.instances({"SOPInstanceUID": uids})
         with steps(len(instances), "sending") as step:
-            sent = _Shown(len(instances), step)
-            comment = Delivery(archive.reader, daemon.requestor(config), peer).send(instances, sent)
+            sent = Tally(len(instances), on_counted=step)
+            comment = Delivery(archive.reader, daemon.requestor(config), peer).send(instances, sent, Nobody())
     finally:
         archive.close()
     if comment:
@@ -83,23 +84,6 @@ def export_(load: Callable[..., Config], folder: Path, zipped: bool, with_dicomd
     finally:
         archive.close()
     _summarise(found)
-
-
-class _Shown(Progress):
-    """Progress that moves a bar."""
-
-    def __init__(self, total: int, step: Callable[[int], object]) -> None:
-        super().__init__(total)
-        self._step = step
-
-    def answered(self, instance: StoredInstance, status: int) -> None:
-        failed = len(self.failed)
-        super().answered(instance, status)
-        self._step(1 - (len(self.failed) - failed))  # `fail` has counted the others
-
-    def fail(self, instances: Sequence[StoredInstance], reason: str) -> None:
-        super().fail(instances, reason)
-        self._step(len(instances))
 
 
 def _asked(config: Config, words: Sequence[str]) -> list[tuple[Attribute, str]]:

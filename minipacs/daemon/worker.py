@@ -10,6 +10,7 @@ from minipacs.daemon import accounts, composition
 from minipacs.daemon.process import Control, Order
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import DICOM
+from minipacs.jobs.commitment import answer_bell
 from minipacs.net.acceptor import Acceptor
 from minipacs.net.listener import Listener
 from minipacs.net.places import Places
@@ -35,6 +36,7 @@ class Worker:
         addresses = [str(sock.getsockname()[0]) for sock in sockets]
         self._access = composition.access(config, addresses, Places(shared.places, control.slot))
         calls = composition.requestor(config)
+        wake_jobs = partial(os.eventfd_write, shared.wake_fd, 1)
         environment = Environment(
             config.ae.title,
             self._archive,
@@ -42,14 +44,15 @@ class Worker:
             self._access.destination,
             counted,
             composition.query_policy(config),
-            partial(os.eventfd_write, shared.wake_fd, 1),
+            wake_jobs,
         )
+        dispatcher = Dispatcher(environment, partial(answer_bell, self._archive, wake_jobs))
         acceptor = Acceptor(
             offered_classes(config.storage.sop_classes),
             self._access,
             calls.timeouts,
             config.ae.max_pdu_bytes,
-            Dispatcher(environment).serve,
+            dispatcher.serve,
             counted,
             partial(accounts.send, shared.accounts),
         )

@@ -10,15 +10,16 @@ from minipacs.archive.intact import is_intact
 from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.sop_classes import STORAGE_COMMITMENT
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.workflow.commitment import report
 from minipacs.index.workflow.commitments import Pending, References
 from minipacs.net.acceptor import Caller
 from minipacs.net.access import Peer
-from minipacs.net.association import Association, AssociationEnded
-from minipacs.net.bell import ring
+from minipacs.net.association import Association
+from minipacs.net.bell import Bell, ring
+from minipacs.net.ending import AssociationEnded
 from minipacs.net.negotiation import ProposedContext
 from minipacs.net.requestor import AssociationRefused, Requestor
-from minipacs.services.commitment import context_for_events, report, tell
-from minipacs.services.environment import Environment
+from minipacs.scu.event_report import context_for_events, tell
 
 logger = logging.getLogger(__name__)
 
@@ -150,14 +151,17 @@ class CommitmentJobs:
         _settle(self.archive, pending, status)
 
 
-def answer_bell(environment: Environment, association: Association, caller: Caller) -> None:
-    """Tell the peer of an association that was rung for what it waits for. Raises AssociationEnded."""
-    bell = association.transport.bell
-    context = context_for_events(association.contexts.values())
-    if bell is None or context is None:
-        return
+def answer_bell(
+    archive: Archive, wake: Callable[[], None], bell: Bell, association: Association, caller: Caller
+) -> None:
+    """Tell the peer of an association whose bell has rung what it waits for. Raises AssociationEnded.
+
+    `wake` is called when what was put off has another time.
+    """
     bell.answer()
-    archive = environment.archive
+    context = context_for_events(association.contexts.values())
+    if context is None:
+        return
     for pending in archive.index.commitments.at_bell(bell.address, caller.ae_title):
         event = archive.index.commitments.claim(pending.id, association.timeouts.dimse + LEASE_MARGIN_S)
         if event is None:
@@ -169,7 +173,7 @@ def answer_bell(environment: Environment, association: Association, caller: Call
             _postpone(archive, pending, f"association {ended.outcome} {ended.reason}".rstrip())
             raise
         finally:
-            environment.wake_jobs()  # what was put off has another time
+            wake()
 
 
 def _settle(archive: Archive, pending: Pending, status: int | None, association_id: str | None = None) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from minipacs.net import acse, stream
+from minipacs.net import acse, ending, stream
 from minipacs.net.access import PERMANENT, Access, Admission, Peer, Rejection
-from minipacs.net.association import Association, AssociationEnded, Timeouts, violation
+from minipacs.net.association import Association, Timeouts
+from minipacs.net.ending import SERVICE_USER, AssociationEnded, violation
 from minipacs.net.explanation import REASONS, Explanation
 from minipacs.net.negotiation import ACCEPTANCE, Acceptance, OfferedClass, Proposal, negotiate
 from minipacs.net.rejections import BURST, Rejections
@@ -100,10 +101,10 @@ class Acceptor:
                 fields = {"association": told.association_id, "address": address, "reason": ended.reason}
                 logger.warning("association not established", extra={"fields": fields})
                 told.ended(ended, time.monotonic() - started)
-            Association(transport, PduReader(), {}, 0, self._timeouts).end(ended)
+            ending.end(transport, ended, self._timeouts.acse)
         except Exception:
             logger.exception("association failed", extra={"fields": {"association": told.association_id}})
-            Association(transport, PduReader(), {}, 0, self._timeouts).abort()
+            ending.abort(transport, SERVICE_USER, 0, self._timeouts.acse)
         finally:
             transport.close()
             if told.outcome:

@@ -11,12 +11,12 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
 
 from minipacs.dicom.data_set.command_set import CommandField, CommandSet, decode, encode
 from minipacs.errors import DataSetError
-from minipacs.net import stream
+from minipacs.net import ending, stream
 from minipacs.net.bell import Bell
+from minipacs.net.ending import SERVICE_USER, AssociationEnded, timed_out, violation
 from minipacs.net.negotiation import PresentationContext
 from minipacs.net.stream import ControlPdu, Fragment, PduReader, ProtocolError
 from minipacs.net.transport import MIN_RATE_BYTES_S, ConnectionLost, Pace, Rung, TimedOut, Transport, Woken
@@ -26,33 +26,6 @@ MAX_QUEUED_MESSAGES = 16
 MAX_QUEUED_BYTES = 1 << 20
 MAX_EMPTY_FRAGMENTS = 1000
 """In a row: they say nothing and cost time."""
-ABORT_LINGER_S = 5
-
-SERVICE_USER, SERVICE_PROVIDER = 0, 2
-"""Sources of an A-ABORT (PS3.8 9.3.8)."""
-
-Outcome = Literal["released", "aborted", "lost", "timeout", "protocol_error", "shutdown", "rejected", "failed"]
-"""How an association can end: a closed set, since metrics are labelled with it."""
-
-
-class AssociationEnded(Exception):
-    """The association is over; `reason` is for the log, `abort` the source and reason of the A-ABORT to send."""
-
-    def __init__(self, outcome: Outcome, reason: str = "", abort: tuple[int, int] | None = None) -> None:
-        super().__init__(reason or outcome)
-        self.outcome: Outcome = outcome
-        self.reason = reason
-        self.abort = abort
-
-
-def violation(what: str, reason: int = 0) -> AssociationEnded:
-    """The end that a peer brings about by breaking the protocol (PS3.8 9.3.8: source 2, the provider)."""
-    return AssociationEnded("protocol_error", what, (SERVICE_PROVIDER, reason))
-
-
-def timed_out(what: str) -> AssociationEnded:
-    """The end of an association whose peer does not go on."""
-    return AssociationEnded("timeout", what, (SERVICE_USER, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +110,8 @@ class Association:
         self._empty_fragments = 0
         self._pace = Pace()
 
-    def request(self) -> Message | None:
-        """Return the peer's next message, waiting for it as long as an association may be idle; None if rung for.
+    def request(self) -> Message | Bell:
+        """Return the next message, waiting for it as long as an association may be idle, or the bell if it rings.
 
         Ends with "released" when the peer asks for the release, which `end` answers. Raises AssociationEnded.
         """
@@ -149,8 +122,8 @@ class Association:
             self._reader.rest()
         try:
             message = self._next_message(self.timeouts.idle, wakeable=not self._command)
-        except Rung:
-            return None
+        except Rung as rung:
+            return rung.bell
         if message is not None:
             return self._begin(message)
         if self._is_mid_message:
@@ -185,7 +158,7 @@ class Association:
     def bell(self) -> str:
         """Return the address of this association's bell, which is hung up now if there is none yet.
 
-        Once it has been rung, `request` returns None when the peer is silent. Raises OSError.
+        Once it has been rung, `request` returns it when the peer is silent. Raises OSError.
         """
         if self.transport.bell is None:
             self.transport.bell = Bell()
@@ -238,7 +211,11 @@ class Association:
         return [*buffers, b"\0"] if is_last and len(data) % 2 else buffers
 
     def release(self) -> None:
-        """Release as requestor and close; what the peer still sends is dropped (PS3.8 7.2)."""
+        """Release as requestor and close; what the peer still sends is dropped (PS3.8 7.2).
+
+        No companion is attended to any more: what the association was for is done.
+        """
+        self.transport.companion = None
         with suppress(AssociationEnded, ProtocolError, TimedOut):
             self._write([stream.control_pdu(stream.A_RELEASE_RQ)])
             deadline = time.monotonic() + self.timeouts.acse
@@ -250,20 +227,12 @@ class Association:
         self.close()
 
     def end(self, cause: AssociationEnded) -> None:
-        """Answer the release or send the A-ABORT that is due, and close, after the peer if it is quick (ARTIM)."""
-        if cause.abort is not None:
-            self.abort(*cause.abort)
-        elif cause.outcome == "released":
-            with suppress(AssociationEnded):
-                self._write([stream.control_pdu(stream.A_RELEASE_RP)])
-            self.transport.linger(self.timeouts.acse)
-        self.close()
+        """Answer the release or send the A-ABORT that is due, and close."""
+        ending.end(self.transport, cause, self.timeouts.acse)
 
-    def abort(self, source: int = SERVICE_USER, reason: int = 0) -> None:
-        """Send an A-ABORT if the socket takes it at once, let the peer read it, and close (PS3.8 9.1.5)."""
-        with suppress(ConnectionLost, TimedOut):
-            self.transport.send([stream.abort_pdu(source, reason)], 0)
-        self.transport.linger(min(self.timeouts.acse, ABORT_LINGER_S))
+    def abort(self) -> None:
+        """Send an A-ABORT, and close."""
+        ending.abort(self.transport, SERVICE_USER, 0, self.timeouts.acse)
 
     def close(self) -> None:
         """Close the connection."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from minipacs.net.access import Rejection
-from minipacs.net.association import Association, AssociationEnded
+from minipacs.net.association import Association
+from minipacs.net.ending import AssociationEnded
 from minipacs.net.negotiation import (
     ABSTRACT_SYNTAX_NOT_SUPPORTED,
     ACCEPTANCE,

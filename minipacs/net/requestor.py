@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from minipacs.errors import MinipacsError
-from minipacs.net import acse, stream
+from minipacs.net import acse, ending, stream
 from minipacs.net.access import Peer
-from minipacs.net.association import SERVICE_PROVIDER, Association, Timeouts
+from minipacs.net.association import Association, Timeouts
 from minipacs.net.negotiation import ProposedContext
 from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
 from minipacs.net.transport import Companion, ConnectionLost, TimedOut, Transport
@@ -63,7 +63,7 @@ class Requestor:
             transport.send([request], self.timeouts.acse)
             accepted, max_pdu_bytes = acse.decode_accept(self._answer(transport, reader), contexts, roles)
         except ProtocolError as error:
-            Association(transport, reader, {}, 0, self.timeouts).abort(SERVICE_PROVIDER, error.reason)
+            ending.abort(transport, ending.SERVICE_PROVIDER, error.reason, self.timeouts.acse)
             raise AssociationRefused(str(error)) from error
         except (ConnectionLost, TimedOut) as error:
             transport.close()

@@ -41,7 +41,11 @@ class Woken(Exception):
 
 
 class Rung(Exception):
-    """The transport's bell was rung: somebody has something for this association."""
+    """The transport's `bell` was rung: somebody has something for this association."""
+
+    def __init__(self, bell: Bell) -> None:
+        super().__init__()
+        self.bell = bell
 
 
 class Companion(Protocol):
@@ -223,9 +227,9 @@ class Transport:
         poll.register(self.sock, events)
         if wakeable and self.wake_fd >= 0:
             poll.register(self.wake_fd, select.POLLIN)
-        bell_fd = self.bell.fileno() if wakeable and self.bell is not None else -1
-        if bell_fd >= 0:
-            poll.register(bell_fd, select.POLLIN)
+        bell = self.bell if wakeable else None
+        if bell is not None:
+            poll.register(bell, select.POLLIN)
         watched = -1 if companion is None else companion.fileno()
         if watched >= 0:
             poll.register(watched, select.POLLIN)
@@ -239,8 +243,8 @@ class Transport:
                 return
             if self.wake_fd in ready:
                 raise Woken
-            if bell_fd in ready:
-                raise Rung
+            if bell is not None and bell.fileno() in ready:
+                raise Rung(bell)
             if companion is not None and (ready or companion.due_in_s() <= 0):
                 companion.attend()
                 if watched >= 0 and companion.fileno() < 0:

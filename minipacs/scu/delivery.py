@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from minipacs.archive.reader import ObjectReader
 from minipacs.index import StoredInstance
 from minipacs.net.access import Peer
-from minipacs.net.association import Association, AssociationEnded
+from minipacs.net.association import Association
+from minipacs.net.ending import AssociationEnded
 from minipacs.net.requestor import AssociationRefused, Requestor
-from minipacs.scu.progress import Progress
+from minipacs.scu.principal import Principal
 from minipacs.scu.sub_operations import Originator, Receiver, Sender, plan
+from minipacs.scu.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,45 +25,44 @@ class Delivery:
     originator: Originator | None = None
     priority: int = 0
 
-    def send(self, instances: Sequence[StoredInstance], progress: Progress) -> str:
-        """Send until all are answered for, counted as failed, or `progress` is stopped.
+    def send(self, instances: Sequence[StoredInstance], tally: Tally, principal: Principal) -> str:
+        """Send until all are answered for or counted as failed in `tally`, or `principal` calls it off.
 
         Returns why the destination could not be had to its end, "" if it could.
         """
-        while instances and not progress.stopped:
+        while instances and not principal.stopped:
             contexts, count = plan(instances, self.destination.transfer_syntaxes)
             try:
-                association = self.requestor.open(self.destination, contexts, progress)
+                association = self.requestor.open(self.destination, contexts, principal)
             except AssociationRefused as error:
-                progress.fail(instances, f"destination: {error}")
+                tally.fail(instances, f"destination: {error}")
                 return f"destination: {error}"
-            unsent, ended = self._send_over(association, instances[:count], progress)
+            unsent, ended = self._send_over(association, instances[:count], tally, principal)
             rest = [*unsent, *instances[count:]]
             if ended is not None and ended.outcome != "failed":
                 comment = f"destination: association {ended.outcome}"
-                progress.fail(rest, comment)
+                tally.fail(rest, comment)
                 return comment
             if ended is not None:  # a file of ours was at fault: what remains goes over another association
-                progress.fail(rest[:1], ended.reason)
+                tally.fail(rest[:1], ended.reason)
                 rest = rest[1:]
             instances = rest
         return ""
 
     def _send_over(
-        self, association: Association, instances: Sequence[StoredInstance], progress: Progress
+        self, association: Association, instances: Sequence[StoredInstance], tally: Tally, principal: Principal
     ) -> tuple[Sequence[StoredInstance], AssociationEnded | None]:
         """Send over one association and end it; returns what is left, and how it ended if not by our release."""
         receiver = Receiver(self.destination.title, self.destination.transfer_syntaxes)
         contexts = list(association.contexts.values())
         sender = Sender(self.reader, association, contexts, receiver, self.sent, self.originator)
         try:
-            sender.send(instances, progress, self.priority)
+            sender.send(instances, tally, principal, self.priority)
         except AssociationEnded as ended:
             association.end(ended)
             return sender.unsent, ended
         except BaseException:
             association.abort()
             raise
-        association.transport.companion = None
         association.release()
         return sender.unsent, None

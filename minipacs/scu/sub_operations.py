@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from minipacs.archive.reader import (
     BUFFER_BYTES,
@@ -20,12 +21,14 @@ from minipacs.dicom.tables.transfer_syntaxes import (
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
 from minipacs.index import StoredInstance
-from minipacs.net.association import Association, timed_out
+from minipacs.net.association import Association
+from minipacs.net.ending import timed_out
 from minipacs.net.negotiation import PresentationContext, ProposedContext
 from minipacs.net.requestor import MAX_CONTEXTS
 from minipacs.net.transport import Patience
 from minipacs.pixels.codecs import can_transcode
-from minipacs.scu.progress import Progress, Stopped
+from minipacs.scu.principal import Principal, Stopped, wait_attending
+from minipacs.scu.tally import Tally
 
 _LITTLE_ENDIAN = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 _UNUSUAL = (EXPLICIT_VR_BIG_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
@@ -92,46 +95,47 @@ class Sender:
         """List the instances that are not answered for yet."""
         return self._instances[self._position :]
 
-    def send(self, instances: Sequence[StoredInstance], progress: Progress, priority: int = 0) -> None:
-        """Send until all are answered or `progress` is stopped. Raises AssociationEnded of this association."""
+    def send(self, instances: Sequence[StoredInstance], tally: Tally, principal: Principal, priority: int = 0) -> None:
+        """Send until all are counted in `tally` or `principal` calls it off. Raises AssociationEnded of this one."""
         self._instances, self._position = instances, 0
         ahead: _Prepared | None = None
         try:
             while self._position < len(instances):
-                progress.attend()
-                if progress.stopped:
+                principal.attend()
+                if principal.stopped:
                     return
                 instance = instances[self._position]
-                now, ahead = ahead or self._prepare(instance, progress), None
+                now, ahead = ahead or self._prepare(instance, principal), None
                 if now is None:
                     continue
                 if now.context is None or now.data_set is None:
-                    progress.fail([instance], now.reason)
-                elif self._send(now.instance, now.context, now.data_set, priority, progress):
+                    tally.fail([instance], now.reason)
+                elif self._send(now.instance, now.context, now.data_set, priority, tally):
                     if self._position + 1 < len(instances):
-                        ahead = self._prepare(instances[self._position + 1], progress)
-                    progress.answered(instance, self._await_response(progress))
+                        ahead = self._prepare(instances[self._position + 1], principal)
+                    tally.answered(instance, self._await_response(principal))
                 self._position += 1
         finally:
             if ahead is not None and ahead.data_set is not None:
                 ahead.data_set.close()
 
-    def _prepare(self, instance: StoredInstance, progress: Progress) -> _Prepared | None:
-        """Open an object, or the one that has replaced it; None if `progress` was stopped meanwhile."""
+    def _prepare(self, instance: StoredInstance, principal: Principal) -> _Prepared | None:
+        """Open an object, or the one that has replaced it; None if `principal` called it off meanwhile."""
         for _ in range(MAX_REPLACEMENTS):
             try:
-                return self._open(instance, progress)
+                return self._open(instance, principal)
             except ObjectReplaced as error:
                 instance = error.now
         return _Prepared(instance, reason="replaced again and again")
 
-    def _open(self, instance: StoredInstance, progress: Progress) -> _Prepared | None:
+    def _open(self, instance: StoredInstance, principal: Principal) -> _Prepared | None:
         """Open an object in the best way there is for the receiver. Raises ObjectReplaced."""
+        wait = partial(wait_attending, principal)
         reason = "no presentation context accepted that it can be sent in"
         for context in self._candidates(instance):
             try:
                 data_set = self._reader.open(
-                    instance, context.transfer_syntax, self._buffer, on_piece=progress.attend, wait=progress.wait
+                    instance, context.transfer_syntax, self._buffer, on_piece=principal.attend, wait=wait
                 )
             except ObjectNotConvertible as error:
                 reason = str(error)
@@ -161,7 +165,7 @@ class Sender:
         context: PresentationContext,
         data_set: DataSetFile,
         priority: int,
-        progress: Progress,
+        tally: Tally,
     ) -> bool:
         """Send one object; false, and counted, if it cannot be read after all."""
         self._message_id = self._message_id % 0xFFFF + 1
@@ -180,19 +184,19 @@ class Sender:
             try:
                 self._association.send_pieces(context.context_id, command, data_set.pieces(), data_set.size_bytes)
             except OSError as error:
-                progress.fail([instance], f"file cannot be read: {error.strerror or error}")
+                tally.fail([instance], f"file cannot be read: {error.strerror or error}")
                 return False
         self._sent(self._receiver.label, data_set.size_bytes)
         return True
 
-    def _await_response(self, progress: Progress) -> int:
+    def _await_response(self, principal: Principal) -> int:
         timeout_s = self._association.timeouts.dimse
         patience = Patience(self._association.transport, timeout_s)
         while (left_s := patience.left_s()) > 0:
-            response = self._association.response(self._message_id, min(left_s, progress.due_in_s() + 0.001))
+            response = self._association.response(self._message_id, min(left_s, principal.due_in_s() + 0.001))
             if response is not None:
                 return response.command.status or 0
-            progress.attend()
+            principal.attend()
         raise timed_out(f"no C-STORE response within {timeout_s:g} s")
 
 

@@ -17,9 +17,10 @@ from minipacs.dicom.tables.sop_classes import (
     VERIFICATION,
 )
 from minipacs.errors import Failure
-from minipacs.jobs.commitment import answer_bell
 from minipacs.net.acceptor import Caller
-from minipacs.net.association import Association, AssociationEnded, Message
+from minipacs.net.association import Association, Message
+from minipacs.net.bell import Bell
+from minipacs.net.ending import AssociationEnded
 from minipacs.services import commitment, find, procedure_step, retrieve, storage, verification, worklist
 from minipacs.services.answers import Answer, answer
 from minipacs.services.environment import RESPONSE, Environment, Request
@@ -69,21 +70,22 @@ _NORMALIZED = frozenset(field for field in CommandField if field & 0x0100 and fi
 
 
 class Dispatcher:
-    """Serves associations, one call each, from their threads."""
+    """Serves associations, one call each, from their threads; `answer_bell` serves one whose bell has rung."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, answer_bell: Callable[[Bell, Association, Caller], None]) -> None:
         self._environment = environment
+        self._answer_bell = answer_bell
 
     def serve(self, association: Association, caller: Caller) -> AssociationEnded:
         """Serve requests until the association ends; returns how. An operation that fails leaves it usable."""
         try:
             with self._environment.archive.tree.spare() as spare:
                 while True:
-                    message = association.request()
-                    if message is None:
-                        answer_bell(self._environment, association, caller)
+                    asked = association.request()
+                    if isinstance(asked, Bell):
+                        self._answer_bell(asked, association, caller)
                     else:
-                        self._handle(Request(self._environment, association, caller, message, spare))
+                        self._handle(Request(self._environment, association, caller, asked, spare))
         except AssociationEnded as ended:
             return ended
 

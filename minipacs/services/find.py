@@ -19,9 +19,9 @@ from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import Failure, Kind
 from minipacs.index import ZONE, Query, is_offset
-from minipacs.scu.pending import answer_matches, cancelled
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import read_identifier
+from minipacs.services.pending import answer_matches, cancelled
 from minipacs.services.query_keys import Asked, check_hierarchy, read_keys
 
 LEFT_OUT_IF_EMPTY = frozenset({TIMEZONE_OFFSET_FROM_UTC, BY_KEYWORD["ModalitiesInStudy"].tag})

@@ -11,10 +11,11 @@ from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import Failure, Kind
 from minipacs.index import StoredInstance
 from minipacs.scu.delivery import Delivery
-from minipacs.scu.progress import RequestedProgress
 from minipacs.scu.sub_operations import Originator, Receiver, Sender
+from minipacs.scu.tally import Tally
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import levels_of, read_identifier, read_level
+from minipacs.services.invoker import Invoker
 
 _FAILED_SOP_INSTANCE_UID_LIST = (0x00080058, "UI")
 
@@ -27,11 +28,12 @@ def move(request: Request) -> CommandSet:
     request.log["destination"] = title
     if destination is None:
         raise Failure(Kind.NOT_FOUND, "move destination is not configured")
-    progress = RequestedProgress(request, len(instances))
+    tally = Tally(len(instances), request.caller.association_id)
+    invoker = Invoker(request, tally)
     comment = ""
     try:
         if instances:
-            progress.pending()
+            invoker.tell()
             environment = request.environment
             originator = Originator(request.caller.ae_title, request.message_id)
             delivery = Delivery(
@@ -42,30 +44,31 @@ def move(request: Request) -> CommandSet:
                 originator,
                 request.message.command.priority or 0,
             )
-            comment = delivery.send(instances, progress)
+            comment = delivery.send(instances, tally, invoker)
     finally:
-        _log(request, progress)
-    return _finish(request, progress, comment)
+        _log(request, tally)
+    return _finish(request, tally, invoker, comment)
 
 
 def get(request: Request) -> CommandSet:
     """Send what matches back over the same association."""
     instances = _matches(request)
-    progress = RequestedProgress(request, len(instances))
+    tally = Tally(len(instances), request.caller.association_id)
+    invoker = Invoker(request, tally)
     contexts = [c for c in request.association.contexts.values() if c.as_scu]
     comment = "" if contexts else "no storage context with the SCP role was negotiated"
     peer = request.caller.peer
     receiver = Receiver(request.caller.label, peer.transfer_syntaxes if peer is not None else ())
     try:
         if instances:
-            progress.pending()
+            invoker.tell()
             environment = request.environment
             sent = environment.observer.sent
             sender = Sender(environment.archive.reader, request.association, contexts, receiver, sent)
-            sender.send(instances, progress, request.message.command.priority or 0)
+            sender.send(instances, tally, invoker, request.message.command.priority or 0)
     finally:
-        _log(request, progress)
-    return _finish(request, progress, comment)
+        _log(request, tally)
+    return _finish(request, tally, invoker, comment)
 
 
 def _matches(request: Request) -> list[StoredInstance]:
@@ -103,28 +106,26 @@ def _unique_keys(
     return keys
 
 
-def _log(request: Request, progress: RequestedProgress) -> None:
-    request.log.update(
-        completed=progress.completed, failed=len(progress.failed), warning=progress.warning, total=progress.total
-    )
+def _log(request: Request, tally: Tally) -> None:
+    request.log.update(completed=tally.completed, failed=len(tally.failed), warning=tally.warning, total=tally.total)
 
 
-def _finish(request: Request, progress: RequestedProgress, comment: str) -> CommandSet:
+def _finish(request: Request, tally: Tally, invoker: Invoker, comment: str) -> CommandSet:
     """Send the final response: its status follows from the counts (PS3.4 C.4.2.3.1).
 
     Raises AssociationEnded if the requestor is gone.
     """
-    if progress.gone is not None:
-        raise progress.gone
-    status = progress.final_status()
+    if invoker.gone is not None:
+        raise invoker.gone
+    status = statuses.CANCEL if invoker.cancelled else tally.status()
     failed = None
-    if progress.failed:
+    if tally.failed:
         implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
         encoder = ResponseEncoder([_FAILED_SOP_INSTANCE_UID_LIST], (), implicit=implicit)
-        failed = encoder.encode(["\\".join(progress.failed)])
+        failed = encoder.encode(["\\".join(tally.failed)])
     final = request.response(status, has_data_set=failed is not None)
-    progress.count(final, with_remaining=status == statuses.CANCEL)
-    if progress.failed:
-        final.error_comment = (comment or progress.first_reason)[:64]
+    tally.put_into(final, with_remaining=status == statuses.CANCEL)
+    if tally.failed:
+        final.error_comment = (comment or tally.first_reason)[:64]
     request.respond(final, failed)
     return final

@@ -13,9 +13,9 @@ from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.workflow.worklist import REQUEST_KEYS, STEP_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
-from minipacs.scu.pending import answer_matches, cancelled
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import read_identifier
+from minipacs.services.pending import answer_matches, cancelled
 
 _NEVER_MATCHED = frozenset({SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC})
 

@@ -16,9 +16,9 @@ from minipacs.net.association import (
     MAX_QUEUED_BYTES,
     MAX_QUEUED_MESSAGES,
     Association,
-    AssociationEnded,
     Timeouts,
 )
+from minipacs.net.ending import AssociationEnded
 from minipacs.net.negotiation import PresentationContext
 from minipacs.net.stream import PduReader
 from minipacs.net.transport import Transport

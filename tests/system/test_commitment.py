@@ -11,7 +11,7 @@ from pydicom.uid import CTImageStorage, generate_uid
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
 
-from minipacs.services.commitment import MAX_OBJECTS
+from minipacs.dicom.workflow.commitment import MAX_OBJECTS
 from tests.support import wire
 from tests.support.modality import dataset
 from tests.support.objects import ct, save_all

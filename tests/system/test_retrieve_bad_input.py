@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from minipacs.archive.reader import BUFFER_BYTES
-from minipacs.scu.progress import MAX_LOGGED_FAILURES
+from minipacs.scu.tally import MAX_LOGGED_FAILURES
 from tests.support.elements import fragments
 from tests.support.objects import ct, encode, study
 from tests.support.receiver import Call, Received, Receiver, only
