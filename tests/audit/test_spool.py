@@ -1,0 +1,168 @@
+"""The spool: order, restarts, interim records, a full spool, and what a crash leaves."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minipacs.audit import spool
+from minipacs.audit.spool import SpoolReader, SpoolWriter, segments
+
+MAX_BYTES = 100_000_000
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., SpoolWriter]:
+    return lambda max_bytes=MAX_BYTES: SpoolWriter(tmp_path, max_bytes)
+
+
+def payloads(reader: SpoolReader, most: int = 1000) -> list[bytes]:
+    return [record.payload for record in reader.read(most)]
+
+
+def test_records_of_several_writers_come_in_the_order_of_writing(tmp_path: Path, write: Callable[..., SpoolWriter]):
+    one, two = write(), write()
+    for number in range(100):
+        assert (one if number % 3 else two).append(b"%d" % number, 5)
+    assert payloads(SpoolReader(tmp_path, "file")) == [b"%d" % number for number in range(100)]
+
+
+def test_a_reader_goes_on_where_it_was_after_a_restart(tmp_path: Path, write: Callable[..., SpoolWriter]):
+    writer = write()
+    for number in range(10):
+        writer.append(b"%d" % number, 5)
+    reader = SpoolReader(tmp_path, "file")
+    assert len(payloads(reader, 4)) == 4
+    reader.taken()
+    assert len(payloads(reader, 3)) == 3  # not taken
+    writer.append(b"10", 3)
+    again = SpoolReader(tmp_path, "file")
+    assert again.backlog() == 7
+    found = again.read(1000)
+    assert [record.payload for record in found] == [b"%d" % number for number in range(4, 11)]
+    assert [record.severity for record in found] == [5] * 6 + [3]
+    assert payloads(SpoolReader(tmp_path, "syslog")) == [b"%d" % number for number in range(11)]
+
+
+def test_an_interim_record_gives_way_to_the_final_one(tmp_path: Path, write: Callable[..., SpoolWriter]):
+    writer, reader = write(), SpoolReader(tmp_path, "file")
+    writer.append(b"so far 1", 5, key=7, interim=True)
+    writer.append(b"so far 2", 5, key=7, interim=True)
+    assert payloads(reader) == []
+    writer.append(b"in all", 5, key=7)
+    assert payloads(reader) == [b"in all"]
+    writer.close()
+    assert payloads(reader) == []
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_last_interim_record_counts_when_its_writer_is_gone(
+    tmp_path: Path, write: Callable[..., SpoolWriter], restarts: bool
+):
+    writer, reader = write(), SpoolReader(tmp_path, "file")
+    writer.append(b"so far 1", 5, key=7, interim=True)
+    writer.append(b"other", 5)
+    writer.append(b"so far 2", 5, key=7, interim=True)
+    assert payloads(reader) == [b"other"]
+    reader.taken()
+    if restarts:
+        reader = SpoolReader(tmp_path, "file")
+    writer.close()
+    assert payloads(reader) == [b"so far 2"]
+    reader.taken()
+    assert payloads(reader) == []
+    assert payloads(SpoolReader(tmp_path, "file")) == []
+
+
+def test_a_sum_outlives_the_segment_that_it_began_in(
+    tmp_path: Path, write: Callable[..., SpoolWriter], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spool, "MAX_SEGMENT_BYTES", 100)
+    writer, reader = write(), SpoolReader(tmp_path, "file")
+    writer.append(b"so far", 5, key=7, interim=True)
+    for number in range(20):
+        writer.append(b"%d" % number * 10, 5)
+        assert len(payloads(reader)) == 1
+    assert len(segments(tmp_path)) > 3
+    writer.append(b"in all", 5, key=7)
+    writer.close()
+    assert payloads(reader) == [b"in all"]
+    assert reader.finished() == {path.name for path in segments(tmp_path)}
+
+
+def test_segments_are_finished_only_when_read_and_left(
+    tmp_path: Path, write: Callable[..., SpoolWriter], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spool, "MAX_SEGMENT_BYTES", 100)
+    writer, reader = write(), SpoolReader(tmp_path, "file")
+    for _ in range(9):
+        writer.append(b"x" * 60, 5)
+    assert len(reader.read(2)) == 2
+    assert reader.finished() == set()
+    assert len(reader.read(100)) == 7
+    first, *_, last = segments(tmp_path)
+    assert first.name in reader.finished()
+    assert last.name not in reader.finished()
+
+
+def test_a_full_spool_keeps_what_it_has_and_counts_what_it_drops(tmp_path: Path, write: Callable[..., SpoolWriter]):
+    writer = write(1000)
+    results = [writer.append(b"%02d" % number * 50, 5) for number in range(20)]
+    assert results.index(False) == sum(results) < 10
+    assert writer.take_dropped() == 0  # there is no room yet
+    assert payloads(SpoolReader(tmp_path, "file")) == [b"%02d" % number * 50 for number in range(sum(results))]
+
+
+def test_what_was_dropped_is_told_once_there_is_room(tmp_path: Path, write: Callable[..., SpoolWriter], monkeypatch):
+    monkeypatch.setattr(spool, "MAX_SEGMENT_BYTES", 500)
+    monkeypatch.setattr(spool, "SPACE_CHECK_S", 0.0)
+    writer = write(1000)
+    dropped = [writer.append(b"x" * 100, 5) for _ in range(20)].count(False)
+    assert dropped
+    for path in segments(tmp_path):
+        path.unlink()
+    assert writer.take_dropped() == dropped
+    assert writer.take_dropped() == 0
+
+
+def test_half_a_record_at_the_end_is_not_read(tmp_path: Path, write: Callable[..., SpoolWriter]):
+    writer = write()
+    writer.append(b"whole", 5)
+    writer.append(b"half", 5)
+    writer.close()
+    (path,) = segments(tmp_path)
+    os.truncate(path, path.stat().st_size - 1)
+    reader = SpoolReader(tmp_path, "file")
+    assert payloads(reader) == [b"whole"]
+    assert reader.finished() == {path.name}
+
+
+def test_a_record_that_rotted_ends_its_segment(tmp_path: Path, write: Callable[..., SpoolWriter]):
+    writer = write()
+    writer.append(b"good", 5)
+    writer.append(b"evil", 5)
+    writer.close()
+    (path,) = segments(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"evil", b"life"))
+    assert payloads(SpoolReader(tmp_path, "file")) == [b"good"]
+
+
+def test_the_spool_is_for_its_owner_and_group(tmp_path: Path, write: Callable[..., SpoolWriter]):
+    before = os.umask(0)
+    try:
+        write().append(b"x", 5)
+    finally:
+        os.umask(before)
+    (path,) = segments(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_record_costs_one_system_call_that_writes(tmp_path: Path, write, monkeypatch: pytest.MonkeyPatch):
+    writer, calls = write(), []
+    writer.append(b"first", 5)
+    for name in ("write", "writev", "fsync", "fdatasync", "ftruncate"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, real=real, name=name: (calls.append(name), real(*a))[1])
+    writer.append(b"second", 5)
+    assert calls == ["writev"]
