@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from minipacs.errors import MinipacsError
-from minipacs.net import users
-from minipacs.net.users import CheckingIsBusy, User, Users
+from minipacs.net.identity import line_file, users
+from minipacs.net.identity.users import CheckingIsBusy, User, Users
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_a_file_that_goes_or_cannot_be_read_lets_nobody_in(path: Path):
     assert found.get("anna")
     path.unlink()
     assert found.get("anna") is None
-    path.write_bytes(b"#" * (users.MAX_FILE_BYTES + 1))
+    path.write_bytes(b"#" * (line_file.MAX_FILE_BYTES + 1))
     assert found.get("anna") is None
 
 
@@ -174,7 +174,7 @@ def test_two_who_write_at_once_lose_nothing(path: Path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert set(users.read(path)[0]) == set(names)
+    assert set(line_file.read(path, users.parse)[0]) == set(names)
     assert {p.name for p in path.parent.iterdir()} == {"users", "users.lock"}
 
 

@@ -1,33 +1,25 @@
 """The users file: who may do what, and whether a passcode is right.
 
 A line for each user: `name:rights:scrypt:LOG2N:R:P:SALT:HASH`, rights separated by commas, salt and hash in base64.
-Empty lines and those that begin with `#` say nothing.
 """
 
-import fcntl
 import hashlib
 import hmac
-import logging
 import os
 import threading
 import time
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minipacs.errors import MinipacsError
+from minipacs.net.identity import line_file
+from minipacs.net.identity.line_file import LineFile
+from minipacs.net.identity.rights import Right, check_name, check_rights
 
-logger = logging.getLogger(__name__)
-
-RIGHTS = ("echo", "store", "find", "retrieve", "worklist", "mpps", "commit", "read", "delete", "admin", "deidentified")
-"""All rights that there are: those of DIMSE, of which HTTP knows `store` too, then those of HTTP alone."""
-
-MAX_NAME_CHARS = 64
 MAX_PASSCODE_BYTES = 1024
-MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_HASHES_AT_ONCE = 2
 """Each takes 32 MiB and 0.1 s of a core."""
 REMEMBER_S = 600.0
@@ -44,7 +36,7 @@ class User:
     """A user as the file has it: its name and rights, and how its passcode is checked."""
 
     name: str
-    rights: tuple[str, ...]
+    rights: tuple[Right, ...]
     log2_n: int
     r: int
     p: int
@@ -79,20 +71,16 @@ class Users:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path = path
+        self._file = LineFile(path, parse)
         self._clock = clock
         self._lock = threading.Lock()
-        self._stamp: tuple[int, int, int] | None = None
-        self._users: Mapping[str, User] = {}
         self._hashing = threading.BoundedSemaphore(MAX_HASHES_AT_ONCE)
         self._key = os.urandom(32)
         self._remembered: OrderedDict[bytes, float] = OrderedDict()
 
     def get(self, name: str) -> User | None:
         """Look a user up."""
-        with self._lock:
-            self._refresh()
-            return self._users.get(name)
+        return self._file.entries().get(name)
 
     def check(self, name: str, passcode: bytes, timeout_s: float) -> User | None:
         """Return the user if the passcode is right, else None: as slowly for one who is not there.
@@ -128,84 +116,24 @@ class Users:
             while len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
 
-    def _refresh(self) -> None:
-        try:
-            found = self._path.stat()
-            stamp = found.st_mtime_ns, found.st_ino, found.st_size
-            if stamp == self._stamp:
-                return
-            users, faults = read(self._path)
-        except (OSError, MinipacsError) as error:
-            if self._stamp is not None or self._users:
-                logger.error("users file", extra={"fields": {"error": getattr(error, "strerror", None) or str(error)}})
-            self._users, self._stamp = {}, None
-            return
-        for fault in faults:
-            logger.warning("users file", extra={"fields": {"fault": fault}})
-        self._users, self._stamp = users, stamp
 
-
-def read(path: Path) -> tuple[dict[str, User], list[str]]:
-    """Read a users file; give the users, and what is wrong with lines that are none. Raises OSError, MinipacsError."""
-    with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise MinipacsError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    users: dict[str, User] = {}
-    faults: list[str] = []
-    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        try:
-            user = _user(line)
-            if user.name in users:
-                raise ValueError("the name is there already")
-        except ValueError as error:
-            faults.append(f"line {number}: {error}")
-        else:
-            users[user.name] = user
-    return users, faults
-
-
-def add(path: Path, name: str, passcode: bytes, rights: Sequence[str]) -> bool:
+def add(path: Path, name: str, passcode: bytes, rights: Collection[str]) -> bool:
     """Add a user or give it another passcode and rights; tell whether it is new. Raises MinipacsError, OSError."""
     check_name(name)
     if not 0 < len(passcode) <= MAX_PASSCODE_BYTES:
         raise MinipacsError(f"a passcode has 1 to {MAX_PASSCODE_BYTES} bytes")
     user = User(name, check_rights(rights), _LOG2_N, _R, _P, os.urandom(_SALT_BYTES), bytes(_HASH_BYTES))
-    hashed = User(name, user.rights, user.log2_n, user.r, user.p, user.salt, user.hashed(passcode))
-    with _changing(path) as lines:
-        others = [line for line in lines if line.partition(":")[0] != name]
-        is_new = len(others) == len(lines)
-        lines[:] = [*others, hashed.line()]
-    return is_new
+    return line_file.put(path, name, replace(user, hash=user.hashed(passcode)).line())
 
 
 def remove(path: Path, name: str) -> bool:
     """Remove a user; false if there is none of that name. Raises OSError."""
-    with _changing(path) as lines:
-        others = [line for line in lines if line.partition(":")[0] != name]
-        was_there = len(others) != len(lines)
-        lines[:] = others
-    return was_there
+    return line_file.remove(path, name)
 
 
-def check_name(name: str) -> None:
-    """Raise MinipacsError unless `name` can be that of a user."""
-    if not 0 < len(name) <= MAX_NAME_CHARS or ":" in name or name.startswith("#") or not name.isprintable():
-        raise MinipacsError(f"a name has 1 to {MAX_NAME_CHARS} printable characters, no colon, and no # at its start")
-
-
-def check_rights(rights: Collection[str]) -> tuple[str, ...]:
-    """Give rights in the order of the table. Raises MinipacsError for what is none."""
-    unknown = [right for right in rights if right not in RIGHTS]
-    if unknown:
-        raise MinipacsError(f"{unknown[0]!r} is not a right; there are: {' '.join(RIGHTS)}")
-    return tuple(right for right in RIGHTS if right in rights)
-
-
-def _user(line: str) -> User:
-    fields = line.rstrip("\r").split(":")
+def parse(line: str) -> tuple[str, User]:
+    """Read a line of the file. Raises ValueError with what is wrong."""
+    fields = line.split(":")
     if len(fields) != 8 or fields[2] != "scrypt":
         raise ValueError("not of the form name:rights:scrypt:...")
     name, rights, _, log2_n, r, p, salt, hash_ = fields
@@ -225,38 +153,13 @@ def _user(line: str) -> User:
     )
     if not 8 <= len(user.salt) <= 64 or not 16 <= len(user.hash) <= 64:
         raise ValueError("salt or hash of an impossible length")
-    return user
+    return name, user
 
 
 def _whole(text: str, most: int) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= most:
         raise ValueError(f"{text!r} is not a number from 1 to {most}")
     return int(text)
-
-
-@contextmanager
-def _changing(path: Path) -> Iterator[list[str]]:
-    """Give the lines to change; afterwards a new file with them takes the old one's place, durably."""
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        old = path.read_text("utf-8", "surrogateescape") if path.exists() else ""
-        lines = old.removesuffix("\n").split("\n") if old else []
-        yield lines
-        new = path.with_name(path.name + ".new")
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-            with suppress(OSError):
-                found = path.stat()
-                os.fchown(fd, found.st_uid, found.st_gid)
-            file.write("".join(f"{line}\n" for line in lines))
-            file.flush()
-            os.fsync(fd)
-        new.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _text(value: bytes) -> str:
