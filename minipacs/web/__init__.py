@@ -1,0 +1,1 @@
+"""The archive over HTTP: DICOMweb (PS3.18), and what stands on the same server."""
