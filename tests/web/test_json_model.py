@@ -53,7 +53,7 @@ SHIPPED = sorted(
     if path.read_bytes()[128:132] == b"DICM"
     and path.stat().st_size < 500_000
     and path.name
-    not in ("meta_missing_tsyntax.dcm", "MR_truncated.dcm", "rtplan_truncated.dcm", "badVR.dcm", "SC_rgb_gdcm_KY.dcm")
+    not in ("meta_missing_tsyntax.dcm", "MR_truncated.dcm", "rtplan_truncated.dcm", "badVR.dcm", "SC_rgb_jpeg.dcm")
 )
 
 
