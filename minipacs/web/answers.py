@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 
 from minipacs.errors import Failure, Kind
 
@@ -35,13 +35,14 @@ STATUSES: Mapping[Kind, int] = {
 }
 
 
-@dataclass(frozen=True)
 class Refusal(Exception):
     """A request that is answered with an error: `words` say what was wrong and what is allowed."""
 
-    status: int
-    words: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    def __init__(self, status: int, words: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__(words)
+        self.status = status
+        self.words = words
+        self.headers = headers
 
 
 def refusal_of(failure: Failure) -> Refusal:

@@ -23,7 +23,7 @@ def check_rights(rights: Collection[str]) -> tuple[Right, ...]:
     return tuple(right for right in RIGHTS if right in rights)
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, most_chars: int = MAX_NAME_CHARS) -> None:
     """Raise MinipacsError unless `name` can be that of a user or a token."""
-    if not 0 < len(name) <= MAX_NAME_CHARS or ":" in name or name.startswith("#") or not name.isprintable():
-        raise MinipacsError(f"a name has 1 to {MAX_NAME_CHARS} printable characters, no colon, and no # at its start")
+    if not 0 < len(name) <= most_chars or ":" in name or name.startswith("#") or not name.isprintable():
+        raise MinipacsError(f"a name has 1 to {most_chars} printable characters, no colon, and no # at its start")

@@ -19,6 +19,7 @@ PREFIX = "minipacs_"
 """What every token begins with, so that scanners for leaked secrets know one."""
 
 MAX_TOKEN_CHARS = 128
+MAX_NAME_CHARS = 128
 MAX_DAYS = 36500
 _TOKEN_BYTES = 32
 _DAY_S = 86400
@@ -55,7 +56,7 @@ class Tokens:
 
 def create(path: Path, name: str, rights: Collection[str], days: int = 0) -> str:
     """Make a token and give it: it is not to be had again. Raises MinipacsError, OSError."""
-    check_name(name)
+    check_name(name, MAX_NAME_CHARS)
     if not 0 <= days <= MAX_DAYS:
         raise MinipacsError(f"a token is good for 1 to {MAX_DAYS} days, or 0: for ever")
     if name in {found.name for found in listed(path)}:
@@ -98,7 +99,7 @@ def _by_digest(line: str) -> tuple[str, Token]:
         raise ValueError("not of the form name:rights:created:expires:digest")
     name, rights, created, expires, digest = fields
     try:
-        check_name(name)
+        check_name(name, MAX_NAME_CHARS)
         checked = check_rights([right for right in rights.split(",") if right])
     except MinipacsError as error:
         raise ValueError(str(error)) from error

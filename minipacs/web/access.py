@@ -1,0 +1,229 @@
+"""Who asks over HTTP, and what they may: tokens, users by Basic or by a session, and whoever has no credentials."""
+
+import asyncio
+import ipaddress
+import re
+import secrets
+from base64 import b64decode
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from minipacs.net.identity import tokens as token_file
+from minipacs.net.identity.rights import Right
+from minipacs.net.identity.tokens import Tokens
+from minipacs.net.identity.users import CheckingIsBusy, Users
+from minipacs.web.answers import RETRY_AFTER_S, Refusal
+from minipacs.web.frame import Scope
+
+SESSION_COOKIE = "minipacs_session"
+SESSION_DAYS = 1
+MAX_SESSIONS = 1000
+CHECK_TIMEOUT_S = 10.0
+"""For a passcode's turn to be checked."""
+REALM = "minipacs"
+MAX_FORWARDED = 16
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAME_SITE = frozenset({"same-origin", "none"})
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever makes a request; `name` is "" for those without credentials."""
+
+    name: str
+    rights: tuple[Right, ...]
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request was sent to, as the client sees it, and where it came from."""
+
+    scheme: str
+    host: str
+    prefix: str
+    address: str
+
+    @property
+    def url(self) -> str:
+        """Return the root of all URLs, without a slash at its end."""
+        return f"{self.scheme}://{self.host}{self.prefix}"
+
+
+class Places:
+    """Finds out where a request was sent to: what proxies say counts only if they are trusted ones.
+
+    `url` is the public address, if it is configured; `proxies` are networks whose headers count.
+    """
+
+    def __init__(self, url: str, proxies: Collection[str]) -> None:
+        self._url = urlsplit(url.rstrip("/")) if url else None
+        self._proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
+
+    def origin(self, scope: Scope) -> Origin:
+        """Return the origin of a request. Raises Refusal for a Host that is none."""
+        headers = headers_of(scope)
+        address = str((scope.get("client") or ("",))[0])
+        scheme, host, prefix = scope.get("scheme", "http"), headers.get("host", ""), ""
+        if self._is_trusted(address):
+            scheme = _last(headers.get("x-forwarded-proto", "")) or scheme
+            host = _last(headers.get("x-forwarded-host", "")) or host
+            prefix = _last(headers.get("x-forwarded-prefix", "")).rstrip("/")
+            address = self._client(headers.get("x-forwarded-for", ""), address)
+        if self._url is not None:
+            scheme, host, prefix = self._url.scheme, self._url.netloc, self._url.path
+        if scheme not in ("http", "https") or not _HOST.fullmatch(host):
+            raise Refusal(400, "the Host of a request is a name or an address")
+        if prefix and not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", prefix):
+            raise Refusal(400, "the prefix of a request is a path")
+        return Origin(scheme, host, prefix, address)
+
+    def _client(self, forwarded: str, address: str) -> str:
+        """Go back along the proxies to the first address that is none of them."""
+        for hop in reversed(forwarded.split(",")[-MAX_FORWARDED:]):
+            if not self._is_trusted(address) or not _is_address(hop.strip()):
+                break
+            address = hop.strip()
+        return address
+
+    def _is_trusted(self, address: str) -> bool:
+        return _is_address(address) and any(ipaddress.ip_address(address) in proxy for proxy in self._proxies)
+
+
+class WebAccess:
+    """Decides who a caller is. Safe to use from any thread; `identify` from any event loop.
+
+    `anonymous` are the rights without credentials; `origins` those pages of other sites that may ask (CORS).
+    """
+
+    def __init__(
+        self, users: Users, tokens: Tokens, sessions: Path, anonymous: Sequence[Right], origins: Collection[str]
+    ) -> None:
+        self._users = users
+        self._tokens = tokens
+        self._session_path = sessions
+        self._sessions = Tokens(sessions)
+        self._anonymous = tuple(anonymous)
+        self.origins = frozenset(origins)
+
+    async def identify(self, scope: Scope, origin: Origin) -> Caller:
+        """Return who makes a request. Raises Refusal 401 if its credentials are not good, 403 if it was forged."""
+        headers = headers_of(scope)
+        kind, _, credentials = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            token = self._tokens.check(credentials.strip())
+            if token is None:
+                raise unauthorized("the token is unknown, expired or revoked")
+            return Caller(token.name, token.rights, origin.address)
+        if kind.lower() == "basic":
+            return await self._by_passcode(*_basic(credentials), origin)
+        if kind:
+            raise unauthorized("credentials are a Bearer token or Basic")
+        session = self._sessions.check(session_of(headers))
+        if session is None:
+            return Caller("", self._anonymous, origin.address)
+        _check_site(scope["method"], headers, origin, self.origins)
+        user = self._users.get(session.name.partition(" ")[0])
+        return Caller(user.name, user.rights, origin.address) if user else Caller("", self._anonymous, origin.address)
+
+    async def sign_in(self, name: str, passcode: str, origin: Origin) -> tuple[Caller, str]:
+        """Begin a session; give who it is and the cookie. Raises Refusal 401."""
+        caller = await self._by_passcode(name, passcode.encode(), origin)
+        cookie = await asyncio.to_thread(self._begin_session, caller.name)
+        secure = "; Secure" if origin.scheme == "https" else ""
+        age_s = SESSION_DAYS * 86400
+        return caller, f"{SESSION_COOKIE}={cookie}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"
+
+    async def sign_out(self, scope: Scope) -> str:
+        """End the session of a request, also on this side; give the cookie that ends it in the browser."""
+        session = self._sessions.check(session_of(headers_of(scope)))
+        if session is not None:
+            await asyncio.to_thread(token_file.revoke, self._session_path, session.name)
+        return f"{SESSION_COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
+
+    async def _by_passcode(self, name: str, passcode: bytes, origin: Origin) -> Caller:
+        try:
+            user = await asyncio.to_thread(self._users.check, name, passcode, CHECK_TIMEOUT_S)
+        except CheckingIsBusy:
+            raise Refusal(503, "too many sign in now", {"Retry-After": str(RETRY_AFTER_S)}) from None
+        if user is None:
+            raise unauthorized("the name or the passcode is wrong")
+        return Caller(user.name, user.rights, origin.address)
+
+    def _begin_session(self, name: str) -> str:
+        kept = token_file.listed(self._session_path)
+        for old in [t for t in kept if token_file.has_expired(t)] or kept[: max(len(kept) - MAX_SESSIONS + 1, 0)]:
+            token_file.revoke(self._session_path, old.name)
+        return token_file.create(self._session_path, f"{name} {secrets.token_hex(8)}", [], SESSION_DAYS)
+
+
+def unauthorized(words: str) -> Refusal:
+    """Refuse for want of good credentials."""
+    return Refusal(401, words, {"WWW-Authenticate": f'Bearer realm="{REALM}", Basic realm="{REALM}", charset="UTF-8"'})
+
+
+def require(caller: Caller, *rights: Right) -> None:
+    """Raise Refusal unless the caller has one of `rights`: 401 for those who may yet say who they are, else 403."""
+    if any(right in caller.rights for right in rights):
+        return
+    if not caller.name:
+        raise unauthorized(f"this needs the right {' or '.join(rights)}: sign in")
+    raise Refusal(403, f"this needs the right {' or '.join(rights)}")
+
+
+def headers_of(scope: Scope) -> Mapping[str, str]:
+    """Return the header fields, names in lower case; those that occur several times are joined by commas."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        found[name] = f"{found[name]},{value}" if name in found else value
+    return found
+
+
+def session_of(headers: Mapping[str, str]) -> str:
+    """Return the session of a request, "" if it has none."""
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    found = cookies.get(SESSION_COOKIE)
+    return found.value if found else ""
+
+
+def _check_site(method: str, headers: Mapping[str, str], origin: Origin, allowed: frozenset[str]) -> None:
+    """Refuse what a page of another site has a browser send with our cookie."""
+    if method in _SAFE_METHODS:
+        return
+    site, source = headers.get("sec-fetch-site"), headers.get("origin")
+    is_ours = source in (None, f"{origin.scheme}://{origin.host}") or source in allowed
+    if not is_ours or (site is not None and site not in _SAME_SITE and source not in allowed):
+        raise Refusal(403, "a page of another site may not change anything here")
+
+
+def _basic(credentials: str) -> tuple[str, bytes]:
+    try:
+        name, colon, passcode = b64decode(credentials.strip(), validate=True).partition(b":")
+        if not colon:
+            raise ValueError("no colon")
+        return name.decode(), passcode
+    except ValueError:
+        raise unauthorized("Basic credentials are NAME:PASSCODE in base64") from None
+
+
+def _last(value: str) -> str:
+    """Return what the nearest proxy has added to a header field."""
+    return value.rpartition(",")[2].strip()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
