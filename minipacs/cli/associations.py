@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
-from pydicom.uid import UID
 
 from minipacs import daemon
 from minipacs.cli.common import config_option, json_option, prepare, print_json, print_table, printable
 from minipacs.config import Config
 from minipacs.daemon.accounts import read
+from minipacs.dicom.tables.dictionary import uid_name
 from minipacs.errors import MinipacsError
 from minipacs.index.ledger.associations import MAX_KEPT, Associations
 from minipacs.net.explanation import REASONS
@@ -84,7 +84,7 @@ def _context(
     return {
         "context_id": context_id,
         "abstract_syntax": abstract_syntax,
-        "name": UID(abstract_syntax).name,
+        "name": uid_name(abstract_syntax),
         "proposed_transfer_syntaxes": proposed,
         "result": None if result == _UNANSWERED else result,
         "accepted_transfer_syntax": accepted or None,
@@ -132,5 +132,5 @@ def _print_context(context: dict[str, Any]) -> None:
 
 
 def _named(uid: str) -> str:
-    name = UID(uid).name
+    name = uid_name(uid)
     return printable(uid) if name == uid else f"{name} ({printable(uid)})"

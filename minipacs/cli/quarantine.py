@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import click
-import pydicom
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care import quarantine as shelf
@@ -123,9 +122,11 @@ def _row(file: QuarantinedFile) -> dict[str, object]:
 
 def _contents(archive: Archive, file: QuarantinedFile) -> dict[str, object]:
     """Read what the file says it is; it may be damaged in any way."""
+    from pydicom import dcmread
+
     try:
         with archive.tree.quarantine.open(file.digest) as stream:
-            found = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_SHOWN))
+            found = dcmread(stream, stop_before_pixels=True, specific_tags=list(_SHOWN))
             return {keyword: str(found.get(keyword, "")) for keyword in _SHOWN}
     except Exception as error:
         return {"unreadable": type(error).__name__}

@@ -17,7 +17,7 @@ from minipacs.dicom.tables.sop_classes import (
     VERIFICATION,
 )
 from minipacs.errors import Failure
-from minipacs.net.acceptor import Caller
+from minipacs.net.access import Caller
 from minipacs.net.association import Association, Message
 from minipacs.net.bell import Bell
 from minipacs.net.ending import AssociationEnded

@@ -7,8 +7,7 @@ from typing import Protocol
 from minipacs.archive.archive import Archive
 from minipacs.archive.ports import Spare
 from minipacs.dicom.data_set.command_set import CommandSet
-from minipacs.net.acceptor import Caller
-from minipacs.net.access import Peer
+from minipacs.net.access import Caller, Peer
 from minipacs.net.association import Association, Message
 from minipacs.net.requestor import Requestor
 

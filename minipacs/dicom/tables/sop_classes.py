@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from pydicom.uid import UID_dictionary
+from minipacs.dicom.tables.dictionary import UIDS
 
 VERIFICATION = "1.2.840.10008.1.1"
 
@@ -38,7 +38,7 @@ _NEWER_THAN_PYDICOM = {
 
 
 def _storage() -> dict[str, str]:
-    named = {uid: name for uid, (name, kind, *_) in UID_dictionary.items() if kind == "SOP Class" and "Storage" in name}
+    named = {uid: name for uid, (name, kind, *_) in UIDS.items() if kind == "SOP Class" and "Storage" in name}
     return {uid: name for uid, name in (_NEWER_THAN_PYDICOM | named).items() if uid not in _OUTSIDE_STUDIES}
 
 
