@@ -24,6 +24,9 @@ class Observer(Protocol):
     def received(self, peer: str, size_bytes: int, /) -> None:
         """Count data set bytes received from a peer."""
 
+    def stored(self, peer: str, answer_s: float, /) -> None:
+        """Count an object as stored, so long after its last byte came."""
+
     def sent(self, peer: str, size_bytes: int, /) -> None:
         """Count data set bytes sent to a peer."""
 

@@ -1,17 +1,26 @@
 """`minipacs serve` as a process of its own."""
 
 import json
+import logging
 import os
 import re
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from minipacs import log
+from minipacs.cli import main
 
 MINIPACS = [sys.executable, "-m", "minipacs"]
 START_TIMEOUT_S = 30
@@ -183,11 +192,37 @@ def limit_files(server: Server, size_bytes: int = resource.RLIM_INFINITY) -> Non
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
-def run(*arguments: object, config: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a minipacs command to its end."""
+def run(
+    *arguments: object, config: Path | None = None, check: bool = True, real: bool = False, **answers: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a minipacs command to its end; `input` answers what it asks.
+
+    It runs in this process, which is a tenth of the work, unless it is one that runs for long, or `real`.
+    """
     words = [str(a) for a in arguments]
     if config is not None:
         words[1:1] = ["--config", str(config)]
-    done = subprocess.run([*MINIPACS, *words], capture_output=True, text=True, timeout=60, check=False)
+    done = _run_program(words, **answers) if real or words[0] == "serve" else _run_here(words, **answers)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def _run_program(words: list[str], **answers: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MINIPACS, *words], capture_output=True, text=True, timeout=60, check=False, **answers)
+
+
+def _run_here(words: list[str], **answers: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command as its program would, and put the log of this process back as it was."""
+    root, own = logging.getLogger(), logging.getLogger("minipacs")
+    before = list(root.handlers), root.level, own.level, log.STDERR
+    with tempfile.TemporaryFile() as logged:
+        log.STDERR = logged.fileno()
+        try:
+            done = CliRunner().invoke(main, words, prog_name="minipacs", **answers)
+        finally:
+            root.handlers, root.level, own.level, log.STDERR = before
+        logged.seek(0)
+        stderr = logged.read().decode() + done.stderr
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        stderr += "".join(traceback.format_exception(done.exception))
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, stderr)

@@ -8,13 +8,14 @@ from typing import Literal
 from minipacs.dicom.tables.dictionary import UIDS
 
 VERIFICATION = "1.2.840.10008.1.1"
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 Model = Literal["PATIENT", "STUDY", "PATIENT_STUDY_ONLY"]
 Operation = Literal["find", "move", "get"]
 
 _OUTSIDE_STUDIES = frozenset(
     {
-        "1.2.840.10008.1.3.10",  # Media Storage Directory
+        MEDIA_STORAGE_DIRECTORY,
         "1.2.840.10008.1.20.1",  # Storage Commitment Push Model
         "1.2.840.10008.1.20.2",  # Storage Commitment Pull Model
         "1.2.840.10008.5.1.4.1.1.200.1",  # CT Defined Procedure Protocol

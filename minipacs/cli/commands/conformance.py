@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from minipacs.cli.common import config_option, printable
+from minipacs.cli.common import config_option
 from minipacs.config import Config
 from minipacs.config.schema import SECTIONS as SETTINGS
 from minipacs.config.schema import settings_of
@@ -29,6 +29,7 @@ from minipacs.dicom.tables.sop_classes import (
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.workflow.worklist import WORKLIST_KEYS
 from minipacs.index.objects.conditions import WILDCARD_VRS
+from minipacs.log import printable
 from minipacs.services.dispatch import SERVICES
 from minipacs.services.query_keys import read_keys
 
