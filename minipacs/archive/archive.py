@@ -1,8 +1,7 @@
 """The archive: a file tree and an index that agree, opened and closed as one."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,21 +9,26 @@ from minipacs.archive.background_sync import BackgroundSync
 from minipacs.archive.ingest import Incoming, StoragePolicy
 from minipacs.archive.ports import Spare, Storage
 from minipacs.archive.reader import ObjectReader
-from minipacs.archive.scan import CharsetOf, values_of
+from minipacs.archive.scan import CharsetOf
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
-from minipacs.index import Index, Statistics
+from minipacs.index import Index
 from minipacs.tree.objects import FileTree
 
 Sync = Literal["always", "batch"]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures(Statistics):
-    """What there is, for metrics, where each number is a gauge of that name, and for `minipacs stats`."""
+class Figures:
+    """What there is, for metrics and `minipacs stats`."""
 
-    storage_free_bytes: int
-    index_free_bytes: int
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    stored_bytes: int
+    by_modality: Mapping[str, int]
+    free_bytes: int
     quarantined_files: int
     worklist_broken_files: int
 
@@ -88,7 +92,6 @@ class Archive:
             keys=keys,
             sync="recoverable" if recovers and sync == "always" else sync,
             on_commit=committed,
-            reread=partial(values_of, tree, keys, charset_of),
             read_only=read_only,
         )
         if background is not None:
@@ -139,11 +142,15 @@ class Archive:
         """Count what there is; cheap enough for a scrape."""
         found = self.index.statistics()
         return Figures(
-            **{field.name: getattr(found, field.name) for field in fields(found)},
-            storage_free_bytes=self.tree.free_bytes(),
-            index_free_bytes=self.index.free_bytes(),
-            quarantined_files=self.tree.quarantine.count(),
-            worklist_broken_files=self.index.worklist.folder_state().broken_files,
+            found.patients,
+            found.studies,
+            found.series,
+            found.instances,
+            found.stored_bytes,
+            found.by_modality,
+            self.tree.free_bytes(),
+            self.tree.quarantine.count(),
+            self.index.worklist.folder_state().broken_files,
         )
 
     def shortage(self) -> str | None:

@@ -3,7 +3,7 @@
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 
 from minipacs.archive.identity import check_identity
@@ -22,15 +22,6 @@ WRONG_DIGEST = "the file's bytes do not have its digest"
 
 CharsetOf = Callable[[str], str]
 """Gives the character set that is assumed of objects from an AE title, if they name none."""
-
-
-def values_of(
-    tree: Storage, keys: KeyTable, charset_of: CharsetOf, digest: str, source_ae_title: str
-) -> Mapping[str, str]:
-    """Return the indexed attributes of a published file. Raises OSError, DataSetError."""
-    _, header = scan(tree, digest, keys)
-    header.charsets = header.charsets or terms(charset_of(source_ae_title))
-    return header.values(keys)
 
 
 def record_of(tree: Storage, row: StoredFile, keys: KeyTable, charset: str, *, whole: bool) -> InstanceRecord:

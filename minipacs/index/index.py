@@ -1,6 +1,5 @@
 """The index, opened: what reads, and the thread that writes."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,17 +15,12 @@ from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.removals import Removals
 from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
-from minipacs.index.objects.refresh import Reread
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Placed, Rows
 from minipacs.index.workflow.commitments import Commitments
 from minipacs.index.workflow.procedure_steps import ProcedureSteps
 from minipacs.index.workflow.worklist import Worklist
 
 _T = TypeVar("_T")
-
-
-def _no_values(digest: str, source_ae_title: str) -> Mapping[str, str]:
-    raise MinipacsError(f"nothing can read the file {digest} again")
 
 
 class Index(Reader):
@@ -37,12 +31,12 @@ class Index(Reader):
     accounts of the last associations, `removals` the files that are to go.
     """
 
-    def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, reread: Reread) -> None:
+    def __init__(self, database: Database, keys: KeyTable, writer: Writer | None) -> None:
         super().__init__(database)
         self.keys = keys
         self._derived = schema.derived(database, keys)
         self._writer_or_none = writer
-        self._objects_or_none = None if writer is None else Rows(database, writer.transaction, keys, reread)
+        self._objects_or_none = None if writer is None else Rows(database, writer.transaction, keys)
         self.worklist = Worklist(database, self._change)
         self.associations = Associations(database, self._change)
         self.procedure_steps = ProcedureSteps(database, self._change)
@@ -57,27 +51,19 @@ class Index(Reader):
         keys: KeyTable = STANDARD_KEYS,
         sync: Sync = "always",
         on_commit: Callable[[int], None] = lambda instances: None,
-        reread: Reread = _no_values,
         read_only: bool = False,
     ) -> "Index":
         """Open the file at `path`, made if missing unless `read_only`, which also starts no writer.
 
-        `keys` are what is kept of each object; `on_commit` hears the instances of each commit, `reread` gives the
-        values of a stored file by its digest.
-        Raises MinipacsError.
+        `keys` are what is kept of each object; `on_commit` hears the instances of each commit. Raises MinipacsError.
         """
         database = schema.open_database(path, keys, sync=sync, read_only=read_only)
-        return cls(database, keys, None if read_only else Writer(database, on_commit), reread)
+        return cls(database, keys, None if read_only else Writer(database, on_commit))
 
     @property
     def path(self) -> Path:
         """Return where the file is."""
         return self._database.path
-
-    def free_bytes(self) -> int:
-        """Return the free space of the disk that the file is on. Raises OSError."""
-        found = os.statvfs(self.path.parent)
-        return found.f_bavail * found.f_frsize
 
     def add(self, record: InstanceRecord, duplicates: Duplicates, *, recoverable: bool = False) -> Placed:
         """Give a stored file its row, see `Rows.add`. Raises Failure MISSING if a UID is missing."""
@@ -113,6 +99,10 @@ class Index(Reader):
         """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
         with self._database.errors(), self._database.reader() as connection:
             return self._derived.unfilled_keys(connection)
+
+    def fill(self, values: Mapping[str, Mapping[str, str] | None]) -> int:
+        """Give rows of an older release what was read from their files, by digest; tells how many needed it."""
+        return self._change(lambda _: self._objects.fill(values))
 
     def backup(self, path: Path, progress: Callable[[int, int], None] = lambda done, pages: None) -> None:
         """Copy the index to a new file, see `Database.backup`."""

@@ -12,21 +12,30 @@ from minipacs.index.engine.statements import Statements
 from minipacs.index.ledger.models import LEDGER_MODELS
 from minipacs.index.objects.conditions import any_value_matches
 from minipacs.index.objects.derived import OBJECT_TABLES, Derived
+from minipacs.index.objects.migrations import copy_persons, make_room_for_persons
 from minipacs.index.objects.models import MODELS
 from minipacs.index.objects.sequences import items_match
 from minipacs.index.objects.zones import moment_matches, time_matches
+from minipacs.index.workflow.migrations import make_bells, take_documents_apart
 from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MIGRATIONS: Mapping[int, Migration] = {
-    1: Migration(),
-    2: Migration(before=["ALTER TABLE instance ADD COLUMN received_digest TEXT NOT NULL DEFAULT ''"]),
+    1: Migration(before=[make_bells, take_documents_apart]),
+    2: Migration(
+        before=[
+            make_bells,
+            take_documents_apart,
+            "ALTER TABLE instance ADD COLUMN received_digest TEXT NOT NULL DEFAULT ''",
+        ]
+    ),
     3: Migration(  # files that are to go were settings
         after=[
             "INSERT INTO removal (digest) SELECT SUBSTR(name, 9) FROM setting WHERE name LIKE 'removed %'",
             "DELETE FROM setting WHERE name LIKE 'removed %'",
         ]
     ),
+    4: Migration(before=[make_room_for_persons], after=[copy_persons]),
 }
 """By the version that each starts from."""
 

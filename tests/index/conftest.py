@@ -19,7 +19,6 @@ class Files:
 
     def __init__(self) -> None:
         self.values: dict[str, Mapping[str, str]] = {}
-        self.reread: list[str] = []
         self.commits: list[int] = []
 
     def record(
@@ -41,7 +40,6 @@ class Files:
 
     def read(self, digest: str, source_ae_title: str) -> Mapping[str, str]:
         assert source_ae_title == "SCU"
-        self.reread.append(digest)
         return self.values[digest]
 
 
@@ -56,9 +54,7 @@ def open_index(tmp_path: Path, files: Files) -> Iterator[Callable[..., Index]]:
     opened: list[Index] = []
 
     def open_(**options: object) -> Index:
-        index = Index.open(
-            tmp_path / "index.db", **{"reread": files.read, "on_commit": files.commits.append, **options}
-        )  # type: ignore[arg-type]
+        index = Index.open(tmp_path / "index.db", **{"on_commit": files.commits.append, **options})  # type: ignore[arg-type]
         opened.append(index)
         return index
 

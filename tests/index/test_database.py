@@ -10,14 +10,15 @@ import pytest
 
 from minipacs.dicom.tables.keys import STANDARD_KEYS
 from minipacs.errors import Failure, Kind, MinipacsError
-from minipacs.index import Index, Query, QueryCancelled, StoredInstance
+from minipacs.index import Index, Query, QueryCancelled
 from minipacs.index import schema as schema_module
 from minipacs.index.engine import database as database_module
 from minipacs.index.engine.schema import Migration
 from minipacs.index.objects import derived as derived_module
+from minipacs.index.objects import headings as headings_module
 from minipacs.index.objects import models as models_module
 from minipacs.index.schema import SCHEMA_VERSION, open_database
-from tests.index.conftest import CT, EXPLICIT, Files
+from tests.index.conftest import Files
 
 Ask = Callable[..., list[str]]
 
@@ -62,42 +63,6 @@ def test_an_older_schema_is_brought_up_to_date(
     assert open_index()._writer._connection.execute("SELECT a FROM later").fetchall() == [("one two",)]
 
 
-def test_an_index_of_schema_2_gets_received_digests(open_index: Callable[..., Index], files: Files, tmp_path: Path):
-    index = open_index()
-    record = files.record("1")
-    index.add(record, "replace")
-    index.close()
-    with closing(sqlite3.connect(tmp_path / "index.db")) as connection:
-        connection.execute("DROP INDEX instance_compressible")
-        connection.execute("ALTER TABLE instance DROP COLUMN received_digest")
-    set_version(tmp_path / "index.db", 2)
-    index = open_index()
-    assert index.instance("1") == StoredInstance(
-        CT, "1", EXPLICIT, record.digest, 1000, "ONLINE", "", record.received_at
-    )
-    assert [found.sop_instance_uid for found in index.compressible()] == ["1"]
-    index.add(files.record("2"), "replace")
-    assert [found.sop_instance_uid for found in index.compressible()] == ["1", "2"]
-    with index._database.reader() as connection:
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")]
-    assert "instance_compressible" in names
-
-
-def test_an_index_of_schema_3_keeps_its_removals(open_index: Callable[..., Index], tmp_path: Path):
-    open_index().close()
-    with closing(sqlite3.connect(tmp_path / "index.db", isolation_level=None)) as connection:
-        connection.execute("DROP TABLE removal")
-        connection.execute("INSERT INTO setting VALUES ('removed ' || ?, '')", ("a" * 64,))
-    set_version(tmp_path / "index.db", 3)
-    index = open_index()
-    assert index.removals.unfinished() == ["a" * 64]
-    assert index.removals.has("a" * 64)
-    index.removals.forget(["a" * 64])
-    assert index.removals.unfinished() == []
-    with index._database.reader() as reader:
-        assert reader.execute("SELECT name FROM setting WHERE name LIKE 'removed%'").fetchall() == []
-
-
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_the_files_are_for_owner_and_group(open_index: Callable[..., Index], tmp_path: Path, umask: int):
     before = os.umask(umask)
@@ -137,7 +102,7 @@ def test_folded_names_follow_the_rule_of_folding(
     index.add(files.record("1", PatientName="Doe^John", StudyTime="10"), "replace")
     index.close()
     monkeypatch.setattr(models_module, "fold", lambda text: "other" if text else "")
-    select = "SELECT patient_name, patient_name_folded, study_time_normal FROM patient, study"
+    select = "SELECT patient_name, patient_name_folded, study_time_normal FROM study"
     index = open_index()
     assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "doe^john", "100000000000")]
     index.close()
@@ -147,6 +112,20 @@ def test_folded_names_follow_the_rule_of_folding(
         assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "other", "100000000000")]
         index.close()
         monkeypatch.setattr(models_module, "fold", lambda text: "not asked again")
+
+
+def test_persons_are_compared_by_the_rule_of_folding(
+    open_index: Callable[..., Index], files: Files, monkeypatch: pytest.MonkeyPatch
+):
+    index = open_index()
+    index.add(files.record("1", PatientName="Doe^John"), "replace")
+    index.close()
+    monkeypatch.setattr(headings_module, "fold", lambda text: "other")
+    monkeypatch.setattr(derived_module, "FOLD_VERSION", derived_module.FOLD_VERSION + 1)
+    index = open_index()
+    with index._database.reader() as connection:
+        for table in ("study", "heading"):
+            assert connection.execute(f"SELECT compared_patient_name FROM {table}").fetchall() == [("other",)]
 
 
 @pytest.mark.parametrize("content", [b"no database, but a text file\n" * 100, None])
@@ -174,7 +153,7 @@ def test_reading_only_needs_an_index_and_makes_nothing(open_index: Callable[...,
 
 def test_a_path_may_have_any_letters(tmp_path: Path, files: Files):
     path = tmp_path / "a b?c#d%41é.db"
-    index = Index.open(path, reread=files.read)
+    index = Index.open(path)
     index.add(files.record("1"), "replace")
     assert index.instance("1") is not None
     index.close()

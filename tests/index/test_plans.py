@@ -39,10 +39,11 @@ def plans(index: Index, level: Level, keys: dict[str, str], after_first: bool = 
 
 
 SELECTIVE: list[tuple[Level, dict[str, str], str]] = [
-    ("STUDY", {"PatientID": "P1"}, "USING INDEX identity (patient_id=?"),
-    ("STUDY", {"PatientID": "P1*"}, "USING INDEX identity (patient_id>?"),
+    ("STUDY", {"PatientID": "P1"}, "USING INDEX study_patient_id (patient_id=?"),
+    ("PATIENT", {"PatientID": "P1*"}, "USING INDEX identity (patient_id>?"),
+    ("STUDY", {"PatientID": "P1*"}, "USING INDEX study_patient_id (patient_id>?"),
     ("STUDY", {"PatientName": "DOE^JANE"}, "MULTI-INDEX OR"),
-    ("STUDY", {"PatientName": "DOE*"}, "patient_patient_name_folded (patient_name_folded>?"),
+    ("STUDY", {"PatientName": "DOE*"}, "study_patient_name_folded (patient_name_folded>?"),
     ("STUDY", {"StudyDate": "20240101-20240101"}, "study_study_date (study_date=?"),
     ("STUDY", {"StudyDate": "20240101-20240131"}, "study_study_date (study_date>?"),
     ("STUDY", {"StudyDate": "20240101-"}, "study_study_date (study_date>?"),
@@ -55,10 +56,10 @@ SELECTIVE: list[tuple[Level, dict[str, str], str]] = [
     ("IMAGE", {**STUDY_UID, **SERIES_UID}, "_instance_uid=?"),
     ("IMAGE", SERIES_UID, "series_series_instance_uid (series_instance_uid=?"),
     ("IMAGE", {"SOPInstanceUID": "1.2.3.4"}, "instance_sop_instance_uid (sop_instance_uid=?"),
-    ("IMAGE", {"PatientID": "P1", "Modality": "MR"}, "USING INDEX identity (patient_id=?"),
+    ("IMAGE", {"PatientID": "P1", "Modality": "MR"}, "USING INDEX study_patient_id (patient_id=?"),
     ("IMAGE", {"StationAETitle": "CT1"}, "series_value_compared (keyword=? AND compared=?"),
     ("SERIES", {"StationAETitle": "CT*"}, "series_value_compared (keyword=? AND compared>?"),
-    ("STUDY", {"ResponsiblePerson": "DR*"}, "patient_value_compared (keyword=? AND "),
+    ("STUDY", {"ResponsiblePerson": "DR*"}, "study_value_compared (keyword=? AND "),
 ]
 
 

@@ -31,7 +31,7 @@ from pathlib import Path
 from minipacs.index import Index
 from tests.index.conftest import Files
 files = Files()
-index = Index.open(Path(sys.argv[1]), reread=files.read)
+index = Index.open(Path(sys.argv[1]))
 for i in range(int(sys.argv[3])):
     index.add(files.record(f"{sys.argv[2]}.{i}", study=f"1.{i % 7}", series=f"1.{i % 7}.1"), "replace")
     print(i, flush=True)

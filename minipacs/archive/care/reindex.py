@@ -20,7 +20,7 @@ from minipacs.archive.archive import Archive
 from minipacs.archive.care.recovery import in_order
 from minipacs.archive.care.start import prepare
 from minipacs.archive.removal import finish_removals
-from minipacs.archive.scan import orphan, record_of, values_of
+from minipacs.archive.scan import orphan, record_of
 from minipacs.dicom.tables.attributes import UNIQUE_KEY
 from minipacs.errors import MinipacsError
 from minipacs.index import Index, InstanceRecord, Outcome, Query, StoredFile
@@ -83,9 +83,7 @@ class _Rebuild:
         self._rows: set[str] = set()
         self._orphans: set[str] = set()
         self._found = Reindexed()
-        keys = self._old.keys
-        reread = partial(values_of, self._tree, keys, self._charset_of)
-        self._fresh = Index.open(path, keys=keys, sync="batch", reread=reread)
+        self._fresh = Index.open(path, keys=archive.index.keys, sync="batch")
 
     def run(self) -> Reindexed:
         finish_removals(self._tree, self._old)

@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from minipacs.dicom.data_set.values import MutableValues, Values, vr_of
-from minipacs.dicom.tables.dictionary import keyword_of, tag_of
+from pydicom.datadict import tag_for_keyword
+
+from minipacs.dicom.data_set.values import MutableValues, Values, keyword_of, vr_of
 
 MAX_NESTING = 16
 """Depth of sequences within sequences."""
@@ -72,7 +73,7 @@ def _tag(name: str) -> int | None:
             return int(name, 16)
         except ValueError:
             pass
-    tag = tag_of(name)
+    tag: int | None = tag_for_keyword(name)
     return tag
 
 

@@ -15,7 +15,6 @@ from minipacs.dicom.tables.attributes import (
     Attribute,
     Level,
 )
-from minipacs.dicom.tables.dictionary import ELEMENTS, tag_of
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS
 
 FIRST_BLOCK, LAST_BLOCK = 0x10, 0xFF
@@ -54,16 +53,16 @@ def extended_key(text: str) -> Attribute:
 
 
 def _public(text: str) -> tuple[str, int, str, bool, str]:
-    from pydicom.datadict import keyword_for_tag  # slow to load, seldom needed; knows groups that repeat
+    from pydicom.datadict import DicomDictionary, keyword_for_tag, tag_for_keyword  # slow to load, seldom needed
 
-    tag = int(text, 16) if _TAG.fullmatch(text) else tag_of(text)
+    tag = int(text, 16) if _TAG.fullmatch(text) else tag_for_keyword(text)
     if tag is None:
         raise ValueError("no such keyword")
     if tag in _STANDARD or tag in _NO_KEYS:
         raise ValueError("it is a key already")
     if not _FIRST_GROUP <= tag >> 16 <= _LAST_GROUP or not tag & 0xFFFF or tag >> 16 & 1:
         raise ValueError("no attribute of an object")
-    vr, multiplicity, *_ = ELEMENTS.get(tag, ("LO", "1"))
+    vr, multiplicity, *_ = DicomDictionary.get(tag, ("LO", "1"))
     return keyword_for_tag(tag) or f"{tag:08X}", tag, vr[:2], multiplicity != "1", ""
 
 
@@ -78,7 +77,7 @@ def _private(group: int, creator: str, element: int) -> tuple[str, int, str, boo
 
 
 class KeyTable:
-    """Attributes by keyword and tag; `rare` are the stored ones that have no column."""
+    """Attributes by keyword and tag; `rare` are the stored ones that have no column, `above` those above instances."""
 
     def __init__(self, extended: Sequence[Attribute] = ()) -> None:
         self.attributes = (*ATTRIBUTES, *SEQUENCES, *extended)
@@ -87,6 +86,7 @@ class KeyTable:
         self.by_keyword = MappingProxyType({a.keyword: a for a in self.attributes})
         self.by_tag = MappingProxyType({a.tag: a for a in self.attributes if not a.creator})
         self.rare = tuple(a for a in self.stored if not a.column)
+        self.above = tuple(a for a in self.stored if a.level != "IMAGE")
         self._private = {(a.tag, a.creator): a for a in self.attributes if a.creator}
         self.tags = frozenset({SPECIFIC_CHARACTER_SET, *(tag for a in self.stored for tag in _tags(a))})
 

@@ -7,19 +7,20 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from peewee import Model, PeeweeException
+from peewee import Field, Model, PeeweeException
 
 from minipacs.errors import Failure, Kind, MinipacsError, OutcomeUnknown
 from minipacs.index.engine import files
 from minipacs.index.engine.connection import Connection, QueryCancelled, primary_code, told_errors
 from minipacs.index.engine.lock import WriterLock
 from minipacs.index.engine.schema import Schema
-from minipacs.index.engine.statements import Statements, quoted, table_name
+from minipacs.index.engine.shape import differences
+from minipacs.index.engine.statements import SerialField, Statements, quoted, table_name
 
 __all__ = ["Connection", "Database", "QueryCancelled", "Sync"]
 
@@ -39,6 +40,8 @@ READER_CACHE_KIB = 8192
 CANCEL_CHECK_STEPS = 50_000
 """Steps of SQLite's virtual machine, well under a microsecond each, between two looks at `cancelled`."""
 
+MAX_DIFFERENCES_TOLD = 5
+
 Function = Callable[..., bool]
 
 logger = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ class Database(Statements):
     Opening creates the file or brings an older schema up to date; `read_only` does neither. "always" makes each commit
     durable before it returns, "recoverable" each that the writer asks it of, "batch" only together with `sync_log`.
     `functions` are what statements may call. To be opened after a fork, by each process for itself. Raises
-    MinipacsError if the file cannot be used or has a newer schema.
+    MinipacsError if the file cannot be used, has a newer schema, or other tables than its schema says.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Database(Statements):
                     self._prepare(self._lock, schema)
             with closing(self._connect()) as connection:
                 self._check_version(connection, schema, may_be_older=False)
+                self._check_tables(connection, schema)
         except (sqlite3.Error, PeeweeException, OSError) as error:
             self.close()
             raise MinipacsError(f"index {path} cannot be used: {error}") from error
@@ -162,7 +166,7 @@ class Database(Statements):
         """Let the rows of another index file take the place of this one's in the tables of `models`, all at once.
 
         `catch_up` is called first, when nobody can write any more; the other file must be closed after it. `last` is
-        called in the transaction that swaps the rows.
+        called in the transaction that swaps the rows. The rows get numbers that none had here before.
         """
         with self.exclusive():
             catch_up()
@@ -170,12 +174,14 @@ class Database(Statements):
                 self.set_synced(connection, True)
                 connection.execute("ATTACH ? AS fresh", (str(path),))
                 with self.transaction(connection):
+                    last_numbers = dict(connection.execute("SELECT name, seq FROM main.sqlite_sequence").fetchall())
                     for model in models:
-                        table = table_name(model)
-                        columns = ", ".join(map(quoted, model._meta.sorted_fields))
+                        table, fields = table_name(model), model._meta.sorted_fields
+                        columns = ", ".join(map(quoted, fields))
+                        values = ", ".join(_renumbered(field, last_numbers) for field in fields)
                         connection.execute(f"DELETE FROM main.{table}")  # noqa: S608  names of our own
                         connection.execute(
-                            f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM fresh.{table}"  # noqa: S608
+                            f"INSERT INTO main.{table} ({columns}) SELECT {values} FROM fresh.{table}"  # noqa: S608
                         )
                     last(connection)
                 connection.execute("DETACH fresh")
@@ -267,6 +273,22 @@ class Database(Statements):
                 f"index {self.path} has the older schema {version}: start the archive once to update it"
             )
         return version
+
+    def _check_tables(self, connection: Connection, schema: Schema) -> None:
+        found = differences(connection, schema.models)
+        if found:
+            told = "; ".join(found[:MAX_DIFFERENCES_TOLD]) + ("; ..." if len(found) > MAX_DIFFERENCES_TOLD else "")
+            raise MinipacsError(
+                f"index {self.path} is not what its schema {schema.version} says: {told}. "
+                "Restore it from a backup, or move it away: it is then made anew from the files"
+            )
+
+
+def _renumbered(field: Field, last_numbers: Mapping[str, int]) -> str:
+    """Write the value of a column, moved beyond the last numbers, by table, if it is the number of a row."""
+    model: type[Model] = getattr(field, "rel_model", None) or field.model
+    is_number = isinstance(model._meta.primary_key, SerialField) and (field.primary_key or model is not field.model)
+    return f"{quoted(field)} + {last_numbers.get(model._meta.table_name, 0)}" if is_number else quoted(field)
 
 
 def _undo(connection: sqlite3.Connection) -> None:

@@ -69,6 +69,37 @@ class Statements:
         for model in models:
             SchemaManager(model, _Borrowing(connection)).create_all()
 
+    def columns(self, connection: Connection, table: str) -> set[str]:
+        """Return the names of the columns that a table has; none if there is no such table."""
+        return {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}
+
+    def add_columns(self, connection: Connection, fields: Sequence[Field]) -> None:
+        """Add columns to tables that are there; each has a default, or may be null."""
+        for field in fields:
+            context = self._dialect.get_sql_context()
+            definition, _ = context.sql(field.ddl(context)).query()  # type: ignore[no-untyped-call]
+            connection.execute(f"ALTER TABLE {table_name(field.model)} ADD COLUMN {definition}")
+
+    def make_serial(self, connection: Connection, models: Sequence[type[Model]]) -> None:
+        """Let the numbers of tables that are there never be given twice from now on, as those of a SerialField.
+
+        The rows stay as they are: only the definition is another, which is what SQLite documents `writable_schema` for.
+        """
+        connection.execute("CREATE TABLE first_serial (id INTEGER PRIMARY KEY AUTOINCREMENT)")  # makes sqlite_sequence
+        connection.execute("DROP TABLE first_serial")
+        ((version,),) = connection.execute("PRAGMA schema_version").fetchall()
+        connection.execute("PRAGMA writable_schema = ON")
+        plain = '"id" INTEGER NOT NULL PRIMARY KEY'
+        for name in [model._meta.table_name for model in models]:
+            connection.execute(
+                "UPDATE sqlite_schema SET sql = REPLACE(sql, ?, ?) WHERE type = 'table' AND name = ?",
+                (f"{plain},", f"{plain} AUTOINCREMENT,", name),
+            )
+            last = f'SELECT ?, COALESCE(MAX(id), 0) FROM "{name}"'  # noqa: S608  names of our own
+            connection.execute(f"INSERT INTO sqlite_sequence (name, seq) {last}", (name,))
+        connection.execute(f"PRAGMA schema_version = {version + 1}")
+        connection.execute("PRAGMA writable_schema = RESET")
+
 
 def quoted(field: Field) -> str:
     """Write the name of a column."""

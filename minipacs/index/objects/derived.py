@@ -4,17 +4,26 @@ from collections.abc import Sequence
 
 from peewee import Model
 
+from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.dicom.text.person_name import FOLD_VERSION
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.statements import Statements
 from minipacs.index.ledger import settings
+from minipacs.index.objects.headings import compared_person, person_of_document
 from minipacs.index.objects.models import (
     LEVEL_COLUMNS,
     LEVEL_MODELS,
+    PERSON,
+    PERSON_OF_HEADING,
+    PERSON_OF_STUDY,
     RARE_VALUES,
+    Heading,
     Instance,
+    Study,
     TableColumns,
+    columns_within,
+    level_within,
     rare_value,
 )
 
@@ -73,14 +82,28 @@ class Derived:
             for row_id, *attributes in connection.execute(rows):
                 connection.execute(update, (*columns.derived(attributes), row_id))
         self._refold_rare(connection)
+        self._refold_persons(connection)
 
     def _refold_rare(self, connection: Connection) -> None:
         compile_ = self._statements.compile
-        for attribute in self._rare:
-            model = RARE_VALUES[attribute.level]
+        tables = [(a, level) for a in self._rare for level in {a.level, level_within(a, "STUDY")}]
+        for attribute, level in tables:
+            model = RARE_VALUES[level]
             rows, of_keyword = compile_(model.select(model.owner, model.value).where(model.keyword == ""))
             derived = {model.compared: "", model.ideographic: "", model.phonetic: ""}
             update, _ = compile_(model.update(derived).where((model.owner == 0) & (model.keyword == "")))
             for row_id, text in connection.execute(rows, [attribute.keyword] * len(of_keyword)).fetchall():
                 keyword, _, *changed = rare_value(attribute, text)
                 connection.execute(update, (*changed, row_id, keyword))
+
+    def _refold_persons(self, connection: Connection) -> None:
+        """Compare persons by the rule of today; what is told of already stays until rows change."""
+        in_study = [columns_within(BY_KEYWORD[keyword], "STUDY").value for keyword in PERSON]
+        for model, fields, person, read in (
+            (Study, in_study, PERSON_OF_STUDY, lambda *values: values),
+            (Heading, [Heading.document], PERSON_OF_HEADING, person_of_document),
+        ):
+            update = self._statements.update(list(person.values()))
+            rows, _ = self._statements.compile(model.select(model._meta.primary_key, *fields))
+            for row_id, *values in connection.execute(rows):
+                connection.execute(update, (*compared_person(read(*values)), row_id))

@@ -1,5 +1,10 @@
 """The tables: patients, studies, series and instances, with their columns taken from the key table.
 
+An object is filed under the Patient ID, issuer, Study and Series Instance UID that it bears itself, so each table's key
+is the whole path down to it. A study also has a column for every attribute of the patient: the one its own objects
+name. What the objects of a series say of patient, study and series is kept as headings: rows above can be made of them
+again without a look at the files.
+
 Text columns hold the attribute as Unicode, several values joined by backslashes, "" if absent. A person name has three
 more columns, its folded component groups; a time or date-time one more, its normal form. Text is compared by code
 point: ranges on prefixes rely on it (another database than SQLite needs such a collation, "C" in PostgreSQL).
@@ -11,12 +16,13 @@ keys, a row for each value that there is.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from peewee import (
     SQL,
-    AutoField,
     BigIntegerField,
+    BlobField,
+    BooleanField,
     CompositeKey,
     DoubleField,
     Field,
@@ -27,9 +33,10 @@ from peewee import (
 )
 
 from minipacs.dicom.matching import temporal
-from minipacs.dicom.tables.attributes import ATTRIBUTES, Attribute, Key, Level
+from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, Attribute, Key, Level
 from minipacs.dicom.tables.transfer_syntaxes import UNCOMPRESSED
 from minipacs.dicom.text.person_name import fold, groups
+from minipacs.index.engine.statements import SerialField
 from minipacs.index.objects.conditions import Columns, storable
 
 Availability = Literal["ONLINE", "UNAVAILABLE"]
@@ -47,6 +54,9 @@ INDEXED = frozenset(
 A query may start from any of them; an index on the others (Modality, Study ID) would only mislead the planner.
 """
 
+PERSON = ("PatientName", "PatientBirthDate", "PatientSex")
+"""Keywords of what is the same in all objects of one person: a difference is a conflict."""
+
 
 def _text(*, unique: bool = False) -> "TextField[str]":
     return TextField(default="", unique=unique, constraints=[SQL("DEFAULT ''")])
@@ -56,28 +66,60 @@ def _count() -> "IntegerField[int]":
     return IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
 
 
-class Patient(Model):
-    """One row for each (Patient ID, Issuer of Patient ID), or for each study without a Patient ID."""
+class RowReference(IntegerField):
+    """The id of a row of `rel_model`, or null; the database does not check it, for which it would need an index."""
 
-    id = AutoField()
+    def __init__(self, rel_model: type[Model], **options: Any) -> None:
+        super().__init__(**options)
+        self.rel_model = rel_model
+
+
+class Patient(Model):
+    """One row for each (Patient ID, Issuer of Patient ID), or for each study without a Patient ID.
+
+    The other attributes are those of its first instance; `has_variants` tells that some study has other ones of PERSON.
+    """
+
+    id = SerialField()
     only_study_uid = _text()
     unavailable_instances = _count()
+    has_variants = BooleanField(default=False, constraints=[SQL("DEFAULT 0")])
+
+
+Patient.add_index(Patient.id, where=SQL("has_variants"), name="patient_with_variants")
 
 
 class Study(Model):
-    """One row for each Study Instance UID; `parent` is the patient its first instance names."""
+    """One row for each Study Instance UID of a patient."""
 
-    id = AutoField()
+    id = SerialField()
     parent = ForeignKeyField(Patient, column_name="parent_id")
     unavailable_instances = _count()
 
 
 class Series(Model):
-    """One row for each Series Instance UID; `parent` is the study its first instance names."""
+    """One row for each Series Instance UID of a study."""
 
-    id = AutoField()
+    id = SerialField()
     parent = ForeignKeyField(Study, column_name="parent_id")
     unavailable_instances = _count()
+
+
+class Heading(Model):
+    """One row for each distinct set of patient, study and series attributes that objects of a series have.
+
+    `document` holds them as JSON by keyword, without empty ones, `digest` is a hash of it. The columns of PERSON are in
+    a form in which equal ones are equal.
+    """
+
+    id = SerialField()
+    study = ForeignKeyField(Study, column_name="study_id", on_delete="CASCADE", index=False)
+    series = ForeignKeyField(Series, column_name="series_id", on_delete="CASCADE", index=False)
+    digest = BlobField()
+    document = TextField()
+
+
+Heading.add_index(Heading.series, Heading.digest, unique=True, name="heading_identity")
 
 
 class Instance(Model):
@@ -85,11 +127,12 @@ class Instance(Model):
 
     `digest` is the hexadecimal SHA-256 of the whole file, `received_at` is in seconds since 1970. `received_digest` is
     that of the file as it was received: another one if it was compressed since, the same if that cannot be done, ""
-    while nobody has tried.
+    while nobody has tried. `heading` is null in rows of an older release until the file was read again.
     """
 
-    id = AutoField()
+    id = SerialField()
     parent = ForeignKeyField(Series, column_name="parent_id")
+    heading = RowReference(Heading, column_name="heading_id", null=True)
     digest = TextField(unique=True)
     received_digest = _text()
     size_bytes = BigIntegerField()
@@ -105,6 +148,34 @@ COMPRESSIBLE = SQL(
 """What nobody has tried to compress, though one might; to be found by its index a query says so in these words."""
 
 Instance.add_index(Instance.id, where=COMPRESSIBLE, name="instance_compressible")
+
+UNREAD = SQL("heading_id IS NULL")
+"""Rows of an older release whose files are still to be read, in the words of their index."""
+
+Instance.add_index(Instance.id, where=UNREAD, name="instance_unread")
+
+
+class Conflict(Model):
+    """One row for each attribute, by keyword, that differs where it should not; `found_at` is in seconds since 1970.
+
+    The other columns name what it is about: the objects of one patient, or of one study of it, which differ in one of
+    PERSON; a Patient ID alone that has several values of IssuerOfPatientID; a Study Instance UID alone with several of
+    PatientID, or with several issuers of it; a Series Instance UID with several of StudyInstanceUID.
+    """
+
+    level = TextField()
+    keyword = TextField()
+    series_instance_uid = TextField()
+    study_instance_uid = TextField()
+    patient_id = TextField()
+    issuer_of_patient_id = TextField()
+    found_at = DoubleField()
+
+    class Meta:  # noqa: D106  peewee's options
+        primary_key = CompositeKey(
+            "level", "keyword", "series_instance_uid", "study_instance_uid", "patient_id", "issuer_of_patient_id"
+        )
+        without_rowid = True
 
 
 class RareValue(Model):
@@ -159,7 +230,16 @@ RARE_VALUES: Mapping[Level, type[RareValue]] = MappingProxyType(
 )
 """The tables of the keys without a column."""
 
-MODELS: tuple[type[Model], ...] = (*LEVEL_MODELS.values(), *RARE_VALUES.values(), ModalityTotal)
+MODELS: tuple[type[Model], ...] = (
+    Patient,
+    Study,
+    Series,
+    Heading,
+    Instance,
+    *RARE_VALUES.values(),
+    ModalityTotal,
+    Conflict,
+)
 """The tables whose rows follow from the files."""
 
 UNAVAILABLE_INSTANCES: Mapping[Level, Field] = MappingProxyType(
@@ -255,19 +335,58 @@ def _level_attribute(attribute: Attribute) -> Columns:
     model = LEVEL_MODELS[attribute.level]
     if attribute.computed:
         return Columns(_add(model, attribute.column, _text() if attribute.multi else _count()))
-    unique = attribute.key == "U" and attribute.level != "PATIENT"
-    indexed = (
-        attribute.keyword in INDEXED and attribute.keyword != "PatientID"
-    )  # which the index "identity" begins with
+    unique = attribute.keyword == "SOPInstanceUID"
+    # The index "identity" begins with the Patient ID.
+    indexed = attribute.keyword in INDEXED and attribute.keyword != "PatientID"
     return add_columns(model, attribute, indexed=indexed, unique=unique)
 
 
 COLUMNS: Mapping[str, Columns] = MappingProxyType({a.keyword: _level_attribute(a) for a in ATTRIBUTES})
-"""The columns of every attribute, by keyword."""
+"""The columns of every attribute in the table of its level, by keyword."""
+
+OF_PATIENT = tuple(a for a in ATTRIBUTES if a.level == "PATIENT" and not a.computed)
+
+_IN_STUDY: Mapping[str, Columns] = MappingProxyType(
+    {a.keyword: add_columns(Study, a, indexed=a.keyword in INDEXED) for a in OF_PATIENT}
+)
+
+
+def level_within(attribute: Attribute, level: Level) -> Level:
+    """Tell where a query of `level` reads an attribute: what a patient is called, below patients, in its study."""
+    return "STUDY" if attribute.level == "PATIENT" != level and not attribute.computed else attribute.level
+
+
+def columns_within(attribute: Attribute, level: Level) -> Columns:
+    """Give the columns of an attribute that a query of `level` reads, see `level_within`."""
+    in_study = level_within(attribute, level) != attribute.level
+    return (_IN_STUDY if in_study else COLUMNS)[attribute.keyword]
+
+
+_IDENTITY_OF_PATIENT = tuple(BY_KEYWORD[keyword] for keyword in ("PatientID", "IssuerOfPatientID"))
 
 Patient.add_index(
-    COLUMNS["PatientID"].value, COLUMNS["IssuerOfPatientID"].value, Patient.only_study_uid, unique=True, name="identity"
+    *(COLUMNS[a.keyword].value for a in _IDENTITY_OF_PATIENT), Patient.only_study_uid, unique=True, name="identity"
 )
+Study.add_index(
+    COLUMNS["StudyInstanceUID"].value,
+    *(_IN_STUDY[a.keyword].value for a in _IDENTITY_OF_PATIENT),
+    unique=True,
+    name="study_identity",
+)
+Series.add_index(Series.parent, COLUMNS["SeriesInstanceUID"].value, unique=True, name="series_identity")
+
+
+def _person(model: type[Model], parent: Field) -> Mapping[str, Field]:
+    """Add the columns in which persons are compared, each with an index that begins with the row above."""
+    fields = {k: _add(model, f"compared_{BY_KEYWORD[k].column}", _text()) for k in PERSON}
+    for field in fields.values():
+        model.add_index(parent, field, name=f"{model._meta.table_name}_{field.name}")
+    return MappingProxyType(fields)
+
+
+PERSON_OF_STUDY = _person(Study, Study.parent)
+PERSON_OF_HEADING = _person(Heading, Heading.study)
+"""The columns of PERSON as they are compared, by keyword."""
 
 
 def table_columns(stored: Sequence[Key], known: Mapping[str, Columns]) -> TableColumns:
@@ -282,9 +401,11 @@ def table_columns(stored: Sequence[Key], known: Mapping[str, Columns]) -> TableC
     )
 
 
-LEVEL_COLUMNS: Mapping[Level, TableColumns] = MappingProxyType(
-    {
-        level: table_columns([a for a in ATTRIBUTES if a.level == level and not a.computed], COLUMNS)
-        for level in LEVEL_MODELS
-    }
-)
+def _level_columns(level: Level) -> TableColumns:
+    own = [a for a in ATTRIBUTES if a.level == level and not a.computed]
+    above = OF_PATIENT if level == "STUDY" else ()
+    return table_columns([*own, *above], {a.keyword: columns_within(a, level) for a in (*own, *above)})
+
+
+LEVEL_COLUMNS: Mapping[Level, TableColumns] = MappingProxyType({level: _level_columns(level) for level in LEVEL_MODELS})
+"""What the table of each level takes from an object; that of studies also what it says of the patient."""

@@ -10,13 +10,27 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from peewee import Field, Select, fn
+from peewee import SQL, Field, Select, fn
 
+from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database
 from minipacs.index.engine.paging import MAX_PAGE_ROWS, Cancelled, Place, beyond, pages
 from minipacs.index.objects.conditions import MAX_LIST_VALUES
-from minipacs.index.objects.models import COLUMNS, COMPRESSIBLE, ONLINE, Instance, ModalityTotal, Patient, Series, Study
+from minipacs.index.objects.conflicts import Disagreement, disagreements
+from minipacs.index.objects.models import (
+    COLUMNS,
+    COMPRESSIBLE,
+    ONLINE,
+    UNREAD,
+    Conflict,
+    Instance,
+    ModalityTotal,
+    Patient,
+    Series,
+    Study,
+    columns_within,
+)
 from minipacs.index.objects.selection import Query, Selection, selections
 from minipacs.index.objects.zones import Adjustment
 
@@ -46,13 +60,6 @@ class StoredFile(NamedTuple):
     source_ae_title: str
     availability: str
     received_digest: str = ""
-
-
-class Receipts(NamedTuple):
-    """Of objects that belong together: when the last came, in seconds since 1970, and which AE titles sent them."""
-
-    received_at: float
-    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,26 +149,14 @@ class Reader:
 
     def _retrieval(self, keys: Mapping[str, Sequence[str]]) -> Select:
         order = Study.id, Series.id, COLUMNS["InstanceNumber"].value, Instance.id
-        conditions = [COLUMNS[keyword].value.in_(values) for keyword, values in keys.items()]
-        select = Instance.select(*order, *self._stored).join(Series).join(Study).join(Patient)
+        conditions = [columns_within(BY_KEYWORD[k], "IMAGE").value.in_(values) for k, values in keys.items()]
+        select = Instance.select(*order, *self._stored).join(Series).join(Study)
         return select.where(*conditions)
 
     def instance(self, sop_instance_uid: str) -> StoredInstance | None:
         """Look up an instance."""
         row = self._row(self._select_instance, sop_instance_uid)
         return StoredInstance(*row) if row else None
-
-    def receipts(self, keyword: str, uids: Sequence[str]) -> dict[str, Receipts]:
-        """Tell when and from whom the objects came that these values of a unique key lead to."""
-        found: dict[str, Receipts] = {}
-        uid, source = COLUMNS[keyword].value, Instance.source_ae_title
-        select = Instance.select(uid, source, fn.MAX(Instance.received_at)).join(Series).join(Study)
-        for i in range(0, len(uids), MAX_LIST_VALUES):
-            part = select.where(uid.in_(uids[i : i + MAX_LIST_VALUES])).group_by(uid, source).order_by(uid, source)
-            for value, title, received_at in self._rows(part):
-                before = found.get(value, Receipts(0.0, ()))
-                found[value] = Receipts(max(before.received_at, received_at), (*before.sources, title))
-        return found
 
     def has_digest(self, digest: str) -> bool:
         """Tell whether a row stands for this file."""
@@ -214,6 +209,29 @@ class Reader:
             stored_bytes=sum(size_bytes for _, _, _, size_bytes in totals),
             by_modality=MappingProxyType({modality: instances for modality, _, instances, _ in totals}),
         )
+
+    def conflicts(self) -> Iterator[Disagreement]:
+        """Give what differs between objects that should agree, see `conflicts`."""
+        return disagreements(self._rows)
+
+    def conflict_count(self) -> int:
+        """Count them: cheap at any size that people could still deal with."""
+        ((count,),) = self._rows(Conflict.select(fn.COUNT(SQL("*"))))
+        return int(count)
+
+    def unread_count(self) -> int:
+        """Count the rows of an older release whose files are still to be read."""
+        ((count,),) = self._rows(Instance.select(fn.COUNT(Instance.id)).where(UNREAD))
+        return int(count)
+
+    def unread(self, *, firsts_only: bool, limit: int) -> list[StoredFile]:
+        """List rows of an older release whose files are still to be read; or those alone that speak for a study."""
+        select = Instance.select(*(getattr(Instance, name) for name in StoredFile._fields)).where(UNREAD)
+        if firsts_only:
+            first = Instance.alias("first")
+            of_series = first.select(fn.MIN(first.id)).where(first.parent == Series.id)
+            select = select.where(Instance.id.in_(Series.select(fn.MIN(of_series)).group_by(Series.parent)))
+        return [StoredFile(*row) for row in self._rows(select.order_by(Instance.id).limit(limit))]
 
     @contextmanager
     def _reading(self, cancelled: Cancelled | None = None) -> Iterator[Connection]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from minipacs.dicom.tables.attributes import Level
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index.engine.database import Connection, Database
-from minipacs.index.objects.models import RARE_VALUES, rare_value
+from minipacs.index.objects.models import RARE_VALUES, level_within, rare_value
 
 RareRow = tuple[str, str, str, str, str]
 RareRows = Mapping[Level, Sequence[RareRow]]
@@ -13,12 +13,14 @@ RareRows = Mapping[Level, Sequence[RareRow]]
 
 
 def rare_rows(values: Mapping[str, str], keys: KeyTable) -> RareRows:
-    """Pick the values of keys without a column from those of an object, by keyword."""
+    """Pick the values of keys without a column from those of an object, by keyword; its study has the patient's too."""
     found: dict[Level, list[RareRow]] = {}
     for attribute in keys.rare:
         text = values.get(attribute.keyword)
         if text:
-            found.setdefault(attribute.level, []).append(rare_value(attribute, text))
+            row = rare_value(attribute, text)
+            for level in dict.fromkeys((attribute.level, level_within(attribute, "STUDY"))):
+                found.setdefault(level, []).append(row)
     return found
 
 

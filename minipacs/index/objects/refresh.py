@@ -1,34 +1,41 @@
-"""After instances went or changed: rows above them vanish, are recounted, or taken anew from their first instance."""
+"""After instances went or changed: rows above them vanish, are recounted, or taken anew from their first instance.
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+What they are taken from are headings: rows, never files.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peewee import SQL, Case, Select, fn
 
-from minipacs.dicom.tables.attributes import Level
+from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY, Level
 from minipacs.dicom.tables.keys import KeyTable
-from minipacs.errors import MinipacsError
-from minipacs.index.engine.database import Connection, Database
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.database import Database
+from minipacs.index.objects.conditions import any_of
+from minipacs.index.objects.conflicts import ConflictRows
+from minipacs.index.objects.headings import ObjectRows, join_sorted, rows_above, value_of
 from minipacs.index.objects.models import (
     COLUMNS,
     LEVEL_COLUMNS,
     LEVEL_MODELS,
     ONLINE,
+    PERSON,
+    PERSON_OF_STUDY,
     UNAVAILABLE_INSTANCES,
+    Heading,
     Instance,
+    Patient,
     Series,
     Study,
+    columns_within,
 )
-from minipacs.index.objects.parents import UPPER_LEVELS, ObjectRows, ParentRows, join_sorted, object_rows, value_of
+from minipacs.index.objects.parents import UPPER_LEVELS, ParentRows
 from minipacs.index.objects.rare import RareValues
 
-logger = logging.getLogger(__name__)
-
-Reread = Callable[[str, str], Mapping[str, str]]
-"""Gives the values, by keyword, of the file with this digest, sent by this AE title; may raise if it cannot be read."""
-
 _IDENTITY = frozenset({"PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID"})
+"""What never changes in a row: it decides what is filed under it."""
+
 _COUNTS: Mapping[Level, Sequence[str]] = {
     "SERIES": ["NumberOfSeriesRelatedInstances"],
     "STUDY": ["NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"],
@@ -47,12 +54,13 @@ class _LevelStatements:
         columns, model = LEVEL_COLUMNS[level], LEVEL_MODELS[level]
         key, counts = model._meta.primary_key, [COLUMNS[keyword].value for keyword in _COUNTS[level]]
         kept = [i for i, keyword in enumerate(columns.keywords) if keyword not in _IDENTITY]
-        fields = [*(columns.attribute_fields[i] for i in kept), *columns.derived_fields]
+        person = PERSON_OF_STUDY.values() if level == "STUDY" else ()
         self.taken = tuple(kept)
-        self.take = database.update(fields)
+        self.take = database.update([*(columns.attribute_fields[i] for i in kept), *columns.derived_fields, *person])
         self.first = database.compile(_first_instance(level))[0]
         self.count = database.compile(_count_below(level))[0]
         self.set_counts = database.update([*counts, UNAVAILABLE_INSTANCES[level]])
+        self.name = database.compile(model.select(COLUMNS[UNIQUE_KEY[level].keyword].value).where(key == 0))[0]
         self.delete = database.compile(model.delete().where(key == 0))[0]
 
 
@@ -77,41 +85,42 @@ def _count_below(level: Level) -> Select:
 class Refresh:
     """One change at a time: `touch` what it may concern before it is made, then `run` after.
 
-    A row whose first instance is another one than before, or one of those that `know` was told of, takes its
-    attributes and its parent from it; `reread` gives those of an instance that is only known from its file. If that
-    fails, the row stays as it is and a warning is logged.
+    A row whose first instance is another one than before, or one that `mark` was told of, takes its attributes from
+    that one's heading. It stays as it is while there is none: in an index of an older release.
     """
 
     def __init__(
-        self, database: Database, connection: Connection, parents: ParentRows, keys: KeyTable, reread: Reread
+        self, database: Database, connection: Connection, parents: ParentRows, conflicts: ConflictRows, keys: KeyTable
     ) -> None:
         self._execute = connection.execute
         self._rare = RareValues(database, connection)
         self._keys = keys
         self._parents = parents
-        self._reread = reread
+        self._conflicts = conflicts
         self._statements = {level: _LevelStatements(database, level) for level in UPPER_LEVELS}
         compile_ = database.compile
-        self._select_file, _ = compile_(
-            Instance.select(Instance.digest, Instance.source_ae_title).where(Instance.id == 0)
-        )
+        of_instance = Heading.select(Heading.document).join(Instance, on=(Instance.heading == Heading.id))
+        self._select_heading, _ = compile_(of_instance.where(Instance.id == 0))
+        used = Instance.select(Instance.heading).where(Instance.parent == 0, Instance.heading.is_null(False))
+        unused = (Heading.series == 0) & Heading.id.not_in(used)
+        self._drop_headings, _ = compile_(Heading.delete().where(unused))
         modality, sop_class = COLUMNS["Modality"].value, COLUMNS["SOPClassUID"].value
-        self._select_series, _ = compile_(Series.select(Series.parent, modality).where(Series.id == 0))
-        self._select_patient, _ = compile_(Study.select(Study.parent).where(Study.id == 0))
+        self._select_modality, _ = compile_(Series.select(modality).where(Series.id == 0))
         self._sum_sizes, _ = compile_(Instance.select(fn.SUM(Instance.size_bytes)).where(Instance.parent == 0))
         self._select_modalities, _ = compile_(Series.select(modality).distinct().where(Series.parent == 0))
         self._select_sop_classes, _ = compile_(
             Instance.select(sop_class).distinct().join(Series).where(Series.parent == 0)
         )
         self._set_lists = database.update([COLUMNS["ModalitiesInStudy"].value, COLUMNS["SOPClassesInStudy"].value])
-        self._move_series = database.update([Series.parent])
-        self._move_study = database.update([Study.parent])
+        self._set_variants, _ = compile_(
+            Patient.update({Patient.has_variants: fn.EXISTS(_variants())}).where(Patient.id == 0)
+        )
         self.clear()
 
     def clear(self) -> None:
         """Forget a change that failed."""
         self._firsts: dict[Level, dict[int, int | None]] = {level: {} for level in UPPER_LEVELS}
-        self._known: dict[int, ObjectRows | None] = {}
+        self._marked: set[int] = set()
 
     def touch(self, series_id: int, study_id: int, patient_id: int) -> None:
         """Note the rows above an instance, as they are now."""
@@ -119,9 +128,9 @@ class Refresh:
         self._touch("STUDY", study_id)
         self._touch("PATIENT", patient_id)
 
-    def know(self, instance_id: int, objects: ObjectRows) -> None:
-        """Tell what an instance says now."""
-        self._known[instance_id] = objects
+    def mark(self, instance_id: int) -> None:
+        """Tell that an instance has another heading now."""
+        self._marked.add(instance_id)
 
     def is_first(self, instance_id: int, series_id: int) -> bool:
         """Tell whether an instance is the first of its series; the first of a study or patient always is."""
@@ -130,14 +139,15 @@ class Refresh:
     def run(self) -> None:
         """Put the touched rows right, from the bottom up."""
         for level in UPPER_LEVELS:
-            for row_id, before in list(self._firsts[level].items()):
+            for row_id, before in self._firsts[level].items():
                 first = self._first(level, row_id)
                 if first is None:
                     self._remove(level, row_id)
                     continue
-                if first != before or first in self._known:
+                if first != before or first in self._marked:
                     self._take(level, row_id, first)
                 self._count(level, row_id)
+                self._settle(level, row_id)
         self.clear()
 
     def _touch(self, level: Level, row_id: int) -> None:
@@ -153,47 +163,36 @@ class Refresh:
 
     def _remove(self, level: Level, row_id: int) -> None:
         if level == "SERIES":
-            _, modality = self._one(self._select_series, row_id)
+            (modality,) = self._one(self._select_modality, row_id)
             self._parents.total(modality, series=-1)
+        else:
+            self._conflicts.forget_person(level, row_id)
+        (name,) = self._one(self._statements[level].name, row_id)
         self._execute(self._statements[level].delete, (row_id,))
+        self._conflicts.recheck_name(level, name)
 
     def _take(self, level: Level, row_id: int, first: int) -> None:
-        if first not in self._known:
-            self._known[first] = self._read(first)
-        objects = self._known[first]
-        if objects is None:
+        row = self._one(self._select_heading, first)
+        if row is None:
             return
+        objects = rows_above(row[0], self._keys)
         if level == "SERIES":
-            self._take_series(row_id, objects)
-        elif level == "STUDY":
-            self._take_study(row_id, objects)
+            self._move_totals(row_id, objects)
         statements, attributes = self._statements[level], objects[level]
         derived = LEVEL_COLUMNS[level].derived(attributes)
-        self._execute(statements.take, (*(attributes[i] for i in statements.taken), *derived, row_id))
+        person = objects.person if level == "STUDY" else ()
+        self._execute(statements.take, (*(attributes[i] for i in statements.taken), *derived, *person, row_id))
         self._rare.replace(level, row_id, objects.rare)
 
-    def _take_series(self, series_id: int, objects: ObjectRows) -> None:
-        """Move a series to the study, and its totals to the modality, that its first instance names."""
-        old_study_id, old_modality = self._one(self._select_series, series_id)
+    def _move_totals(self, series_id: int, objects: ObjectRows) -> None:
+        """Move what a series counts to the modality that its first instance names."""
+        (old,) = self._one(self._select_modality, series_id)
         modality = value_of(objects, "Modality")
-        if modality != old_modality:
+        if modality != old:
             (size_bytes,) = self._one(self._sum_sizes, series_id)
             count, _ = self._one(self._statements["SERIES"].count, series_id)
-            self._parents.total(old_modality, series=-1, instances=-count, size_bytes=-size_bytes)
+            self._parents.total(old, series=-1, instances=-count, size_bytes=-size_bytes)
             self._parents.total(modality, series=1, instances=count, size_bytes=size_bytes)
-        study_id, _ = self._parents.study(objects)
-        if study_id != old_study_id:
-            (patient_id,) = self._one(self._select_patient, study_id)
-            self._touch("STUDY", study_id)
-            self._touch("PATIENT", patient_id)
-            self._execute(self._move_series, (study_id, series_id))
-
-    def _take_study(self, study_id: int, objects: ObjectRows) -> None:
-        (old_patient_id,) = self._one(self._select_patient, study_id)
-        patient_id = self._parents.patient(objects)
-        if patient_id != old_patient_id:
-            self._touch("PATIENT", patient_id)
-            self._execute(self._move_study, (patient_id, study_id))
 
     def _count(self, level: Level, row_id: int) -> None:
         statements = self._statements[level]
@@ -206,13 +205,18 @@ class Refresh:
             )
             self._execute(self._set_lists, (modalities, sop_classes, row_id))
 
-    def _read(self, instance_id: int) -> ObjectRows | None:
-        digest, source_ae_title = self._one(self._select_file, instance_id)
-        try:
-            objects = object_rows(self._reread(digest, source_ae_title), self._keys)
-            if not value_of(objects, "StudyInstanceUID"):
-                raise MinipacsError("no Study Instance UID")
-        except (MinipacsError, OSError) as error:
-            logger.warning("attributes not taken anew", extra={"fields": {"digest": digest, "reason": str(error)}})
-            return None
-        return objects
+    def _settle(self, level: Level, row_id: int) -> None:
+        """See what is at odds below a row, or no more."""
+        if level == "SERIES":
+            self._execute(self._drop_headings, (row_id, row_id))
+        elif level == "STUDY":
+            self._conflicts.check_study(row_id)
+        else:
+            self._execute(self._set_variants, (row_id,))
+            self._conflicts.check_patient(row_id)
+
+
+def _variants() -> Select:
+    """Select the studies of a patient that call it otherwise than its own row does."""
+    others = [columns_within(BY_KEYWORD[k], "STUDY").value != COLUMNS[k].value for k in PERSON]
+    return Study.select(SQL("1")).where(Study.parent == Patient.id, any_of(others))

@@ -1,33 +1,44 @@
-"""What a change of the archive means in rows; all of it runs inside the writer's transactions.
+"""What a change of the archive means in rows; all of it runs inside the writer's transactions and reads no file.
 
-The attributes of a series, study or patient, and the row above it, are those of its first stored instance that
-remains; an instance that is replaced within its series keeps its place.
+The attributes of a series, study or patient are those of its first stored instance that remains; an instance that is
+replaced within its series keeps its place.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from peewee import Field
 
-from minipacs.dicom.tables.attributes import UNIQUE_KEY
+from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.errors import Failure, Kind
 from minipacs.index.engine.database import Database
 from minipacs.index.engine.writer import Transaction
-from minipacs.index.objects.models import COLUMNS, LEVEL_COLUMNS, ONLINE, Availability, Instance, Patient, Series, Study
-from minipacs.index.objects.parents import UPPER_LEVELS, ObjectRows, ParentRows, Parents, object_rows, value_of
+from minipacs.index.objects.conflicts import ConflictRows
+from minipacs.index.objects.headings import ObjectRows, object_rows, value_of
+from minipacs.index.objects.models import (
+    COLUMNS,
+    LEVEL_COLUMNS,
+    ONLINE,
+    Availability,
+    Instance,
+    Series,
+    Study,
+    columns_within,
+)
+from minipacs.index.objects.parents import ParentRows
 from minipacs.index.objects.rare import RareValues
-from minipacs.index.objects.refresh import Refresh, Reread
+from minipacs.index.objects.refresh import Refresh
 
 logger = logging.getLogger(__name__)
 
 Duplicates = Literal["replace", "keep", "reject"]
 
-MAX_DIFFERENCES_KNOWN = 10_000
-"""Differences remembered, so that one is logged once and not with every instance of a series."""
+MAX_SERIES_TOLD = 10_000
+"""Series whose differences were logged, remembered so that it is done once and not with every instance."""
 
 
 class Outcome(Enum):
@@ -101,28 +112,32 @@ class _Found(NamedTuple):
     size_bytes: int
     availability: str
     sop_class_uid: str
+    heading_id: int | None
     series_id: int
     study_id: int
     patient_id: int
     modality: str
-    series_uid: str
-    study_uid: str
-    patient: str
-    issuer: str
+    path: tuple[str, ...]
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> "_Found":
+        """Read a row of the SELECTs below."""
+        return cls._make((*row[: len(cls._fields) - 1], tuple(row[len(cls._fields) - 1 :])))
 
 
 class Rows:
     """Changes rows within the transactions of a writer, and counts the instances that it changes there."""
 
-    def __init__(self, database: Database, transaction: Transaction, keys: KeyTable, reread: Reread) -> None:
+    def __init__(self, database: Database, transaction: Transaction, keys: KeyTable) -> None:
         self._transaction = transaction
         self._execute = transaction.execute
-        self._parents = ParentRows(database, transaction)
+        conflicts = ConflictRows(database, transaction)
+        self._parents = ParentRows(database, transaction, conflicts)
         self._rare = RareValues(database, transaction)
-        self._refresh = Refresh(database, transaction, self._parents, keys, reread)
-        self._differences: set[tuple[int, str]] = set()
+        self._refresh = Refresh(database, transaction, self._parents, conflicts, keys)
+        self._keys = keys
+        self._told: set[int] = set()
         compile_ = database.compile
-        uid = COLUMNS["SOPInstanceUID"].value
         own = (
             Instance.id,
             Instance.digest,
@@ -130,16 +145,16 @@ class Rows:
             Instance.size_bytes,
             Instance.availability,
             COLUMNS["SOPClassUID"].value,
+            Instance.heading,
         )
-        above = ("Modality", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "IssuerOfPatientID")
-        found = (
-            Instance.select(*own, Series.id, Study.id, Patient.id, *(COLUMNS[keyword].value for keyword in above))
-            .join(Series)
-            .join(Study)
-            .join(Patient)
-        )
-        self._find, _ = compile_(found.where(uid == ""))
+        above = Series.id, Study.id, Study.parent, COLUMNS["Modality"].value
+        path = (COLUMNS["StudyInstanceUID"].value, *_PATIENT_OF_STUDY, COLUMNS["SeriesInstanceUID"].value)
+        found = Instance.select(*own, *above, *path).join(Series).join(Study)
+        self._find, _ = compile_(found.where(COLUMNS["SOPInstanceUID"].value == ""))
         self._find_by_digest, _ = compile_(found.where(Instance.digest == ""))
+        known = [*LEVEL_COLUMNS["SERIES"].attribute_fields, *LEVEL_COLUMNS["STUDY"].attribute_fields]
+        self._select_above, _ = compile_(Series.select(*known).join(Study).where(Series.id == 0))
+        self._move = database.update([Instance.parent, Instance.heading])
         columns = LEVEL_COLUMNS["IMAGE"]
         stored: tuple[Field, ...] = (
             Instance.digest,
@@ -152,8 +167,8 @@ class Rows:
             *columns.attribute_fields,
             *columns.derived_fields,
         )
-        self._insert_instance = database.insert([Instance.parent, *stored])
-        self._update_instance = database.update(stored)
+        self._insert_instance = database.insert([Instance.parent, Instance.heading, *stored])
+        self._update_instance = database.update([Instance.heading, *stored])
         self._update_received_digest = database.update([Instance.received_digest])
         form = Instance.digest, Instance.size_bytes, Instance.transfer_syntax_uid
         self._update_form = database.update(
@@ -176,13 +191,13 @@ class Rows:
             self._insert(record, objects)
             self._transaction.recoverable += recoverable
             return Placed(Outcome.ADDED)
-        old = _Found(*row)
+        old = _Found.of(row)
         if old.digest == record.digest:
             self._set_availability([old], ONLINE)
             return Placed(Outcome.SAME)
         if old.received_digest == record.digest and old.availability == ONLINE:
             return Placed(Outcome.SAME, record.digest)
-        moved = (old.series_uid, old.study_uid, old.patient, old.issuer) != _whereabouts(objects)
+        moved = old.path != objects.path
         if old.received_digest == record.digest:  # its compressed form is lost
             duplicates = "replace"
         if duplicates == "reject":
@@ -213,7 +228,7 @@ class Rows:
         row = self._execute(self._find_by_digest, (digest,)).fetchone()
         if row is None:
             return False
-        old = _Found(*row)
+        old = _Found.of(row)
         if form is None:
             self._execute(self._update_received_digest, (digest, old.instance_id))
             return True
@@ -222,30 +237,56 @@ class Rows:
         self._transaction.written += 1
         return True
 
+    def fill(self, values: Mapping[str, Mapping[str, str] | None]) -> int:
+        """Give rows of an older release their headings, each put where its own values say; return how many had none.
+
+        `values` are those of files, by digest; None for one that cannot be read: the rows above speak for it, then.
+        """
+        self._refresh.clear()
+        filled = sum([self._fill(digest, found) for digest, found in values.items()])
+        self._refresh.run()
+        return filled
+
     def _found(self, statement: str, keys: Sequence[str]) -> list[_Found]:
         rows = (self._execute(statement, (key,)).fetchone() for key in dict.fromkeys(keys))
-        return [_Found(*row) for row in rows if row]
+        return [_Found.of(row) for row in rows if row]
 
-    def _insert(self, record: InstanceRecord, objects: ObjectRows) -> int:
+    def _fill(self, digest: str, values: Mapping[str, str] | None) -> bool:
+        row = self._execute(self._find_by_digest, (digest,)).fetchone()
+        if row is None or (old := _Found.of(row)).heading_id is not None:
+            return False
+        objects = object_rows(self._known_above(old) if values is None else values, self._keys)
+        is_first = self._refresh.is_first(old.instance_id, old.series_id)
+        if is_first or objects.path != old.path:
+            self._refresh.touch(old.series_id, old.study_id, old.patient_id)
+        new = self._parents.find_or_make(objects)
+        if new.series_id != old.series_id:
+            self._refresh.touch(new.series_id, new.study_id, new.patient_id)
+            self._parents.total(old.modality, instances=-1, size_bytes=-old.size_bytes)
+            self._parents.total(new.modality, series=new.new_series, instances=1, size_bytes=old.size_bytes)
+        self._execute(self._move, (new.series_id, new.heading_id, old.instance_id))
+        self._refresh.mark(old.instance_id)
+        return True
+
+    def _insert(self, record: InstanceRecord, objects: ObjectRows) -> None:
         parents = self._parents.place(objects, record.size_bytes)
-        self._tell_differences(parents, objects)
-        ((row_id,),) = self._execute(self._insert_instance, (parents.series_id, *_stored(record, objects))).fetchall()
+        if parents.has_new_heading and not parents.new_series:
+            self._tell_differences(parents.series_id, objects)
+        row = parents.series_id, parents.heading_id, *_stored(record, objects)
+        ((row_id,),) = self._execute(self._insert_instance, row).fetchall()
         self._rare.add("IMAGE", row_id, objects.rare)
         self._transaction.written += 1
-        return int(row_id)
 
     def _replace(self, old: _Found, record: InstanceRecord, objects: ObjectRows) -> None:
-        above = old.series_id, old.study_id, old.patient_id
-        if old.series_uid != value_of(objects, "SeriesInstanceUID"):
+        if old.path != objects.path:
             self._delete([old])
-            self._refresh.know(self._insert(record, objects), objects)  # its id may be the one just given up
+            self._insert(record, objects)
         else:
-            if self._refresh.is_first(old.instance_id, old.series_id):
-                self._refresh.touch(*above)
-                self._refresh.know(old.instance_id, objects)
-            elif (old.availability, old.sop_class_uid) != (ONLINE, record.sop_class_uid):
-                self._refresh.touch(*above)
-            self._execute(self._update_instance, (*_stored(record, objects), old.instance_id))
+            heading_id = self._parents.find_or_make(objects).heading_id
+            if heading_id != old.heading_id or (old.availability, old.sop_class_uid) != (ONLINE, record.sop_class_uid):
+                self._refresh.touch(old.series_id, old.study_id, old.patient_id)
+                self._refresh.mark(old.instance_id)
+            self._execute(self._update_instance, (heading_id, *_stored(record, objects), old.instance_id))
             self._rare.replace("IMAGE", old.instance_id, objects.rare)
             self._parents.total(old.modality, size_bytes=record.size_bytes - old.size_bytes)
             self._transaction.written += 1
@@ -267,33 +308,29 @@ class Rows:
         self._refresh.run()
         self._transaction.written += len(changed)
 
-    def _tell_differences(self, parents: Parents, objects: ObjectRows) -> None:
-        """Log which attributes of the rows above an instance it has other values for; never the values."""
-        theirs = parents.attributes
-        ours = objects["SERIES"] + objects["STUDY"] + objects["PATIENT"]
-        if ours == theirs:
+    def _known_above(self, old: _Found) -> Mapping[str, str]:
+        """Give what the rows above an instance say, by keyword."""
+        row = self._execute(self._select_above, (old.series_id,)).fetchone()
+        return dict(zip(_KEYWORDS_ABOVE, row, strict=True))
+
+    def _tell_differences(self, series_id: int, objects: ObjectRows) -> None:
+        """Log, once a series, for which attributes an object has other values than the first one; never the values."""
+        if series_id in self._told:
             return
-        differing = [k for k, mine, known in zip(_UPPER_KEYWORDS, ours, theirs, strict=True) if mine not in ("", known)]
-        difference = parents.series_id, ",".join(differing)
-        if not differing or difference in self._differences:
+        theirs = self._execute(self._select_above, (series_id,)).fetchone()
+        ours = objects["SERIES"] + objects["STUDY"]
+        differing = [k for k, mine, known in zip(_KEYWORDS_ABOVE, ours, theirs, strict=True) if mine not in ("", known)]
+        if not differing:
             return
-        if len(self._differences) >= MAX_DIFFERENCES_KNOWN:
-            self._differences.clear()
-        self._differences.add(difference)
-        fields = {"sop_instance_uid": value_of(objects, "SOPInstanceUID"), "attributes": difference[1]}
+        if len(self._told) >= MAX_SERIES_TOLD:
+            self._told.clear()
+        self._told.add(series_id)
+        fields = {"sop_instance_uid": value_of(objects, "SOPInstanceUID"), "attributes": ",".join(differing)}
         logger.info("attributes differ from those of the first instance", extra={"fields": fields})
 
 
-_UPPER_KEYWORDS = tuple(keyword for level in UPPER_LEVELS for keyword in LEVEL_COLUMNS[level].keywords)
-
-
-def _whereabouts(objects: ObjectRows) -> tuple[str, str, str, str]:
-    return (
-        value_of(objects, "SeriesInstanceUID"),
-        value_of(objects, "StudyInstanceUID"),
-        value_of(objects, "PatientID"),
-        value_of(objects, "IssuerOfPatientID"),
-    )
+_KEYWORDS_ABOVE = (*LEVEL_COLUMNS["SERIES"].keywords, *LEVEL_COLUMNS["STUDY"].keywords)
+_PATIENT_OF_STUDY = tuple(columns_within(BY_KEYWORD[k], "STUDY").value for k in ("PatientID", "IssuerOfPatientID"))
 
 
 def _stored(record: InstanceRecord, objects: ObjectRows) -> tuple[object, ...]:

@@ -44,6 +44,7 @@ from minipacs.index.objects.models import (
     INDEXED,
     LEVEL_MODELS,
     ONLINE,
+    PERSON,
     RARE_VALUES,
     UNAVAILABLE,
     UNAVAILABLE_INSTANCES,
@@ -52,6 +53,8 @@ from minipacs.index.objects.models import (
     RareValue,
     Series,
     Study,
+    columns_within,
+    level_within,
 )
 from minipacs.index.objects.sequences import check_items
 from minipacs.index.objects.zones import PARTNERS, ZONE, is_offset, match_moment, match_pair
@@ -124,7 +127,8 @@ class Selection:
         self._query = query
         self._conditions = conditions
         self._order = _order(query.level, driver)
-        levels = [query.level, *(c.level for c in conditions), *(a.level for a in query.returns if a != AVAILABILITY)]
+        read = (level_within(a, query.level) for a in query.returns if a != AVAILABILITY)
+        levels = [query.level, *(c.level for c in conditions), *read]
         if query.offset:
             levels.append(ZONE.level)
         self._top = min(map(_depth, levels))
@@ -167,6 +171,11 @@ def selections(query: Query) -> Iterator[Selection]:
         combined, single = _shift(query)
     else:
         combined, single = _combine(query) if query.combined else ([], query.keys)
+    of_variants = _variants(query)
+    if of_variants is not None:
+        also = (_condition(query, a, text, i) for i, (a, text) in enumerate(single) if a.keyword not in PERSON)
+        yield Selection(query, [of_variants, *filter(None, also)], None)
+        combined = [*combined, _Condition(Match(SQL("NOT has_variants"), "scan", Patient.id), "PATIENT", False)]
     lists = [[(attribute, part) for part in split_list(attribute, text)] for attribute, text in single]
     for keys in product(*lists):
         conditions = [*combined, *(c for i, (a, text) in enumerate(keys) if (c := _condition(query, a, text, i)))]
@@ -178,6 +187,25 @@ def selections(query: Query) -> Iterator[Selection]:
         for way in driver.match.ways or (driver.match,):
             chosen = driver._replace(match=way)
             yield Selection(query, [chosen, *others], chosen)
+
+
+def _variants(query: Query) -> _Condition | None:
+    """Make one condition of the keys of PERSON for patients whose studies differ in them: some study has to match.
+
+    None if there is no such key, or below patients, where each study speaks for itself.
+    """
+    if query.level != "PATIENT":
+        return None
+    keys = [
+        match(a, text, columns_within(a, "STUDY"), match_unknown=query.match_unknown, fuzzy=query.fuzzy)
+        for a, text in query.keys
+        if a.keyword in PERSON
+    ]
+    asked = [found.expression for found in keys if found is not None]
+    if not asked:
+        return None
+    of_patient = Study.select(SQL("1")).where(Study.parent == Patient.id, all_of(asked))
+    return _Condition(Match(all_of([SQL("has_variants"), fn.EXISTS(of_patient)]), "scan", Patient.id), "PATIENT", False)
 
 
 def _combine(query: Query) -> tuple[list[_Condition], Keys]:
@@ -218,16 +246,18 @@ def _condition(query: Query, attribute: Attribute, text: str, number: int) -> _C
     """Make the condition of one key; None if it is universal."""
     if not attribute.column:
         return _condition_beside(query, attribute, text, number)
-    columns = COLUMNS[attribute.keyword]
+    columns = columns_within(attribute, query.level)
     found = match(attribute, text, columns, match_unknown=query.match_unknown, fuzzy=query.fuzzy)
     if found is None:
         return None
-    return _Condition(found, attribute.level, attribute.keyword in INDEXED and found.access != "scan")
+    level = level_within(attribute, query.level)
+    return _Condition(found, level, attribute.keyword in INDEXED and found.access != "scan")
 
 
 def _condition_beside(query: Query, attribute: Attribute, text: str, number: int) -> _Condition | None:
     """Match a key that has no column: in the worst case the rows that have a value at all are read, in order."""
-    values = RARE_VALUES[attribute.level].alias(f"key{number}")
+    level = level_within(attribute, query.level)
+    values = RARE_VALUES[level].alias(f"key{number}")
     if attribute.vr == "SQ":
         found = _match_items(attribute, text, values)
     else:
@@ -235,11 +265,11 @@ def _condition_beside(query: Query, attribute: Attribute, text: str, number: int
         found = match(attribute, text, Columns(values.compared, names, values.compared), fuzzy=query.fuzzy)
     if found is None:
         return None
-    joined = (values.owner == _IDS[attribute.level]) & (values.keyword == attribute.keyword)
+    joined = (values.owner == _IDS[level]) & (values.keyword == attribute.keyword)
     if query.match_unknown:
         unknown = Match(any_of([found.expression, values.value.is_null()]), "scan", found.column)
-        return _Condition(unknown, attribute.level, False, (values, joined))
-    return _Condition(found, attribute.level, True, (values, joined))
+        return _Condition(unknown, level, False, (values, joined))
+    return _Condition(found, level, True, (values, joined))
 
 
 def _match_items(attribute: Attribute, text: str, values: "ModelAlias[RareValue]") -> Match | None:
@@ -286,8 +316,9 @@ def _text(attribute: Attribute, level: Level) -> ColumnBase:
             return Instance.availability
         return Case(None, [(UNAVAILABLE_INSTANCES[level] > 0, UNAVAILABLE)], ONLINE)
     if not attribute.column:
-        beside = RARE_VALUES[attribute.level]
-        row = (beside.owner == _IDS[attribute.level]) & (beside.keyword == attribute.keyword)
+        at = level_within(attribute, level)
+        beside = RARE_VALUES[at]
+        row = (beside.owner == _IDS[at]) & (beside.keyword == attribute.keyword)
         return fn.COALESCE(beside.select(beside.value).where(row), "")
-    column = COLUMNS[attribute.keyword].value
+    column = columns_within(attribute, level).value
     return column.cast("TEXT") if isinstance(column, IntegerField) else column

@@ -1,0 +1,100 @@
+"""One object sorted into rows: its attributes by level, and the heading that its parents can be made of again."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple
+
+from minipacs.dicom.matching import temporal
+from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
+from minipacs.dicom.tables.keys import KeyTable
+from minipacs.dicom.text.person_name import fold, groups
+from minipacs.index.objects.conditions import storable
+from minipacs.index.objects.models import LEVEL_COLUMNS, PERSON
+from minipacs.index.objects.rare import RareRows, rare_rows
+
+DIGEST_BYTES = 16
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class HeadingText(NamedTuple):
+    """What an object says of its patient, study and series, as it is kept; see `models.Heading`."""
+
+    digest: bytes
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRows:
+    """The attributes of one object by level: those with a column in the order of LEVEL_COLUMNS, and the others."""
+
+    columns: Mapping[Level, tuple[str, ...]]
+    rare: RareRows
+    heading: HeadingText
+
+    def __getitem__(self, level: Level) -> tuple[str, ...]:
+        return self.columns[level]
+
+    @property
+    def path(self) -> tuple[str, str, str, str]:
+        """Return what decides under which rows it stands: Study UID, Patient ID, its issuer, Series UID."""
+        return (
+            value_of(self, "StudyInstanceUID"),
+            value_of(self, "PatientID"),
+            value_of(self, "IssuerOfPatientID"),
+            value_of(self, "SeriesInstanceUID"),
+        )
+
+    @property
+    def person(self) -> tuple[str, ...]:
+        """Return the values of PERSON in the form in which equal ones are equal."""
+        return compared_person([value_of(self, keyword) for keyword in PERSON])
+
+
+def object_rows(values: Mapping[str, str], keys: KeyTable) -> ObjectRows:
+    """Sort the values of an object, by keyword, into rows."""
+    columns = {level: columns.attributes(values) for level, columns in LEVEL_COLUMNS.items()}
+    document = _to_json({a.keyword: text for a in keys.above if (text := values.get(a.keyword))})
+    digest = blake2b(document.encode(), digest_size=DIGEST_BYTES).digest()
+    return ObjectRows(columns, rare_rows(values, keys), HeadingText(digest, document))
+
+
+def rows_above(document: str, keys: KeyTable) -> ObjectRows:
+    """Sort the document of a heading into the rows above instances."""
+    return object_rows(json.loads(document), keys)
+
+
+_PLACES = {
+    keyword: (level, i) for level, columns in LEVEL_COLUMNS.items() for i, keyword in enumerate(columns.keywords)
+}
+
+
+def value_of(objects: ObjectRows, keyword: str) -> str:
+    """Pick one attribute."""
+    level, i = _PLACES[keyword]
+    return objects[level][i]
+
+
+def person_of_document(document: str) -> list[str]:
+    """Pick the values of PERSON from a heading."""
+    values = json.loads(document)
+    return [storable(values.get(keyword, "")) for keyword in PERSON]
+
+
+def compared_person(values: Sequence[str]) -> tuple[str, ...]:
+    """Give values of PERSON in the form in which equal ones are equal."""
+    return tuple(_compared(BY_KEYWORD[k].vr, text) for k, text in zip(PERSON, values, strict=True))
+
+
+def _compared(vr: str, text: str) -> str:
+    """Names are compared by their first group that is there, whatever their case, accents and padding."""
+    if vr == "PN":
+        return next(filter(None, groups(fold(text).split("\\")[0])), "")
+    return temporal.date(text) if vr == "DA" else text
+
+
+def join_sorted(values: Sequence[str]) -> str:
+    """Join values, sorted, each once, leaving out empty ones."""
+    return "\\".join(sorted({value for value in values if value}))
