@@ -52,7 +52,7 @@ class Archive:
         self.charset_of = charset_of
         self._policy = policy
         self._background = background
-        self._reader = ObjectReader(tree, index.instance)
+        self._reader = ObjectReader(tree, index.instance, policy.min_free_bytes)
 
     @classmethod
     def open(

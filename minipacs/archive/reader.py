@@ -51,8 +51,17 @@ class DataSetFile:
     It borrows the buffer it was opened with, which holds its first piece until another object is opened with it.
     """
 
-    def __init__(self, file: FileIO, offset: int, size_bytes: int, buffer: memoryview, held_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        file: FileIO,
+        offset: int,
+        size_bytes: int,
+        buffer: memoryview,
+        held_bytes: int = 0,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
         self.size_bytes = size_bytes
+        self._on_close = on_close
         self._file, self._offset = file, offset
         self._buffer, self._held_bytes = buffer, held_bytes
 
@@ -77,6 +86,7 @@ class DataSetFile:
     def close(self) -> None:
         """Close the file; may be called again."""
         self._file.close()
+        self._on_close()
 
     def __enter__(self) -> Self:
         return self
@@ -88,12 +98,15 @@ class DataSetFile:
 
 
 class ObjectReader:
-    """Opens stored objects. `look_up` finds what a SOP Instance UID stands for now."""
+    """Opens stored objects. `look_up` finds what a SOP Instance UID stands for now.
 
-    def __init__(self, tree: Storage, look_up: Callable[[str], StoredInstance | None]) -> None:
+    Copies in another transfer syntax leave `min_free_bytes` of the disk.
+    """
+
+    def __init__(self, tree: Storage, look_up: Callable[[str], StoredInstance | None], min_free_bytes: int = 0) -> None:
         self._tree = tree
         self._look_up = look_up
-        self._codecs = CodecPool()
+        self._codecs = CodecPool(min_free_bytes)
 
     def close(self) -> None:
         """End the codec processes; call when nothing is read any more."""
@@ -159,7 +172,7 @@ class ObjectReader:
         file, now = self._find(instance)
         with file:
             try:
-                self._codecs.transcode(file.fileno(), target_fd, now.digest, transfer_syntax_uid, wait, compare=True)
+                self._codecs.compress(file.fileno(), target_fd, now.digest, transfer_syntax_uid, wait).close()
             except TranscodeError as error:
                 raise ObjectNotConvertible(str(error)) from error
 
@@ -183,8 +196,8 @@ class ObjectReader:
     ) -> DataSetFile:
         scratch = self._tree.scratch()
         try:
-            self._codecs.transcode(file.fileno(), scratch.fileno(), instance.digest, transfer_syntax_uid, wait)
-            return DataSetFile(scratch, 0, os.fstat(scratch.fileno()).st_size, buffer)
+            space = self._codecs.transcode(file.fileno(), scratch.fileno(), instance.digest, transfer_syntax_uid, wait)
+            return DataSetFile(scratch, 0, os.fstat(scratch.fileno()).st_size, buffer, on_close=space.close)
         except TranscodeError as error:
             scratch.close()
             raise ObjectNotConvertible(str(error)) from error

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH
+from minipacs.dicom.data_set.inflater import MAX_INFLATED_BYTES
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import SHORT_VRS
 from minipacs.errors import MinipacsError
@@ -316,6 +317,7 @@ class _Inflated(io.RawIOBase):
     def __init__(self, file: BinaryIO) -> None:
         self._deflated_file = file
         self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._size_bytes = 0
 
     def readable(self) -> bool:
         return True
@@ -327,6 +329,9 @@ class _Inflated(io.RawIOBase):
                 piece = self._stream.decompress(data, len(buffer))
             except zlib.error:
                 raise TranscodeError("deflated data set cannot be inflated") from None
+            self._size_bytes += len(piece)
+            if self._size_bytes > MAX_INFLATED_BYTES:
+                raise TranscodeError(f"data set inflates to more than {MAX_INFLATED_BYTES} bytes")
             if piece:
                 buffer[: len(piece)] = piece
                 return len(piece)

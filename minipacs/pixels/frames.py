@@ -22,7 +22,7 @@ from minipacs.pixels.codestream import (
     read_jpeg,
     strip_jp2,
 )
-from minipacs.pixels.elements import ElementReader, Event, Level, TranscodeError
+from minipacs.pixels.elements import ElementReader, Event, TranscodeError
 from minipacs.pixels.image import MAX_FRAME_BYTES, ImageLayout
 from minipacs.pixels.samples import Coding, native
 
@@ -55,15 +55,15 @@ def _pydicom_decoder(transfer_syntax_uid: str) -> Any:
 
 
 class EncapsulatedImage:
-    """One image with the fragments that `reader` stands before, of which `level` has told the attributes.
+    """One image, which lies as `layout` says, with the fragments that `reader` stands before.
 
     Holds the first frame decoded, since only a decoder tells what it gives; of the others, one at a time. `end` is
     the position behind the fragments, where the reader is left; `interpretation` that of what is decoded; `lossy`
     tells whether the code lost something. Raises `TranscodeError`.
     """
 
-    def __init__(self, reader: ElementReader, level: Level, transfer_syntax: TransferSyntax) -> None:
-        self.layout = ImageLayout(level)
+    def __init__(self, reader: ElementReader, layout: ImageLayout, transfer_syntax: TransferSyntax) -> None:
+        self.layout = layout
         self._transfer_syntax_uid = transfer_syntax.uid
         self._positions, self._lengths, self._starts = array("Q"), array("I"), array("I")
         self._index_fragments(reader)

@@ -52,6 +52,7 @@ class ImageLayout:
         frames = level.text(NUMBER_OF_FRAMES) or "1"
         self.frames = int(frames) if frames.isascii() and frames.isdigit() else 0
         self.frame_bytes = self.rows * self.columns * self.samples * self.bits_allocated // 8
+        self.is_planar = self.samples > 1 and level.number(PLANAR_CONFIGURATION) == 1
         self.rle_segments = self.samples * self.bits_allocated // 8
         self._check()
 
@@ -80,6 +81,11 @@ class ImageLayout:
             raise TranscodeError(f"frames decode to more than {MAX_FRAME_BYTES} bytes")
         if self.frame_bytes * self.frames > MAX_NATIVE_BYTES:
             raise TranscodeError("frames are too many for native Pixel Data")
+
+    @property
+    def working_bytes(self) -> int:
+        """Give the memory that codecs need for a frame: two numbers of 32 bits for each sample, and a few copies."""
+        return 8 * self.rows * self.columns * self.samples + 4 * self.frame_bytes
 
     def options(self) -> dict[str, Any]:
         """Give what pydicom's codecs want to know of one frame."""
@@ -113,15 +119,11 @@ class ImageLayout:
 
 
 class NativeImage:
-    """The native Pixel Data that `event` tells of, of which `level` has told the attributes.
+    """The native Pixel Data that `event` tells of, which lie as `layout` says. Raises `TranscodeError`."""
 
-    Raises `TranscodeError`.
-    """
-
-    def __init__(self, event: Event, level: Level) -> None:
-        self.layout = ImageLayout(level)
-        self.interpretation, self.lossy = self.layout.interpretation, False
-        self._is_planar = self.layout.samples > 1 and level.number(PLANAR_CONFIGURATION) == 1
+    def __init__(self, event: Event, layout: ImageLayout) -> None:
+        self.layout = layout
+        self.interpretation, self.lossy = layout.interpretation, False
         size_bytes = self.layout.frame_bytes * self.layout.frames
         if event.length != size_bytes + size_bytes % 2:
             raise TranscodeError(f"Pixel Data has {event.length} bytes, not {size_bytes}")
@@ -136,7 +138,7 @@ class NativeImage:
             frame = reader.read(size) if whole is None else whole[index * size : (index + 1) * size]
             if event.big_endian:
                 frame = swap_words(frame, event.vr, PIXEL_DATA)
-            yield self._by_pixel(frame) if self._is_planar else frame
+            yield self._by_pixel(frame) if self.layout.is_planar else frame
 
     def _by_pixel(self, frame: bytes) -> bytes:
         import numpy

@@ -1,11 +1,13 @@
 """Processes that decode and encode pixels, so that none is touched in a process that holds associations.
 
 Codecs hold the interpreter lock, crash on malformed input, and keep memory. Rules:
-- A process is a program of its own (`codec_process`), not a fork: it inherits no thread, no lock, no connection.
+- A process is a program of its own (`process`), not a fork: it inherits no thread, no lock, no connection.
 - One that crashes, stalls or is no longer waited for fails its job only; it is killed, and another takes its place.
-- At most `MAX_PROCESSES` work at once; who comes later waits. Idle ones end by themselves.
+- All pools of a daemon have one budget; who finds it spent waits, `MAX_WAIT_S` at most. Idle ones end by themselves,
+  all but `MAX_IDLE` at once.
 """
 
+import json
 import os
 import select
 import signal
@@ -13,18 +15,34 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import minipacs
+from minipacs.pixels.budget import JOBS, RECHECK_S, Budget, Holding
 from minipacs.pixels.elements import TranscodeError
-from minipacs.pixels.process import COMPARE, FAILED, MAX_PACKET_BYTES, WORKING
+from minipacs.pixels.process import FAILED, MAX_PACKET_BYTES, WORKING
 
-MAX_PROCESSES = max(min(os.cpu_count() or 1, 16), 2)
+SHARED = Budget()
+"""Of this process and of all that are forked from it."""
+MAX_WAIT_S = 60.0
+"""For a place among the jobs."""
+MAX_IDLE = 2
 STALL_S = 60.0
 """For one frame; a process that takes longer is taken for stuck."""
+MAX_JOB_S = 3600.0
+"""For all frames of an object."""
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+_PROGRAM = """
+import sys
+at = next((at for at, path in enumerate(sys.path) if path.endswith("-packages")), len(sys.path))
+sys.path[at:at] = sys.argv[4:]
+from minipacs.pixels.process import main
+main(*map(int, sys.argv[1:4]))
+"""
+"""Run by `python -I`: nothing is imported from the current folder or before Python's own library."""
 
 Wait = Callable[[int, float], bool]
 """Waits for a descriptor to become readable until a time of the monotonic clock; tells whether it did.
@@ -41,19 +59,26 @@ def wait_readable(fd: int, deadline: float) -> bool:
 
 
 class _Process:
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            root = str(Path(minipacs.__file__).parent.parent)
-            path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        with theirs, self._start_errors():
+            fds = (theirs.fileno(), budget.fd, budget.freed_fd)
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "minipacs.pixels.process", str(theirs.fileno())],
+                [sys.executable, "-I", "-c", _PROGRAM, *map(str, fds), *_import_paths()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path},
+                pass_fds=fds,
+                env={**os.environ, **_ENVIRONMENT},
             )
+
+    @contextmanager
+    def _start_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.socket.close()
+            raise TranscodeError(f"codec process cannot be started: {error.strerror}") from error
 
     def end(self) -> str:
         """End the process, whatever it does; tells how it had ended."""
@@ -69,50 +94,75 @@ class _Process:
         return self.end()
 
 
-class CodecPool:
-    """Transcodes in other processes, started when they are needed. Safe to use from any thread."""
+def _import_paths() -> list[str]:
+    """Give the folders that this process imports from, its own package's first; not the current one."""
+    root = str(Path(minipacs.__file__).parent.parent)
+    others = (path for path in sys.path if os.path.isabs(path) and path not in (root, os.getcwd()))
+    return [root, *others]
 
-    def __init__(self, max_processes: int = MAX_PROCESSES) -> None:
-        self._places = os.eventfd(max_processes, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+class CodecPool:
+    """Has jobs done in other processes, started when they are needed. Safe to use from any thread.
+
+    `min_free_bytes` is what results leave free on their disk.
+    """
+
+    def __init__(self, min_free_bytes: int = 0, budget: Budget = SHARED) -> None:
+        self._min_free_bytes = min_free_bytes
+        self._budget = budget
         self._idle: list[_Process] = []  # append and pop are atomic
 
     def transcode(
-        self,
-        source_fd: int,
-        target_fd: int,
-        digest: str,
-        transfer_syntax_uid: str,
-        wait: Wait = wait_readable,
-        *,
-        compare: bool = False,
-    ) -> None:
+        self, source_fd: int, target_fd: int, digest: str, transfer_syntax_uid: str, wait: Wait = wait_readable
+    ) -> Holding:
         """Write the data set of the open file with `digest` to another where that stands, in another transfer syntax.
 
-        `compare` has that one, which must be a DICOM file then, read back: unless it says the same in every element and
-        every pixel, the job fails. Raises TranscodeError, and what `wait` raises.
+        Returns what the copy has of the space for copies: to be closed with it. Raises TranscodeError, and what `wait`
+        raises.
         """
-        words = [digest, transfer_syntax_uid, *([COMPARE] if compare else [])]
-        self._take_place(wait)
+        return self.run("transcode", source_fd, target_fd, digest, wait, transfer_syntax_uid=transfer_syntax_uid)
+
+    def compress(
+        self, source_fd: int, target_fd: int, digest: str, transfer_syntax_uid: str, wait: Wait = wait_readable
+    ) -> Holding:
+        """Do as `transcode`, to a target that begins with File Meta Information, and have it read back.
+
+        Unless it says the same in every element and every pixel, the job fails.
+        """
+        return self.run("compress", source_fd, target_fd, digest, wait, transfer_syntax_uid=transfer_syntax_uid)
+
+    def run(self, verb: str, source_fd: int, target_fd: int, digest: str, wait: Wait, **words: Any) -> Holding:
+        """Have one of `verbs.VERBS` done; see `transcode`."""
+        request = {"verb": verb, "digest": digest, "min_free_bytes": self._min_free_bytes, "words": words}
+        place = self._take_place(wait)
+        space = self._budget.open()
         try:
-            self._run(" ".join(words).encode("ascii"), [source_fd, target_fd], wait)
+            self._run(json.dumps(request).encode(), [source_fd, target_fd, space.fd], wait)
+        except BaseException:
+            space.close()
+            raise
         finally:
-            os.eventfd_write(self._places, 1)
+            place.close()
+        return space
 
     def close(self) -> None:
         """End the idle processes; call when no job is under way, also again."""
         while self._idle:
             self._idle.pop().end()
-        if self._places >= 0:
-            os.close(self._places)
-            self._places = -1
 
-    def _take_place(self, wait: Wait) -> None:
-        while True:
-            try:
-                os.eventfd_read(self._places)
-                return
-            except BlockingIOError:
-                wait(self._places, time.monotonic() + STALL_S)
+    def _take_place(self, wait: Wait) -> Holding:
+        place, gives_up_at = self._budget.open(), time.monotonic() + MAX_WAIT_S
+        try:
+            while not place.take(JOBS, 1):
+                now = time.monotonic()
+                if now >= gives_up_at:
+                    raise TranscodeError(f"no codec process came free within {MAX_WAIT_S:g} s")
+                wait(self._budget.freed_fd, min(now + RECHECK_S, gives_up_at))
+                self._budget.look_again()
+        except BaseException:
+            place.close()
+            raise
+        return place
 
     def _run(self, request: bytes, files: list[int], wait: Wait) -> None:
         while True:
@@ -123,7 +173,7 @@ class CodecPool:
                 process.end()
                 raise
             if answer:
-                self._idle.append(process)
+                self._keep(process)
                 if answer[:1] == FAILED:
                     raise TranscodeError(answer[1:].decode("utf-8", "replace"))
                 return
@@ -132,24 +182,32 @@ class CodecPool:
                 raise TranscodeError(f"codec process ended {how}")
             # An idle one that has just ended of itself: the next is tried, at last a fresh one.
 
+    def _keep(self, process: _Process) -> None:
+        if len(self._idle) < MAX_IDLE:
+            self._idle.append(process)
+        else:
+            process.end()
+
     def _process(self) -> tuple[_Process, bool]:
         try:
             return self._idle.pop(), False
         except IndexError:
-            return _Process(), True
+            return _Process(self._budget), True
 
 
 def _job(process: _Process, request: bytes, files: list[int], wait: Wait) -> tuple[bytes, bool]:
     """Return the final answer, empty if the process ended without one, and whether it had begun the job."""
-    has_begun = False
+    has_begun, ends_at = False, time.monotonic() + MAX_JOB_S
     try:
         socket.send_fds(process.socket, [request], files)
         while True:
-            if not wait(process.socket.fileno(), time.monotonic() + STALL_S):
+            if not wait(process.socket.fileno(), min(time.monotonic() + STALL_S, ends_at)):
                 raise TranscodeError(f"codec process stalled for {STALL_S:g} s")
             answer = process.socket.recv(MAX_PACKET_BYTES)
             if answer[:1] != WORKING:
                 return answer, has_begun
+            if time.monotonic() >= ends_at:
+                raise TranscodeError(f"codec process was not done within {MAX_JOB_S:g} s")
             has_begun = True
     except OSError:
         return b"", has_begun

@@ -1,71 +1,66 @@
-"""The process that decodes and encodes pixels: `python -m minipacs.pixels.process FD` (see `codec_pool`).
+"""The process that decodes and encodes pixels; `pool` starts it.
 
-FD is a SOCK_SEQPACKET socket. Each request is one packet, the digest and the transfer syntax wanted, and two open
-files: the stored one and the one to write to. The word `COMPARE` behind has that one, a DICOM file then, read again and
-compared. Answers: `WORKING` at once and after each frame, then `DONE`, or `FAILED` with the reason.
+It has a SOCK_SEQPACKET socket. Each request is one packet, JSON with `verb`, `digest`, `min_free_bytes` and `words`,
+and three open files: the stored one, the one to write to, and what is held of the budget for that. Answers: `WORKING`
+at once and after each frame, then `DONE`, or `FAILED` with the reason.
 """
 
-import hashlib
+import json
 import os
 import resource
 import signal
 import socket
-import sys
-from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
 from typing import NoReturn
 
+from minipacs.pixels.budget import Budget, Holding
 from minipacs.pixels.elements import TranscodeError
-from minipacs.pixels.transcode import fingerprint, transcode
+from minipacs.pixels.verbs import VERBS, Copy, Job, limit_memory
 
 WORKING, DONE, FAILED = b"+", b"=", b"!"
-COMPARE = "compare"
-MAX_PACKET_BYTES = 1024
+MAX_PACKET_BYTES = 4096
 MAX_REASON_BYTES = 500
+FILES = 3
 MAX_ADDRESS_SPACE_BYTES = 8 << 30
 """Beyond, an image fails, whatever it says of its size."""
 IDLE_S = 60
-_PIECE_BYTES = 1 << 20
 
 
-class _Damaged(Exception):
-    """The stored file is not what its digest says."""
-
-
-def main(fd: int) -> NoReturn:
+def main(fd: int, budget_fd: int, freed_fd: int) -> NoReturn:
     """Serve requests until the other end closes, or none comes for `IDLE_S`."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent's end is ours: its socket closes
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
+    budget = Budget(budget_fd, freed_fd)
     with socket.socket(fileno=fd) as connection, suppress(OSError):  # whoever waits for an answer is gone
         while True:
             connection.settimeout(IDLE_S)
-            request, fds, _, _ = socket.recv_fds(connection, MAX_PACKET_BYTES, 2)
-            if not request:
+            packet, fds, _, _ = socket.recv_fds(connection, MAX_PACKET_BYTES, FILES)
+            if not packet:
                 break
             connection.settimeout(None)
-            with FileIO(fds[0], "r") as source, FileIO(fds[1], "r+") as target:
-                connection.send(_serve(connection, request.decode("ascii").split(" "), source, target))
+            connection.send(_serve(connection, packet, fds, budget))
     os._exit(0)
 
 
-def _serve(connection: socket.socket, words: list[str], source: FileIO, target: FileIO) -> bytes:
+def _serve(connection: socket.socket, packet: bytes, fds: list[int], budget: Budget) -> bytes:
     """Do one job; returns its final answer. Raises OSError if nobody waits for it any more."""
-    digest, transfer_syntax_uid, *more = words
+    request = json.loads(packet)
 
     def working() -> None:
         connection.send(WORKING)
 
+    space, memory = Holding(fds[2], budget.freed_fd), budget.open()
     try:
-        working()
-        _check(source, digest)
-        source.seek(0)
-        transcode(source, target, transfer_syntax_uid, working)
-        if more == [COMPARE]:
-            _compare(source, target, working)
-    except (TranscodeError, _Damaged) as error:
+        with FileIO(fds[0], "r") as source, Copy(fds[1], space, request["min_free_bytes"]) as target:
+            working()
+            limit_memory(0)
+            job = Job(source, target, working, budget, memory)
+            job.check(request["digest"])
+            VERBS[request["verb"]](job, request["words"])
+    except TranscodeError as error:
         return FAILED + str(error).encode("utf-8", "replace")[:MAX_REASON_BYTES]
     except MemoryError:
         return FAILED + b"needs too much memory"
@@ -73,23 +68,7 @@ def _serve(connection: socket.socket, words: list[str], source: FileIO, target: 
         raise
     except OSError as error:
         return FAILED + f"file cannot be read or written: {error.strerror}".encode()
+    finally:
+        memory.close()
+        space.close()
     return DONE
-
-
-def _compare(source: FileIO, target: FileIO, working: Callable[[], None]) -> None:
-    for file in (source, target):
-        file.seek(0)
-    if fingerprint(source, working) != fingerprint(target, working):
-        raise TranscodeError("what was written does not say the same")
-
-
-def _check(source: FileIO, digest: str) -> None:
-    found, buffer = hashlib.sha256(), bytearray(_PIECE_BYTES)
-    while size := source.readinto(buffer):
-        found.update(memoryview(buffer)[:size])
-    if found.hexdigest() != digest:
-        raise _Damaged("file is damaged: its digest differs")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -26,10 +26,14 @@ from minipacs.pixels.elements import (
 )
 from minipacs.pixels.frame_encoder import FrameEncoder
 from minipacs.pixels.frames import EncapsulatedImage
-from minipacs.pixels.image import Change, NativeImage
+from minipacs.pixels.image import Change, ImageLayout, NativeImage
 
 _PREFIX_BYTES = 4096
 _LENGTH_TO_END = 0x00080001
+
+
+OnImage = Callable[[ImageLayout], None]
+"""Hears of each image before its first frame is decoded or encoded; what it raises ends the job."""
 
 
 def transcode(
@@ -38,6 +42,7 @@ def transcode(
     transfer_syntax_uid: str,
     on_frame: Callable[[], None] = lambda: None,
     *,
+    on_image: OnImage = lambda layout: None,
     normal: bool = False,
 ) -> None:
     """Write the data set of a DICOM file, without File Meta Information, in another transfer syntax.
@@ -45,7 +50,7 @@ def transcode(
     `source` can seek and stands at the start of the file; `target` is written where it stands, by pieces. Both stay
     the caller's. `on_frame` is called after each frame. `normal` has native pixels rearranged, too, as all others are:
     colour by pixel, so that equal images get equal bytes. Memory: however many frames there are, a few copies of one,
-    encoded and decoded, of at most `image.MAX_FRAME_BYTES` each, and the first one decoded; 16 bytes for each fragment.
+    encoded and decoded (`ImageLayout.working_bytes`), of at most `image.MAX_FRAME_BYTES` each; 16 bytes a fragment.
 
     Raises `TranscodeError` for whatever cannot be had right, damaged frames among it; what `target` holds by then is
     to be thrown away. PS3.3 C.7.6.3, PS3.5 8, A
@@ -58,7 +63,7 @@ def transcode(
         images: dict[int, _Recoding] = {}
         if stored.encapsulated or wanted.encapsulated or normal:
             reading.seek(position)
-            images = _find_images(reading, stored, wanted)
+            images = _find_images(reading, stored, wanted, on_image)
         if wanted.encapsulated and not any(image.encoder for image in images.values()):
             raise TranscodeError("no pixels to encode")
         reading.seek(position)
@@ -67,14 +72,16 @@ def transcode(
         writer.close()
 
 
-def fingerprint(source: BinaryIO, on_frame: Callable[[], None] = lambda: None) -> str:
+def fingerprint(
+    source: BinaryIO, on_frame: Callable[[], None] = lambda: None, on_image: OnImage = lambda layout: None
+) -> str:
     """Digest all that a DICOM file says, its decoded pixels among it, whatever its transfer syntax.
 
     Two files have the same if every element and every pixel is the same. Raises `TranscodeError`; see `transcode`.
     """
     found = _Hash()
     with io.BufferedWriter(found) as target:
-        transcode(source, target, EXPLICIT_VR_LITTLE_ENDIAN, on_frame, normal=True)
+        transcode(source, target, EXPLICIT_VR_LITTLE_ENDIAN, on_frame, on_image=on_image, normal=True)
     return found.sha256.hexdigest()
 
 
@@ -134,7 +141,9 @@ def _open(source: BinaryIO) -> tuple[TransferSyntax, int]:
     return TRANSFER_SYNTAXES[meta.transfer_syntax_uid], start + meta.data_set_offset
 
 
-def _find_images(source: BinaryIO, stored: TransferSyntax, wanted: TransferSyntax) -> dict[int, _Recoding]:
+def _find_images(
+    source: BinaryIO, stored: TransferSyntax, wanted: TransferSyntax, on_image: OnImage
+) -> dict[int, _Recoding]:
     """Find what must be recoded, the object's own pixels and icons, each by where its data set starts.
 
     Ahead of the copy: what decoders make of an image shows in elements that stand before its pixels. Icons end up
@@ -146,12 +155,14 @@ def _find_images(source: BinaryIO, stored: TransferSyntax, wanted: TransferSynta
         level = reader.levels[-1]
         is_own = event.tag == PIXEL_DATA and len(reader.levels) == 1
         if event.kind is Kind.FRAGMENTS:
-            image = EncapsulatedImage(reader, level, stored)
+            on_image(layout := ImageLayout(level))
+            image = EncapsulatedImage(reader, layout, stored)
             images[level.position] = _recoding(image, level, wanted if is_own else None)
         elif is_own and event.length and stored.encapsulated:
             raise TranscodeError("native Pixel Data in an encapsulated transfer syntax")
         elif is_own and event.length:
-            images[level.position] = _recoding(NativeImage(event, level), level, wanted)
+            on_image(layout := ImageLayout(level))
+            images[level.position] = _recoding(NativeImage(event, layout), level, wanted)
     return images
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipacs.dicom.data_set import header
+from minipacs.dicom.data_set import inflater
 from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH, MAX_VALUE_BYTES, Header, HeaderScanner
 from minipacs.dicom.data_set.part10 import parse_file_meta
 from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD
@@ -528,10 +528,25 @@ def test_a_deflated_data_set_is_inflated_in_pieces() -> None:
 
 
 def test_a_deflated_data_set_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(header, "MAX_INFLATED_BYTES", 1 << 20)
+    monkeypatch.setattr(inflater, "MAX_INFLATED_BYTES", 1 << 20)
     scan(deflate(element(PRIVATE, "OB", bytes((1 << 20) - 12))), DEFLATED)
     with pytest.raises(DataSetError, match="inflates to more than"):
         scan(deflate(element(PRIVATE, "OB", bytes(1 << 20))), DEFLATED)
+
+
+def test_a_deflated_data_set_has_no_more_elements_than_its_size_is_worth() -> None:
+    bomb = deflate(element(PRIVATE, "LO", b"") * (8 << 20 >> 3))
+    assert len(bomb) < 20_000
+    with pytest.raises(DataSetError, match="too many elements for its size"):
+        scan(bomb, DEFLATED)
+
+
+def test_functional_groups_of_many_frames_may_be_deflated() -> None:
+    position = "".join(f"{at / 7:.6f}\\{at / 3:.6f}\\{-at / 11:.6f}|" for at in range(20_000)).split("|")
+    elements = b"".join(element(0x00200032, "DS", each.ljust(34).encode()) * 12 for each in position)
+    raw = deflate(uid(INSTANCE_UID, "1.2") + elements)
+    assert len(elements) > 20 * len(raw)
+    assert scan(raw, DEFLATED).get("SOPInstanceUID") == "1.2"
 
 
 def test_bytes_that_are_not_deflated_are_refused() -> None:

@@ -24,6 +24,7 @@ from minipacs.dicom.tables.transfer_syntaxes import UNCOMPRESSED
 from minipacs.index import Outcome, Query, StoredInstance
 from minipacs.jobs import compression as compression_module
 from minipacs.jobs.compression import IDLE_S, SHORTAGE_S, Compression
+from minipacs.pixels import pool
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
 from minipacs.pixels.transcode import fingerprint
 from tests.pixels.test_transcode import WHOLE
@@ -272,15 +273,16 @@ def test_an_object_that_is_replaced_meanwhile_stays_what_it_is(
 
 
 def test_what_is_not_the_same_when_read_back_is_left(
-    archive: Archive, folder: Path, work: Work, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    archive: Archive, folder: Path, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A codec process whose encoder changes one pixel."""
-    (tmp_path / "sitecustomize.py").write_text(
+    changing = (
         "import minipacs.pixels.frame_encoder as module\n"
         "real = module.FrameEncoder.encode\n"
         "module.FrameEncoder.encode = lambda self, frame: real(self, bytes([frame[0] ^ 1]) + frame[1:])\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    start, call = pool._PROGRAM.rsplit("main(", 1)
+    monkeypatch.setattr(pool, "_PROGRAM", f"{start}{changing}main({call}")
     ds = smooth()
     put(archive, ds)
     assert work() == ["left"]

@@ -217,6 +217,13 @@ def test_decoders_are_not_imported_before_they_are_used() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_codecs_of_the_extra_are_imported_in_codec_processes_only() -> None:
+    program = (
+        "import sys, minipacs.daemon.worker, minipacs.daemon.jobs, minipacs.cli;sys.exit('imagecodecs' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_raw_files_are_read_and_written_and_left_open(tmp_path: Path) -> None:
     path = IMAGES / "MR_small_RLE.dcm"
     with (

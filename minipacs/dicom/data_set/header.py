@@ -7,11 +7,11 @@ each open sequence.
 """
 
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from minipacs.dicom.data_set.inflater import Buffer, Inflater
 from minipacs.dicom.tables.attributes import BY_KEYWORD, SPECIFIC_CHARACTER_SET, Attribute
 from minipacs.dicom.tables.keys import FIRST_BLOCK, LAST_BLOCK, STANDARD_KEYS, KeyTable
 from minipacs.dicom.tables.tags import tag_text
@@ -28,16 +28,6 @@ MAX_KEPT_BYTES = 1 << 20
 
 MAX_SEQUENCE_DEPTH = 64
 """Sequences of undefined length within one another."""
-
-MAX_INFLATED_BYTES = 1 << 32
-"""What a deflated data set may grow to: it can be a thousand times what the peer had to send."""
-
-MAX_DEFLATE_TRAILER_BYTES = 9
-"""What may follow a deflate stream: checksum and size, which some writers add as gzip does, and a NUL to be even."""
-
-_INFLATE_BYTES = 1 << 18
-
-Buffer = bytes | bytearray | memoryview
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_DELIMITER, _SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -110,7 +100,7 @@ class HeaderScanner:
         )
         self._outermost = self._encoding
         self._notable = _by_key(wanted | _STRUCTURAL, transfer_syntax.big_endian)
-        self._inflater = _Inflater() if transfer_syntax.deflated else None
+        self._inflater = Inflater() if transfer_syntax.deflated else None
         self._values: dict[int, tuple[bytes, bytes]] = {}
         self._kept_bytes = 0
         self._sequence: bytearray | None = None  # the value so far of a wanted sequence of undefined length
@@ -125,6 +115,7 @@ class HeaderScanner:
         self._tail = bytearray()  # start of an element or item that the last chunk ended in
         self._need = 0  # length of the tail at which the walk can go on
         self._size_bytes = 0
+        self._walked_bytes = 0
 
     def feed(self, data: Buffer) -> None:
         """Scan the next chunk; nothing of `data` is referred to afterwards.
@@ -136,6 +127,7 @@ class HeaderScanner:
         else:
             for piece in self._inflater.pieces(data):
                 self._scan(piece)
+                self._inflater.check_walk(self._walked_bytes)
 
     @property
     def has_pixel_data(self) -> bool:
@@ -182,7 +174,8 @@ class HeaderScanner:
                 if len(self._tail) == self._need:
                     del self._tail[: self._walk(self._tail, 0)]
             else:
-                pos = self._walk(data, pos)
+                begin, pos = pos, self._walk(data, pos)
+                self._walked_bytes += pos - begin
                 self._tail += data[pos:]
                 pos = end
 
@@ -320,36 +313,6 @@ class HeaderScanner:
         if self._encapsulated and tag == _PIXEL_DATA and length != _UNDEFINED:
             raise DataSetError("native Pixel Data in an encapsulated syntax", tag, Kind.WRONG_ENCODING)
         self._has_pixel_data = True
-
-
-class _Inflater:
-    """Inflates a deflated data set piece by piece (PS3.5 A.5)."""
-
-    def __init__(self) -> None:
-        self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._size_bytes = 0
-        self._trailer_bytes = 0
-
-    def pieces(self, data: Buffer) -> Iterator[bytes]:
-        more = False
-        while (len(data) or more) and not self._stream.eof:
-            try:
-                piece = self._stream.decompress(data, _INFLATE_BYTES)
-            except zlib.error:
-                raise DataSetError("deflated data set cannot be inflated") from None
-            self._size_bytes += len(piece)
-            if self._size_bytes > MAX_INFLATED_BYTES:
-                raise DataSetError(f"data set inflates to more than {MAX_INFLATED_BYTES} bytes")
-            yield piece
-            more = len(piece) == _INFLATE_BYTES
-            data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
-        self._trailer_bytes += len(data)
-        if self._trailer_bytes > MAX_DEFLATE_TRAILER_BYTES:
-            raise DataSetError("deflated data set goes on after the end of its stream")
-
-    def finish(self) -> None:
-        if not self._stream.eof:
-            raise DataSetError("deflated data set ends inside its stream")
 
 
 class Header:
