@@ -1,7 +1,12 @@
 """What can go wrong, as types that say it to a program and to a person, and nothing of any protocol's numbers."""
 
+import errno
+import os
+import pwd
 from collections.abc import Sequence
 from enum import Enum, auto
+
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 
 class MinipacsError(Exception):
@@ -96,3 +101,17 @@ class DataSetError(Failure):
 
     def __init__(self, words: str, tag: int | None = None, kind: Kind = Kind.UNREADABLE) -> None:
         super().__init__(kind, words, () if tag is None else (tag,))
+
+
+def system_words(error: BaseException) -> str:
+    """Say what the system refuses; of what is not allowed, to whom: what root calls may run as another user."""
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{words} (as the user {system_user()})" if getattr(error, "errno", None) in _NOT_ALLOWED else words
+
+
+def system_user() -> str:
+    """Return the name of the user that this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

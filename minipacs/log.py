@@ -9,9 +9,11 @@ import json
 import logging
 import os
 import re
+import syslog
 import time
 import warnings
 from collections.abc import Iterable, Mapping
+from unicodedata import category
 
 MAX_VALUE_CHARS = 256
 MAX_TRACEBACK_CHARS = 16384
@@ -58,6 +60,13 @@ def is_journal(descriptor: int) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
 
 
+def to_system(event: str, fields: Mapping[str, object]) -> None:
+    """Leave a line in the system's log (syslog(3)): for commands, whose standard error nobody keeps."""
+    syslog.openlog("minipacs", syslog.LOG_PID, syslog.LOG_DAEMON)
+    syslog.syslog(syslog.LOG_NOTICE, line_of(event, fields.items()))
+    syslog.closelog()
+
+
 class StderrHandler(logging.Handler):
     """Writes each record with one system call, so that lines of several processes do not mix."""
 
@@ -101,8 +110,8 @@ class TextFormatter(LineFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """Render a record."""
         shown, _, priority = _LEVELS.get(record.levelno, _LEVELS[logging.ERROR])
-        lines = [_line(_printable(_cut(record.getMessage())), fields_of(record))]
-        lines += [f"  | {_printable(line)}" for line in self.traceback_of(record).splitlines()]
+        lines = [line_of(printable(_cut(record.getMessage())), fields_of(record))]
+        lines += [f"  | {printable(line)}" for line in self.traceback_of(record).splitlines()]
         start = priority if self.journal else f"{self.time_of(record)} {shown} "
         return start + f"\n{priority if self.journal else ''}".join(lines)
 
@@ -129,7 +138,8 @@ def fields_of(record: logging.LogRecord) -> Iterable[tuple[str, object]]:
     return ((key, value) for key, value in fields.items() if value is not None)
 
 
-def _line(event: str, fields: Iterable[tuple[str, object]]) -> str:
+def line_of(event: str, fields: Iterable[tuple[str, object]]) -> str:
+    """Write an event and its facts on one line."""
     parts = [event]
     for key, value in fields:
         text = str(round(value, 6) if isinstance(value, float) else value)
@@ -139,15 +149,19 @@ def _line(event: str, fields: Iterable[tuple[str, object]]) -> str:
 
 def _quoted(text: str) -> str:
     inner = _cut(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_printable(inner)}"'
+    return f'"{printable(inner)}"'
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS] + "..."
 
 
-def _printable(text: str) -> str:
-    """Escape control characters, line ends, and what reorders or hides text on a terminal."""
+def printable(text: str) -> str:
+    """Escape control characters, line ends, and what reorders or hides text on a terminal; blanks of any width stay."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if c.isprintable() or category(c) == "Zs" else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")

@@ -1,17 +1,21 @@
 import http.client
 import socket
 import threading
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from minipacs import __version__
-from minipacs.metrics import Figures, Metrics, MetricsServer, Processes, figures, register_figures
+from minipacs.archive.archive import Figures
+from minipacs.metrics import Metrics, MetricsServer, Processes, figures, register_figures
 from minipacs.metrics import server as http_server
+from minipacs.net.ending import Outcome
 from minipacs.net.listener import bind
 
-FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, 6, 7, 8)
+FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, {"CT": 4}, 6, 7, 8, 9)
 
 
 @pytest.fixture
@@ -86,6 +90,38 @@ def test_what_happens_is_counted(counted):
     assert {key: found.get(key) for key in expected} == expected
 
 
+def test_every_series_begins_at_0():
+    """Of one that is born with its first event, `increase()` does not see that event."""
+    counted = Metrics(["CT1"])
+    counted.begin(["C-ECHO", "C-STORE"])
+    found = samples(counted)
+    for peer in ("CT1", "other"):
+        assert found["minipacs_received_bytes_total", ("peer", peer)] == 0
+        assert found["minipacs_associations_total", ("outcome", "rejected"), ("peer", peer)] == 0
+        for service in ("C-ECHO", "C-STORE"):
+            for status in ("success", "warning", "failure", "cancel"):
+                labels = ("peer", peer), ("service", service), ("status", status)
+                assert found["minipacs_operations_total", *labels] == 0
+    before = set(found)
+    counted.association_opened()
+    for outcome in set(get_args(Outcome)) - {"rejected"}:
+        counted.association_ended("CT1", outcome)
+    counted.association_rejected("X")
+    counted.operation("C-STORE", "CT1", "failure", 0.1)
+    counted.compression("left", 0)
+    counted.sent("CT1", 1)
+    counted.received("CT1", 1)
+    assert set(samples(counted)) == before
+
+
+def test_what_a_sender_takes_is_no_time_of_the_archive(counted):
+    counted.operation("C-STORE", "CT1", "success", 200)
+    counted.stored("CT1", 0.002)
+    found = samples(counted)
+    assert found["minipacs_store_answer_seconds_bucket", ("le", "0.0025")] == 1
+    assert found["minipacs_last_object_timestamp_seconds", ("peer", "CT1")] > 1.7e9
+
+
 def test_a_peer_that_is_not_configured_is_other(counted):
     for stranger in ('EVIL"} 1', "a\nb", "", "WS "):
         counted.received(stranger, 1)
@@ -103,7 +139,9 @@ def test_figures_of_the_archive_are_gauges(counted):
     assert found["minipacs_stored_bytes",] == 5_000_000_000
     assert [found[f"minipacs_{name}",] for name in ("patients", "studies", "series", "instances")] == [1, 2, 3, 4]
     assert found["minipacs_storage_free_bytes",] == 6
-    assert found["minipacs_quarantined_files",] == 7
+    assert found["minipacs_index_free_bytes",] == 7
+    assert found["minipacs_quarantined_files",] == 8
+    assert not [name for name, *_ in found if "modality" in name], "what comes from outside is no label"
 
 
 def test_build_info_is_a_gauge_of_value_one(counted):
@@ -122,7 +160,7 @@ def test_the_archive_is_asked_once_for_several_readings():
 
 
 def test_the_archive_is_asked_again_after_a_while(monkeypatch):
-    answers = iter([FIGURES, Figures(9, 9, 9, 9, 9, 9, 9, 9)])
+    answers = iter([FIGURES, replace(FIGURES, patients=9)])
     counted = page(lambda: next(answers))
     assert samples(counted)["minipacs_patients",] == 1
     now = figures.time.monotonic()
@@ -242,10 +280,11 @@ def test_a_closed_server_answers_no_more_and_leaves_the_socket_to_others(counted
 
 def test_processes_are_gauges():
     found = Metrics([])
-    register_figures(found.registry, lambda: None, lambda: Processes({"worker": 2, "jobs": 1}, 3, 4096, 50))
+    register_figures(found.registry, lambda: None, lambda: Processes({"worker": 2, "jobs": 1}, 3, 1, 4096, 50))
     values = samples(found)
     assert values["minipacs_processes", ("role", "worker")] == 2
     assert values["minipacs_process_deaths_total",] == 3
+    assert values["minipacs_reload_failures_total",] == 1
     assert values["minipacs_resident_memory_bytes",] == 4096
     assert values["minipacs_open_files",] == 50
     assert ("minipacs_patients",) not in values

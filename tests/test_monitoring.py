@@ -5,7 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from minipacs.metrics import Figures, Metrics, Processes, register_figures
+from minipacs.archive.archive import Figures
+from minipacs.metrics import Metrics, Processes, register_figures
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "etc/prometheus/rules.yml"
@@ -21,7 +22,8 @@ def exported() -> dict[str, set[str]]:
     counted.sent("CT1", 1)
     counted.commit(1)
     counted.compression("left", 0)
-    register_figures(counted.registry, lambda: FIGURES, lambda: Processes({"worker": 1}, 0, 1, 1))
+    counted.stored("CT1", 0.1)
+    register_figures(counted.registry, lambda: FIGURES, lambda: Processes({"worker": 1}, 0, 0, 1, 1))
     found: dict[str, set[str]] = {}
     for family in counted.registry.collect():
         for sample in family.samples:

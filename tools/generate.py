@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from minipacs import config
-from minipacs.cli.conformance import statement
+from minipacs.cli.commands.conformance import statement
 from minipacs.cli.manual import manual as manual_page
 
 ROOT = Path(__file__).parent.parent

@@ -1,7 +1,7 @@
 """The archive: a file tree and an index that agree, opened and closed as one."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -12,23 +12,18 @@ from minipacs.archive.reader import ObjectReader
 from minipacs.archive.scan import CharsetOf
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
-from minipacs.index import Index
+from minipacs.index import Index, Statistics
 from minipacs.tree.objects import FileTree
 
 Sync = Literal["always", "batch"]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What there is, for metrics and `minipacs stats`."""
+class Figures(Statistics):
+    """What there is, for metrics, where each number is a gauge of that name, and for `minipacs stats`."""
 
-    patients: int
-    studies: int
-    series: int
-    instances: int
-    stored_bytes: int
-    by_modality: Mapping[str, int]
-    free_bytes: int
+    storage_free_bytes: int
+    index_free_bytes: int
     quarantined_files: int
     worklist_broken_files: int
 
@@ -142,15 +137,11 @@ class Archive:
         """Count what there is; cheap enough for a scrape."""
         found = self.index.statistics()
         return Figures(
-            found.patients,
-            found.studies,
-            found.series,
-            found.instances,
-            found.stored_bytes,
-            found.by_modality,
-            self.tree.free_bytes(),
-            self.tree.quarantine.count(),
-            self.index.worklist.folder_state().broken_files,
+            **{field.name: getattr(found, field.name) for field in fields(found)},
+            storage_free_bytes=self.tree.free_bytes(),
+            index_free_bytes=self.index.free_bytes(),
+            quarantined_files=self.tree.quarantine.count(),
+            worklist_broken_files=self.index.worklist.folder_state().broken_files,
         )
 
     def shortage(self) -> str | None:

@@ -5,17 +5,30 @@ from io import FileIO
 from typing import IO
 
 from minipacs.archive.archive import Archive
-from minipacs.dicom.data_set.part10 import MAX_FILE_META_BYTES, FileMeta, NeedMoreData, parse_file_meta
+from minipacs.dicom.data_set.part10 import (
+    MAX_FILE_META_BYTES,
+    FileMeta,
+    NeedMoreData,
+    meta_of_data_set,
+    parse_file_meta,
+)
+from minipacs.dicom.tables.sop_classes import MEDIA_STORAGE_DIRECTORY
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
-from minipacs.errors import Failure, Kind
+from minipacs.errors import DataSetError, Failure, Kind
 from minipacs.index import Outcome
 
 READ_BYTES = 1 << 20
 
 
-def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str]) -> Outcome:
-    """Store a Part 10 file. Raises OSError and Failure."""
-    meta, first = _read_file_meta(stream)
+class MediaDirectory(Failure):
+    """A DICOMDIR: it tells of the files beside it and is no object of a study (PS3.10 8.6)."""
+
+
+def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str], *, lenient: bool = False) -> Outcome:
+    """Store a Part 10 file; `lenient` goes by its data set, whatever stands before it. Raises OSError and Failure."""
+    meta, first = _read_meta_of_data_set(stream) if lenient else _read_file_meta(stream)
+    if meta.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
+        raise MediaDirectory(Kind.UNSUPPORTED, "a DICOMDIR")
     if meta.sop_class_uid not in sop_classes:
         raise Failure(Kind.UNSUPPORTED, f"SOP class {meta.sop_class_uid or 'missing'} is not stored here")
     if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
@@ -26,6 +39,20 @@ def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str]) -
             incoming.write(piece)
             piece = stream.read(READ_BYTES)
         return incoming.commit()
+
+
+def _read_meta_of_data_set(stream: IO[bytes] | FileIO) -> tuple[FileMeta, bytes]:
+    """Read the beginning of a data set, after whatever stands before it. Raises Failure."""
+    prefix = b""
+    while len(prefix) < READ_BYTES and (piece := stream.read(READ_BYTES - len(prefix))):
+        prefix += piece
+    try:
+        meta = meta_of_data_set(prefix)
+    except DataSetError:
+        meta = None
+    if meta is None or not meta.sop_class_uid:
+        meta = parse_file_meta(prefix)  # says what is wrong with a file of some other kind
+    return meta, prefix[meta.data_set_offset :]
 
 
 def _read_file_meta(stream: IO[bytes] | FileIO) -> tuple[FileMeta, bytes]:

@@ -1,46 +1,57 @@
-"""The command line: one file for each group of commands, each a few lines over the layers below."""
+"""The command line. What a command needs is imported when it is called, and no sooner."""
+
+import importlib
+from collections.abc import Mapping
 
 import click
 
 from minipacs import __version__
-from minipacs.cli import (
-    associations,
-    care,
-    conformance,
-    maintenance,
-    network,
-    objects,
-    quarantine,
-    query,
-    service,
-    transfer,
-    worklist,
-)
-from minipacs.cli.common import Group
+from minipacs.cli.faults import tell_faults
+
+COMMANDS: Mapping[str, str] = {
+    "associations": "associations:associations",
+    "backup": "care:backup",
+    "check": "service:check",
+    "conformance": "conformance:conformance",
+    "delete": "care:delete",
+    "echo": "network:echo",
+    "export": "transfer:export_",
+    "find": "query:find",
+    "import": "objects:import_",
+    "quarantine": "quarantine:quarantine",
+    "reindex": "maintenance:reindex",
+    "send": "transfer:send",
+    "serve": "service:serve",
+    "stats": "query:stats",
+    "verify": "care:verify",
+    "worklist": "worklist:worklist",
+}
+"""THE table of commands: the file in `commands` and the name in it."""
+
+
+class Group(click.Group):
+    """Commands that are imported when they are called; their faults are lines on standard error."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        found = getattr(importlib.import_module(f"minipacs.cli.commands.{module}"), name)
+        assert isinstance(found, click.Command)  # noqa: S101
+        return found
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command: exit status 1 for what failed, 2 for a configuration that is wrong."""
+        with tell_faults():
+            return super().invoke(ctx)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="minipacs")
 def main() -> None:
     """Run and look after minipacs, a DICOM archive."""
-
-
-for command in (
-    service.serve,
-    service.check,
-    objects.import_,
-    query.find,
-    query.stats,
-    maintenance.reindex,
-    network.echo,
-    transfer.send,
-    transfer.export_,
-    worklist.worklist,
-    associations.associations,
-    care.verify,
-    care.delete,
-    care.backup,
-    quarantine.quarantine,
-    conformance.conformance,
-):
-    main.add_command(command)

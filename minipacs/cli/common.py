@@ -1,44 +1,23 @@
-"""What commands share: the configuration option, the way to print, the way to fail."""
+"""What commands share: the option for the configuration, the way to the archive, the reading of keys."""
 
 import functools
-import json
 import os
 import pwd
-import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from minipacs import log
+from minipacs import daemon, log
+from minipacs.archive.archive import Archive
 from minipacs.config import Config, load, resolve
-from minipacs.errors import ConfigError, MinipacsError
+from minipacs.errors import system_user
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, those that reorder text on a terminal, and bytes of file names that are no text."""
-MAX_CELL_LENGTH = 60
-
-
-class Group(click.Group):
-    """Commands whose faults are lines on standard error: 1 for what failed, 2 for a configuration that is wrong."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run a command."""
-        try:
-            return super().invoke(ctx)
-        except ConfigError as error:
-            for fault in error.faults:
-                click.echo(f"minipacs: {fault}", err=True)
-            sys.exit(2)
-        except MinipacsError as error:
-            click.echo(f"minipacs: {error}", err=True)
-            sys.exit(1)
+Load = Callable[..., Config]
+"""Reads the configuration, with overrides by key path. Raises ConfigError."""
 
 
 def config_option(command: F) -> F:
@@ -84,6 +63,14 @@ def become_owner(path: Path) -> None:
     os.setuid(found.st_uid)
 
 
+def caller() -> str:
+    """Return who calls this command: the user that logged in, also behind sudo, else the one that it runs as."""
+    try:
+        return os.environ.get("SUDO_USER") or os.getlogin()
+    except OSError:
+        return system_user()
+
+
 def parse_keys(words: Sequence[str]) -> dict[str, str]:
     """Read `KEY=VALUE` words. Raises a usage error for what is none."""
     keys: dict[str, str] = {}
@@ -95,51 +82,13 @@ def parse_keys(words: Sequence[str]) -> dict[str, str]:
     return keys
 
 
-def print_json(value: object) -> None:
-    """Print one JSON document; bytes of file names that are no text become escapes of it."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    click.echo(text.encode("utf-8", "backslashreplace").decode())
-
-
-def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Print rows under a line of column names; what comes from objects cannot act on the terminal."""
-    cells = [list(columns), *([_cell(row.get(c, "")) for c in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    for line in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _cell(value: object) -> str:
-    text = printable(str(value))
-    return text if len(text) <= MAX_CELL_LENGTH else text[: MAX_CELL_LENGTH - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Replace what would act on a terminal, and what cannot be encoded."""
-    return _UNPRINTABLE.sub("?", text)
-
-
-def progress(
-    items: Iterable[T], label: str, name: Callable[[T], str], total: int | None = None
-) -> AbstractContextManager[Iterable[T]]:
-    """Show a progress bar while `items` are gone through, on a terminal; in a pipe nothing."""
-    if not sys.stderr.isatty():
-        return nullcontext(items)
-    return click.progressbar(
-        items,
-        length=total,
-        label=label,
-        file=sys.stderr,
-        show_pos=True,
-        item_show_func=lambda item: None if item is None else printable(name(item)),
-    )
-
-
 @contextmanager
-def steps(total: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar that the function given moves on, on a terminal; in a pipe nothing."""
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    with click.progressbar(length=total, label=label, file=sys.stderr, show_pos=True) as bar:
-        yield bar.update
+def opened(load: Load, *, read_only: bool = False) -> Iterator[Archive]:
+    """Open the configured archive, beside a daemon that may run; as its owner, where root calls."""
+    config = load()
+    prepare(config)
+    archive = daemon.open_archive(config, read_only=read_only)
+    try:
+        yield archive
+    finally:
+        archive.close()

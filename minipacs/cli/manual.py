@@ -39,7 +39,10 @@ def manual() -> str:
 
 
 def _commands(group: click.Group, path: str) -> Iterator[str]:
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in sorted(group.list_commands(context)):
+        command = group.get_command(context, name)
+        assert command is not None  # noqa: S101  it is listed
         yield from _command(command, f"{path} {name}")
         if isinstance(command, click.Group):
             yield from _commands(command, f"{path} {name}")

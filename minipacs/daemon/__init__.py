@@ -5,7 +5,16 @@ workers  share the sockets; a thread for each association, one index writer each
 jobs     one process for the work that no peer waits for; serves /metrics, /healthz, /readyz
 """
 
+from collections.abc import Callable
+
+from minipacs.config import Config
 from minipacs.daemon.composition import key_table, open_archive, peers, requestor
-from minipacs.daemon.parent import serve
 
 __all__ = ["key_table", "open_archive", "peers", "requestor", "serve"]
+
+
+def serve(config: Config, load: Callable[[], Config]) -> None:
+    """Run the daemon, see `parent.serve`."""
+    from minipacs.daemon import parent  # with all that serves: other commands need none of it
+
+    parent.serve(config, load)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from minipacs import metrics
-from minipacs.archive.archive import Archive
+from minipacs.archive.archive import Archive, Figures
 from minipacs.archive.care.start import prepare, tell_unfilled_keys
 from minipacs.config import Config
 from minipacs.daemon import composition
@@ -27,6 +27,7 @@ from minipacs.jobs.compression import Compression
 from minipacs.jobs.unread import Unread
 from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
+from minipacs.services.dispatch import NAMES
 from minipacs.services.offered import storage_classes
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Jobs:
         self._is_over = False
         metrics.share(shared.metrics_folder, control.slot)
         self._metrics = metrics.Metrics(p.title for p in shared.config.peers)
+        self._metrics.begin(NAMES)
         self._config = shared.config
         http = next(iter(shared.sockets.of(METRICS)), None)
         self._http = None if http is None else metrics.MetricsServer(http, self._registry(shared), self._unready)
@@ -94,26 +96,15 @@ class Jobs:
         metrics.register_figures(registry, self._figures, self._processes)
         return registry
 
-    def _figures(self) -> metrics.Figures | None:
-        if self._archive is None:
-            return None
-        found = self._archive.figures()
-        return metrics.Figures(
-            patients=found.patients,
-            studies=found.studies,
-            series=found.series,
-            instances=found.instances,
-            stored_bytes=found.stored_bytes,
-            storage_free_bytes=found.free_bytes,
-            quarantined_files=found.quarantined_files,
-            worklist_broken_files=found.worklist_broken_files,
-        )
+    def _figures(self) -> Figures | None:
+        return None if self._archive is None else self._archive.figures()
 
     def _processes(self) -> metrics.Processes:
         running = [("parent", os.getppid()), *((shown.role, shown.pid) for shown in self._slots.all())]
         return metrics.Processes(
             Counter(role for role, _ in running),
             self._slots.deaths,
+            self._slots.failed_reloads,
             sum(_resident_bytes(pid) for _, pid in running),
             sum(_open_files(pid) for _, pid in running),
         )

@@ -151,6 +151,7 @@ class Parent:
             self._give_up_coming(f"{len(self._processes)} processes still have associations")
 
     def _keep(self, faults: list[str] | tuple[str, ...]) -> None:
+        self._slots.count_failed_reload()
         for fault in faults:
             logger.error("not reloaded: the old configuration stays", extra={"fields": {"reason": fault}})
         self._manager.ready(f"not reloaded: {faults[0]}")

@@ -20,7 +20,8 @@ _NUMBER_BYTES = 8
 _PID, _ROLE, _BEAT = 0, 1, 2
 _COLUMNS = 3
 _DEATHS = MAX_PROCESSES * _COLUMNS
-"""The number behind the table."""
+_FAILED_RELOADS = _DEATHS + 1
+"""The numbers behind the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Slots:
     """
 
     def __init__(self, roles: Sequence[str]) -> None:
-        self._memory = mmap.mmap(-1, (_DEATHS + 1) * _NUMBER_BYTES)
+        self._memory = mmap.mmap(-1, (_FAILED_RELOADS + 1) * _NUMBER_BYTES)
         self._numbers = memoryview(self._memory).cast("q")  # native: an item is stored with one instruction
         self._roles = tuple(roles)
 
@@ -52,6 +53,15 @@ class Slots:
     def count_death(self) -> None:
         """Count a process that ended of itself; for the parent."""
         self._numbers[_DEATHS] += 1
+
+    @property
+    def failed_reloads(self) -> int:
+        """Return how many reloads have failed since the start."""
+        return self._numbers[_FAILED_RELOADS]
+
+    def count_failed_reload(self) -> None:
+        """Count a reload that failed; for the parent."""
+        self._numbers[_FAILED_RELOADS] += 1
 
     def free(self) -> int | None:
         """Return the lowest slot that is free, if there is one."""

@@ -1,5 +1,6 @@
 """The index, opened: what reads, and the thread that writes."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -64,6 +65,11 @@ class Index(Reader):
     def path(self) -> Path:
         """Return where the file is."""
         return self._database.path
+
+    def free_bytes(self) -> int:
+        """Return the free space of the disk that the file is on. Raises OSError."""
+        found = os.statvfs(self.path.parent)
+        return found.f_bavail * found.f_frsize
 
     def add(self, record: InstanceRecord, duplicates: Duplicates, *, recoverable: bool = False) -> Placed:
         """Give a stored file its row, see `Rows.add`. Raises Failure MISSING if a UID is missing."""

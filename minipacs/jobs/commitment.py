@@ -12,8 +12,7 @@ from minipacs.dicom.tables.sop_classes import STORAGE_COMMITMENT
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.workflow.commitment import report
 from minipacs.index.workflow.commitments import Pending, References
-from minipacs.net.acceptor import Caller
-from minipacs.net.access import Peer
+from minipacs.net.access import Caller, Peer
 from minipacs.net.association import Association
 from minipacs.net.bell import Bell, ring
 from minipacs.net.ending import AssociationEnded

@@ -4,14 +4,22 @@ Labels come from closed sets: peers that are not configured are counted as one.
 """
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 from prometheus_client.metrics import MetricWrapperBase
 
+from minipacs.net.ending import Outcome
+
 OTHER_PEER = "other"
+
+ASSOCIATION_OUTCOMES = get_args(Outcome)
+OPERATION_STATUSES = ("success", "warning", "failure", "cancel")
+COMPRESSION_OUTCOMES = ("compressed", "left")
 
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 COMMIT_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -58,17 +66,31 @@ class Metrics:
         self._durations = _Children(
             Histogram(
                 "minipacs_operation_duration_seconds",
-                "From the request to the last response.",
+                "From the request to the last response, the time that the peer takes included.",
                 ["service"],
                 buckets=DURATION_BUCKETS_S,
                 registry=registry,
+            )
+        )
+        self._answers = Histogram(
+            "minipacs_store_answer_seconds",
+            "From the last byte of an object to the answer: what the archive takes to store it.",
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        self._last_objects = _Children(
+            Gauge(
+                "minipacs_last_object_timestamp_seconds",
+                "When the last object of a peer was stored, in seconds since 1970.",
+                ["peer"],
+                registry=registry,
+                multiprocess_mode="max",
             )
         )
         self._received = _Children(
             Counter("minipacs_received_bytes", "Data set bytes received.", ["peer"], registry=registry)
         )
         self._sent = _Children(Counter("minipacs_sent_bytes", "Data set bytes sent.", ["peer"], registry=registry))
-        self._received[OTHER_PEER,]  # a first counter, so that the file shared by all is opened while it can be
         self._compressions = _Children(
             Counter(
                 "minipacs_compressions",
@@ -84,6 +106,24 @@ class Metrics:
             buckets=COMMIT_BUCKETS,
             registry=registry,
         )
+        self._received[OTHER_PEER,]  # a first counter, so that the file shared by all is opened while it can be
+
+    def begin(self, services: Sequence[str]) -> None:
+        """Let every series that there can be begin at 0, for the operations of these names; in one process.
+
+        Of a series that is born with its first event, `increase()` in Prometheus does not see that event.
+        """
+        for outcome in COMPRESSION_OUTCOMES:
+            self._compressions[outcome,]
+        for service in services:
+            self._durations[service,]
+        for peer in (*self._peers, OTHER_PEER):
+            self._received[peer,]
+            self._sent[peer,]
+            for outcome in ASSOCIATION_OUTCOMES:
+                self._associations[peer, outcome]
+            for service, status in product(services, OPERATION_STATUSES):
+                self._operations[service, peer, status]
 
     def association_opened(self) -> None:
         """Count an association as open."""
@@ -102,6 +142,15 @@ class Metrics:
         """Count a finished operation; `status` is a category of dicom.statuses."""
         self._operations[service, self._label(peer), status].inc()
         self._durations[service,].observe(duration_s)
+
+    def stored(self, peer: str, answer_s: float) -> None:
+        """Count an object as stored, `answer_s` after its last byte came."""
+        self._answers.observe(answer_s)
+        self.last_object(peer, time.time())
+
+    def last_object(self, peer: str, at: float) -> None:
+        """Note when an object of a peer was stored, in seconds since 1970."""
+        self._last_objects[self._label(peer),].set(at)
 
     def received(self, peer: str, size_bytes: int) -> None:
         """Count bytes of data sets received."""

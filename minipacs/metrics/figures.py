@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from minipacs import __version__
+from minipacs.archive.archive import Figures
 
 FIGURES_AGE_S = 5.0
 """For so long the archive is not asked again, however often the page is read."""
@@ -21,27 +22,19 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What the archive holds, asked for when the page is read; each field is a gauge of that name."""
-
-    patients: int
-    studies: int
-    series: int
-    instances: int
-    stored_bytes: int
-    storage_free_bytes: int
-    quarantined_files: int
-    worklist_broken_files: int
-
-
-@dataclass(frozen=True, slots=True)
 class Processes:
     """The processes of the daemon. `by_role` counts those that run, `deaths` those that ended of themselves."""
 
     by_role: Mapping[str, int]
     deaths: int
+    failed_reloads: int
     resident_bytes: int
     open_files: int
+
+
+def gauges() -> list[str]:
+    """Give the names of the figures that are numbers."""
+    return [field.name for field in fields(Figures) if field.type in (int, float, "int", "float")]
 
 
 def register_figures(
@@ -70,6 +63,8 @@ class _DaemonCollector(Collector):
         yield running
         deaths = "Processes that ended of themselves and were replaced."
         yield CounterMetricFamily("minipacs_process_deaths", deaths, value=found.deaths)
+        reloads = "Reloads that failed: the old configuration stayed."
+        yield CounterMetricFamily("minipacs_reload_failures", reloads, value=found.failed_reloads)
         memory = "Resident memory of all processes; what they share counts for each."
         yield GaugeMetricFamily("minipacs_resident_memory_bytes", memory, found.resident_bytes)
         yield GaugeMetricFamily("minipacs_open_files", "File descriptors of all processes.", found.open_files)
@@ -85,9 +80,9 @@ class _FiguresCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Give the gauges; none while the archive cannot tell."""
         figures = self._recent()
-        for field in fields(Figures) if figures else ():
-            help = f"{field.name.replace('_', ' ').capitalize()} of the archive."
-            yield GaugeMetricFamily(f"minipacs_{field.name}", help, getattr(figures, field.name))
+        for name in gauges() if figures else ():
+            help = f"{name.replace('_', ' ').capitalize()} of the archive."
+            yield GaugeMetricFamily(f"minipacs_{name}", help, getattr(figures, name))
 
     def _recent(self) -> Figures | None:
         with self._lock:

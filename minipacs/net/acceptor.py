@@ -7,11 +7,10 @@ import secrets
 import select
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from minipacs.net import acse, ending, stream
-from minipacs.net.access import PERMANENT, Access, Admission, Peer, Rejection
+from minipacs.net.access import PERMANENT, Access, Admission, Caller, Rejection
 from minipacs.net.association import Association, Timeouts
 from minipacs.net.ending import SERVICE_USER, AssociationEnded, violation
 from minipacs.net.explanation import REASONS, Explanation
@@ -25,18 +24,6 @@ logger = logging.getLogger(__name__)
 TOKEN_BYTES = 3
 """Of an association's ID, which tells it from those of earlier processes with the same number."""
 _TITLES_IN_REQUEST = slice(4, 68)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The requestor of an association, as services and the log know it. `label` is from a closed set."""
-
-    association_id: str
-    ae_title: str
-    called_ae_title: str
-    address: str
-    label: str
-    peer: Peer | None
 
 
 class Observer(Protocol):

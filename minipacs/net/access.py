@@ -53,6 +53,18 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """The requestor of an association, as services and the log know it. `label` is from a closed set."""
+
+    association_id: str
+    ae_title: str
+    called_ae_title: str
+    address: str
+    label: str
+    peer: Peer | None
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """An A-ASSOCIATE-RJ (PS3.8 Table 9-21) with the reason for the log, and the setting to change."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from minipacs.errors import MinipacsError
-from minipacs.net import acse, ending, stream
+from minipacs.net import ending, stream
 from minipacs.net.access import Peer
 from minipacs.net.association import Association, Timeouts
 from minipacs.net.negotiation import ProposedContext
@@ -53,6 +53,8 @@ class Requestor:
         `companion` is attended to while the peer is waited for, then and as long as the association lives. Raises
         AssociationRefused, and what the companion raises.
         """
+        from minipacs.net import acse  # and pynetdicom: only who calls somebody waits for it
+
         try:
             transport = Transport.connect(peer.host, peer.port, self.timeouts.connect, companion)
         except OSError as error:

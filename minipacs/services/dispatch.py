@@ -17,7 +17,7 @@ from minipacs.dicom.tables.sop_classes import (
     VERIFICATION,
 )
 from minipacs.errors import Failure
-from minipacs.net.acceptor import Caller
+from minipacs.net.access import Caller
 from minipacs.net.association import Association, Message
 from minipacs.net.bell import Bell
 from minipacs.net.ending import AssociationEnded
@@ -45,6 +45,7 @@ _RETRIEVAL: Mapping[str, tuple[int, Service]] = {
     "get": (CommandField.C_GET_RQ, Service("C-GET", retrieve.get)),
 }
 
+UNKNOWN = "unknown"
 _N_GET = Service("N-GET", procedure_step.get)
 
 SERVICES: Mapping[str, Mapping[int, Service]] = {
@@ -62,6 +63,8 @@ SERVICES: Mapping[str, Mapping[int, Service]] = {
 """The operations of each SOP class by command field; every other class that is accepted is one of storage."""
 
 _STORAGE: Mapping[int, Service] = {CommandField.C_STORE_RQ: Service("C-STORE", storage.store)}
+NAMES = sorted({service.name for known in (_STORAGE, *SERVICES.values()) for service in known.values()} | {UNKNOWN})
+"""What operations are called in the log and in metrics."""
 _COMMAND_FIELDS = frozenset(_STORAGE).union(*SERVICES.values())
 _SERVED_WITH = {PROCEDURE_STEP_RETRIEVE: PROCEDURE_STEP}
 """Classes whose instances are of another class, which a request may name instead (PS3.4 F.8.2)."""
@@ -96,7 +99,7 @@ class Dispatcher:
             return
         started = time.monotonic()
         service = SERVICES.get(request.message.context.abstract_syntax, _STORAGE).get(command.command_field)
-        name = service.name if service is not None else "unknown"
+        name = service.name if service is not None else UNKNOWN
         try:
             final, is_ours = self._serve(service, request)
         except AssociationEnded as ended:

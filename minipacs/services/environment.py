@@ -7,8 +7,7 @@ from typing import Protocol
 from minipacs.archive.archive import Archive
 from minipacs.archive.ports import Spare
 from minipacs.dicom.data_set.command_set import CommandSet
-from minipacs.net.acceptor import Caller
-from minipacs.net.access import Peer
+from minipacs.net.access import Caller, Peer
 from minipacs.net.association import Association, Message
 from minipacs.net.requestor import Requestor
 
@@ -24,6 +23,9 @@ class Observer(Protocol):
 
     def received(self, peer: str, size_bytes: int, /) -> None:
         """Count data set bytes received from a peer."""
+
+    def stored(self, peer: str, answer_s: float, /) -> None:
+        """Count an object as stored, so long after its last byte came."""
 
     def sent(self, peer: str, size_bytes: int, /) -> None:
         """Count data set bytes sent to a peer."""

@@ -1,5 +1,7 @@
 """C-STORE: the Storage service as SCP, level 2: the whole object, unchanged (PS3.4 B)."""
 
+import time
+
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.tables import statuses
 from minipacs.errors import DataSetError
@@ -28,11 +30,13 @@ def store(request: Request) -> CommandSet:
     ) as incoming:
         for piece in message.fragments():
             incoming.write(piece)
+        last_byte_at = time.monotonic()
         outcome = incoming.commit()
         size_bytes = incoming.size_bytes
     request.environment.observer.received(request.caller.label, size_bytes)
     request.log.update(outcome=outcome.name.lower(), size_bytes=size_bytes)
     final = request.response(statuses.SUCCESS)
     request.respond(final)
+    request.environment.observer.stored(request.caller.label, time.monotonic() - last_byte_at)
     request.spare.make()
     return final

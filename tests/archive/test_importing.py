@@ -7,6 +7,7 @@ import pytest
 
 from minipacs.archive.media.importing import import_source, sources
 from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.errors import system_user
 from minipacs.index import Outcome
 from tests.support.objects import ct, data_set_of, encode, save
 from tests.support.storing import incoming, published, quarantined
@@ -189,7 +190,7 @@ def test_a_folder_that_cannot_be_read_is_refused(store, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", denied)
     found = store(tmp_path / "in")
-    assert found == {str(good): Outcome.ADDED, str(closed): "Permission denied"}
+    assert found == {str(good): Outcome.ADDED, str(closed): f"Permission denied (as the user {system_user()})"}
 
 
 def test_a_path_that_does_not_exist_is_refused(store, tmp_path):

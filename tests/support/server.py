@@ -1,17 +1,29 @@
 """`minipacs serve` as a process of its own."""
 
+import fcntl
 import json
+import logging
 import os
 import re
 import resource
+import select
 import signal
 import subprocess
 import sys
+import tempfile
+import termios
 import threading
+import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from minipacs import log
+from minipacs.cli import main
 
 MINIPACS = [sys.executable, "-m", "minipacs"]
 START_TIMEOUT_S = 30
@@ -61,7 +73,7 @@ class Server:
         self._ended = False
         command = [*self.wrapper, *MINIPACS, "serve", "--config", str(self.config)]
         self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
         )
         self._collector = threading.Thread(target=self._collect, daemon=True)
         self._collector.start()
@@ -70,18 +82,24 @@ class Server:
         self.metrics_port = int(str(ready["metrics"]).rsplit(":", 1)[1])
 
     def _collect(self) -> None:
-        assert self.process.stderr is not None
-        for text in self.process.stderr:
+        """Read the log to its end; what has been read is in the lists before the lock is given back."""
+        fd, rest = self.process.stderr.fileno(), b""
+        while not self._ended:
+            select.select([fd], [], [])
             with self._changed:
-                self.raw.append(text)
-                try:
-                    self.lines.append(json.loads(text))
-                except json.JSONDecodeError:
-                    self.lines.append({"event": text.rstrip()})
+                piece = os.read(fd, 1 << 16)
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    self._take(line.decode("utf-8", "replace"))
+                self._ended = not piece
                 self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+
+    def _take(self, text: str) -> None:
+        self.raw.append(text + "\n")
+        try:
+            self.lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            self.lines.append({"event": text.rstrip()})
 
     def wait_for(
         self, matches: Callable[[dict[str, object]], bool], timeout_s: float = 10, after: int = 0
@@ -96,7 +114,14 @@ class Server:
         return found
 
     def events(self, name: str) -> list[dict[str, object]]:
+        """Return the lines of an event among all that has been written."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or not self._unread())
         return [line for line in self.lines if line.get("event") == name]
+
+    def _unread(self) -> int:
+        """Count the bytes of the log that nobody has read."""
+        return int.from_bytes(fcntl.ioctl(self.process.stderr.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def stop(self) -> int:
         """Stop without waiting for associations that are still open; give the exit status."""
@@ -183,11 +208,37 @@ def limit_files(server: Server, size_bytes: int = resource.RLIM_INFINITY) -> Non
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
-def run(*arguments: object, config: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a minipacs command to its end."""
+def run(
+    *arguments: object, config: Path | None = None, check: bool = True, real: bool = False, **answers: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a minipacs command to its end; `input` answers what it asks.
+
+    It runs in this process, which is a tenth of the work, unless it is one that runs for long, or `real`.
+    """
     words = [str(a) for a in arguments]
     if config is not None:
         words[1:1] = ["--config", str(config)]
-    done = subprocess.run([*MINIPACS, *words], capture_output=True, text=True, timeout=60, check=False)
+    done = _run_program(words, **answers) if real or words[0] == "serve" else _run_here(words, **answers)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def _run_program(words: list[str], **answers: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MINIPACS, *words], capture_output=True, text=True, timeout=60, check=False, **answers)
+
+
+def _run_here(words: list[str], **answers: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command as its program would, and put the log of this process back as it was."""
+    root, own = logging.getLogger(), logging.getLogger("minipacs")
+    before = list(root.handlers), root.level, own.level, log.STDERR
+    with tempfile.TemporaryFile() as logged:
+        log.STDERR = logged.fileno()
+        try:
+            done = CliRunner().invoke(main, words, prog_name="minipacs", **answers)
+        finally:
+            root.handlers, root.level, own.level, log.STDERR = before
+        logged.seek(0)
+        stderr = logged.read().decode() + done.stderr
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        stderr += "".join(traceback.format_exception(done.exception))
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, stderr)

@@ -71,7 +71,7 @@ def test_names_of_files_cannot_act_on_a_terminal(config, tmp_path):
     bad = tmp_path / "\x1b[2Jevil\u202e.dcm"
     bad.write_bytes(b"x" * 200)
     (line,) = failed(run("import", bad, config=config, check=False), 1)
-    assert line.startswith(f"refused: {tmp_path}/?[2Jevil?.dcm: ")
+    assert line.startswith(f"refused: {tmp_path}/\\x1b[2Jevil\\u202e.dcm: ")
 
 
 @pytest.mark.parametrize("sync", ["always", "batch"])
@@ -163,7 +163,7 @@ def test_stats(config, tmp_path):
     }
     table = run("stats", config=config).stdout
     assert re.search(r"^instances +9$", table, re.MULTILINE)
-    assert re.search(r"^  CT +8$", table, re.MULTILINE)
+    assert re.search(r"^instances of CT +8$", table, re.MULTILINE)
 
 
 def test_echo(server, tmp_path):

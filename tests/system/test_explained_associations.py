@@ -112,7 +112,7 @@ def test_the_list_is_a_table_and_hostile_titles_cannot_act_on_the_terminal(serve
     assert text.split()[:3] == ["id", "began", "calling"]
     text = commands.run("associations", config=server.config).stdout
     assert "\x1b" not in text
-    assert "A?[31m" in text
+    assert "A\\x1b[31m" in text
 
 
 def test_what_did_not_become_an_association_is_told_too(server):

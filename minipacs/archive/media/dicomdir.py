@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.dicom.tables.sop_classes import MEDIA_STORAGE_DIRECTORY
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import MinipacsError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 99_999
 """Of one record: what is left of a File ID component of 8 characters behind its three letters (PS3.10 8.2)."""
 
-_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _ROOT_OFFSETS, _SEQUENCE = struct.Struct("<HH2sHIHH2sHI"), struct.Struct("<HH2sHI")
 _LINKS = struct.Struct("<HHI HH2sHI HH2sHH HH2sHI")
 _FLAG = struct.Struct("<HH2sHH")
@@ -93,7 +93,7 @@ class Directory:
         """Write the file DICOMDIR."""
         from pydicom.uid import generate_uid
 
-        meta = file_meta(_MEDIA_STORAGE_DIRECTORY, generate_uid(prefix=None), EXPLICIT_VR_LITTLE_ENDIAN)
+        meta = file_meta(MEDIA_STORAGE_DIRECTORY, generate_uid(prefix=None), EXPLICIT_VR_LITTLE_ENDIAN)
         head = struct.pack("<HH2sH", 0x0004, 0x1130, b"CS", 0)
         records = list(_walk(self._root))
         position = len(meta) + len(head) + _ROOT_OFFSETS.size + _FLAG.size + _SEQUENCE.size

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.part10 import store
-from minipacs.errors import Failure
+from minipacs.archive.part10 import MediaDirectory, store
+from minipacs.errors import Failure, system_words
 from minipacs.index import Outcome
 
 
@@ -28,11 +28,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a source: an outcome, or why it was refused."""
+    """What became of a source: an outcome, or why there is none; what is skipped need not be stored."""
 
     source: Source
     outcome: Outcome | None
     reason: str = ""
+    is_skipped: bool = False
 
 
 def sources(paths: Sequence[Path]) -> Iterator[Source]:
@@ -41,34 +42,64 @@ def sources(paths: Sequence[Path]) -> Iterator[Source]:
     What cannot be read yields a source whose `open` raises OSError.
     """
     for path in paths:
-        if path.is_dir():
-            faults: list[OSError] = []
-            for folder, folders, names in os.walk(path, onerror=faults.append):
-                folders.sort()
-                for name in sorted(names):
-                    yield from _file(Path(folder) / name)
-            for fault in faults:
-                yield Source(fault.filename, Path(fault.filename), partial(_fail, fault))
-        else:
+        if not os.path.isdir(path):
             yield from _file(path)
+            continue
+        inside = os.path.realpath(path)
+        for file, fault in _walk(path):
+            if fault is None and file.is_symlink() and file.exists() and not _is_within(inside, os.path.realpath(file)):
+                fault = OSError(errno.ELOOP, "a link out of the folder", str(file))
+            yield from _file(file) if fault is None else [Source(str(file), file, partial(_fail, fault))]
 
 
-def import_source(archive: Archive, source: Source, sop_classes: Set[str]) -> Imported:
+def count(paths: Sequence[Path]) -> int:
+    """Count what `sources` will give, without looking into files but those that are called .zip."""
+    files = (file for path in paths for file, _ in (_walk(path) if os.path.isdir(path) else [(path, None)]))
+    return sum(_members_of(file) if file.suffix.lower() == ".zip" else 1 for file in files)
+
+
+def import_source(archive: Archive, source: Source, sop_classes: Set[str], *, lenient: bool = False) -> Imported:
     """Store one source; classes outside `sop_classes` are refused, as the network side does.
 
-    So is what lies in the storage folder: it is the archive's own.
+    So is what lies in the storage folder: it is the archive's own. A DICOMDIR is skipped. `lenient` takes files whose
+    data set is sound whatever stands before it.
     """
     if archive.tree.contains(source.path):
         return Imported(source, None, "lies in the storage folder")
     try:
         with source.open() as stream:
-            return Imported(source, store(archive, stream, sop_classes))
+            return Imported(source, store(archive, stream, sop_classes, lenient=lenient))
+    except MediaDirectory as error:
+        return Imported(source, None, str(error), is_skipped=True)
     except Failure as error:
         return Imported(source, None, str(error))
     except (OSError, zipfile.BadZipFile, EOFError) as error:
-        return Imported(source, None, getattr(error, "strerror", None) or str(error))
+        return Imported(source, None, system_words(error))
     except RuntimeError as error:  # what zipfile says of a member that is encrypted, or compressed in an unknown way
         return Imported(source, None, str(error))
+
+
+def _walk(path: Path) -> Iterator[tuple[Path, OSError | None]]:
+    """Give the files of a folder and of those in it, in order, then the folders that cannot be read."""
+    faults: list[OSError] = []
+    for folder, folders, names in os.walk(path, onerror=faults.append):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(folder) / name, None
+    for fault in faults:
+        yield Path(fault.filename), fault
+
+
+def _is_within(folder: str, path: str) -> bool:
+    return os.path.commonpath([folder, path]) == folder
+
+
+def _members_of(path: Path) -> int:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(not info.is_dir() for info in archive.infolist())
+    except (OSError, zipfile.BadZipFile):
+        return 1
 
 
 def _file(path: Path) -> Iterator[Source]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from minipacs.dicom.data_set import items
 from minipacs.dicom.data_set.inflater import Buffer, Inflater
 from minipacs.dicom.tables.attributes import BY_KEYWORD, SPECIFIC_CHARACTER_SET, Attribute
 from minipacs.dicom.tables.keys import FIRST_BLOCK, LAST_BLOCK, STANDARD_KEYS, KeyTable
@@ -372,6 +373,4 @@ class Header:
 
     def _items(self, tag: int, vr: bytes, raw: bytes) -> str:
         implicit, big_endian, *_ = _IMPLICIT if vr == b"UN" else self._encoding
-        from minipacs.dicom.data_set import items  # it loads pydicom's dictionary, which most objects do not need
-
         return items.stored(tag, raw, implicit=implicit, big_endian=big_endian, charsets=self.charsets)

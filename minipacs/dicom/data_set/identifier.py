@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from pydicom.datadict import DicomDictionary
-
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
+from minipacs.dicom.tables.dictionary import first_vr
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers, read_numbers
 from minipacs.dicom.text import charset
@@ -180,7 +179,7 @@ class _Reader:
         if sent_vr and length_of is encoding.length:
             self._take(2, end)
         length = self._number(end, length_of)
-        vr = sent_vr if sent_vr not in ("", "UN") else DicomDictionary.get(tag, ("UN",))[0][:2]
+        vr = sent_vr if sent_vr not in ("", "UN") else first_vr(tag, "UN")
         inner = _IMPLICIT if sent_vr == "UN" else encoding
         if length == _UNDEFINED_LENGTH and length_of is encoding.length:
             if sent_vr not in ("", "UN", "SQ"):

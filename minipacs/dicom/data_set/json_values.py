@@ -4,9 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
-
-from minipacs.dicom.data_set.values import MutableValues, Values, keyword_of, vr_of
+from minipacs.dicom.data_set.values import MutableValues, Values, vr_of
+from minipacs.dicom.tables.dictionary import keyword_of, tag_of
 
 MAX_NESTING = 16
 """Depth of sequences within sequences."""
@@ -73,7 +72,7 @@ def _tag(name: str) -> int | None:
             return int(name, 16)
         except ValueError:
             pass
-    tag: int | None = tag_for_keyword(name)
+    tag = tag_of(name)
     return tag
 
 

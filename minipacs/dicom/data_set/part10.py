@@ -4,7 +4,14 @@ import struct
 from dataclasses import dataclass
 
 from minipacs import IMPLEMENTATION_CLASS_UID
-from minipacs.dicom.tables.transfer_syntaxes import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+from minipacs.dicom.data_set.header import HeaderScanner
+from minipacs.dicom.tables.transfer_syntaxes import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    TRANSFER_SYNTAXES,
+)
 from minipacs.dicom.tables.value_representations import SHORT_VRS
 from minipacs.errors import DataSetError
 
@@ -17,7 +24,6 @@ _HEAD = struct.Struct("<HH2sH")
 _LONG_LENGTH = struct.Struct("<I")
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
 _LONG_HEAD_BYTES = _HEAD.size + _LONG_LENGTH.size
-_FIRST_AFTER_GROUP_LENGTH = _PREFIX_END + _GROUP_LENGTH.size
 
 _VERSION = _HEAD.pack(2, 1, b"OB", 0) + _LONG_LENGTH.pack(2) + b"\0\1"
 
@@ -71,20 +77,50 @@ def parse_file_meta(prefix: bytes) -> FileMeta:
     """
     if len(prefix) >= _PREFIX_END and prefix[128:_PREFIX_END] != b"DICM":
         raise DataSetError("not a DICOM file: no DICM after the preamble")
-    values: dict[int, bytes] = {}
-    pos = _PREFIX_END
-    while pos > len(prefix) or not _is_announced_end_of_deflated(pos, values):
-        element, start, length = _element(prefix, pos)
-        if element is None:
-            break
-        pos = start + length
-        values[element] = prefix[start:pos]
+    values, pos = _group_2(prefix, _PREFIX_END)
     sop_class_uid, sop_instance_uid, transfer_syntax_uid = (
         str(values.get(element, b""), "latin-1").strip("\0 ") for element in (0x0002, 0x0003, 0x0010)
     )
     if not transfer_syntax_uid:
         raise DataSetError("File Meta Information without Transfer Syntax UID", 0x00020010)
     return FileMeta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, pos)
+
+
+def meta_of_data_set(prefix: bytes) -> FileMeta:
+    """Tell from the data set what a file is, whatever stands before it: nothing, no preamble, or the wrong UIDs.
+
+    `prefix` is the first part of the file, with the UIDs of its data set. Group 2 is believed where it names a transfer
+    syntax that the data set does not contradict. The UIDs are "" where there are none. Raises `DataSetError` if the
+    data set is none.
+    """
+    values, pos = _group_2(prefix, _PREFIX_END if prefix[128:_PREFIX_END] == b"DICM" else 0)
+    known = TRANSFER_SYNTAXES.get(str(values.get(0x0010, b""), "latin-1").strip("\0 "))
+    if known is None or not (known.encapsulated or known.deflated):
+        known = TRANSFER_SYNTAXES[_native_syntax(prefix[pos : pos + _HEAD.size])]
+    scanner = HeaderScanner(known)
+    scanner.feed(prefix[pos:])
+    header = scanner.header()
+    return FileMeta(header.get("SOPClassUID"), header.get("SOPInstanceUID"), known.uid, pos)
+
+
+def _native_syntax(head: bytes) -> str:
+    """Tell how a data set is encoded that is not compressed, by the head of its first element, whose group is low."""
+    if not (head[4:6].isalpha() and head[4:6].isupper()):
+        return IMPLICIT_VR_LITTLE_ENDIAN
+    return EXPLICIT_VR_BIG_ENDIAN if head[:1] == b"\0" else EXPLICIT_VR_LITTLE_ENDIAN
+
+
+def _group_2(prefix: bytes, pos: int) -> tuple[dict[int, bytes], int]:
+    """Read the elements of group 2 from `pos` on; gives their values and where the data set starts."""
+    values: dict[int, bytes] = {}
+    announced_from = pos + _GROUP_LENGTH.size
+    while pos > len(prefix) or not _is_announced_end_of_deflated(pos - announced_from, values):
+        element, start, length = _element(prefix, pos)
+        if element is None:
+            break
+        pos = start + length
+        values[element] = prefix[start:pos]
+    return values, pos
 
 
 def _element(prefix: bytes, pos: int) -> tuple[int | None, int, int]:
@@ -101,10 +137,10 @@ def _element(prefix: bytes, pos: int) -> tuple[int | None, int, int]:
     return element, pos + _LONG_HEAD_BYTES, _LONG_LENGTH.unpack_from(prefix, pos + _HEAD.size)[0]
 
 
-def _is_announced_end_of_deflated(pos: int, values: dict[int, bytes]) -> bool:
+def _is_announced_end_of_deflated(length: int, values: dict[int, bytes]) -> bool:
     """Tell whether to believe the group length, which many writers get wrong.
 
     It is believed only where the data set is deflated and so could look like one more element of group 2.
     """
     deflated = values.get(0x0010, b"").rstrip(b"\0 ") == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN.encode()
-    return deflated and values.get(0x0000) == _LONG_LENGTH.pack(pos - _FIRST_AFTER_GROUP_LENGTH)
+    return deflated and values.get(0x0000) == _LONG_LENGTH.pack(max(length, 0))

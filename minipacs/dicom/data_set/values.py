@@ -10,10 +10,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 
-from pydicom.datadict import DicomDictionary
-
 from minipacs.dicom.data_set.identifier import Identifier
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
+from minipacs.dicom.tables.dictionary import first_vr
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers
 from minipacs.dicom.text import charset
 
@@ -31,14 +30,8 @@ _MAX_SHORT_LENGTH = 0xFFFE
 @lru_cache(maxsize=4096)
 def vr_of(tag: int) -> str:
     """Give the VR of an element whose value can be kept, "" for others: private, unknown, group length, binary."""
-    vr: str = DicomDictionary.get(tag, ("",))[0][:2]
+    vr = first_vr(tag, "")
     return "" if vr in _NOT_TEXT or tag >> 16 & 1 or not tag & 0xFFFF else vr
-
-
-def keyword_of(tag: int) -> str:
-    """Give the keyword of an element that the dictionary knows, else its tag as eight hexadecimal digits."""
-    known = DicomDictionary.get(tag)
-    return str(known[4]) if known else f"{tag:08X}"
 
 
 def read(identifier: Identifier) -> tuple[MutableValues, tuple[int, ...]]:

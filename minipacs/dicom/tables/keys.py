@@ -15,6 +15,7 @@ from minipacs.dicom.tables.attributes import (
     Attribute,
     Level,
 )
+from minipacs.dicom.tables.dictionary import ELEMENTS, tag_of
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS
 
 FIRST_BLOCK, LAST_BLOCK = 0x10, 0xFF
@@ -53,16 +54,16 @@ def extended_key(text: str) -> Attribute:
 
 
 def _public(text: str) -> tuple[str, int, str, bool, str]:
-    from pydicom.datadict import DicomDictionary, keyword_for_tag, tag_for_keyword  # slow to load, seldom needed
+    from pydicom.datadict import keyword_for_tag  # slow to load, seldom needed; knows groups that repeat
 
-    tag = int(text, 16) if _TAG.fullmatch(text) else tag_for_keyword(text)
+    tag = int(text, 16) if _TAG.fullmatch(text) else tag_of(text)
     if tag is None:
         raise ValueError("no such keyword")
     if tag in _STANDARD or tag in _NO_KEYS:
         raise ValueError("it is a key already")
     if not _FIRST_GROUP <= tag >> 16 <= _LAST_GROUP or not tag & 0xFFFF or tag >> 16 & 1:
         raise ValueError("no attribute of an object")
-    vr, multiplicity, *_ = DicomDictionary.get(tag, ("LO", "1"))
+    vr, multiplicity, *_ = ELEMENTS.get(tag, ("LO", "1"))
     return keyword_for_tag(tag) or f"{tag:08X}", tag, vr[:2], multiplicity != "1", ""
 
 

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from pydicom.uid import UID_dictionary
+from minipacs.dicom.tables.dictionary import UIDS
 
 VERIFICATION = "1.2.840.10008.1.1"
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 Model = Literal["PATIENT", "STUDY", "PATIENT_STUDY_ONLY"]
 Operation = Literal["find", "move", "get"]
 
 _OUTSIDE_STUDIES = frozenset(
     {
-        "1.2.840.10008.1.3.10",  # Media Storage Directory
+        MEDIA_STORAGE_DIRECTORY,
         "1.2.840.10008.1.20.1",  # Storage Commitment Push Model
         "1.2.840.10008.1.20.2",  # Storage Commitment Pull Model
         "1.2.840.10008.5.1.4.1.1.200.1",  # CT Defined Procedure Protocol
@@ -38,7 +39,7 @@ _NEWER_THAN_PYDICOM = {
 
 
 def _storage() -> dict[str, str]:
-    named = {uid: name for uid, (name, kind, *_) in UID_dictionary.items() if kind == "SOP Class" and "Storage" in name}
+    named = {uid: name for uid, (name, kind, *_) in UIDS.items() if kind == "SOP Class" and "Storage" in name}
     return {uid: name for uid, name in (_NEWER_THAN_PYDICOM | named).items() if uid not in _OUTSIDE_STUDIES}
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydicom.datadict import tag_for_keyword
-
-from minipacs.dicom.data_set.values import MutableValues, Values, items, keyword_of, text, vr_of
+from minipacs.dicom.data_set.values import MutableValues, Values, items, text, vr_of
+from minipacs.dicom.tables.dictionary import keyword_of, tag_named
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.errors import Failure, Kind
 
@@ -27,13 +26,8 @@ class Rule:
     items: tuple["Rule", ...] = ()
 
 
-def _tag(keyword: str) -> int:
-    tag: int = tag_for_keyword(keyword) or 0
-    return tag
-
-
 def _rule(keyword: str, create: str, final: str = "", *items: Rule, settable: bool = False) -> Rule:
-    return Rule(_tag(keyword), create, settable, final, items)
+    return Rule(tag_named(keyword), create, settable, final, items)
 
 
 _REFERENCE = (_rule("ReferencedSOPClassUID", "1", "1"), _rule("ReferencedSOPInstanceUID", "1", "1"))
@@ -89,10 +83,10 @@ RULES: tuple[Rule, ...] = (
 """PS3.4 Table F.7.2-1. What it does not name is kept as it comes; an N-SET may change that too if it was created."""
 
 _FIXED = frozenset(rule.tag for rule in RULES if not rule.settable)
-_STATUS = _tag("PerformedProcedureStepStatus")
-_SERIES_SEQUENCE = _tag("PerformedSeriesSequence")
-_SCHEDULED = _tag("ScheduledStepAttributesSequence")
-_STUDY_UID, _STEP_ID = _tag("StudyInstanceUID"), _tag("ScheduledProcedureStepID")
+_STATUS = tag_named("PerformedProcedureStepStatus")
+_SERIES_SEQUENCE = tag_named("PerformedSeriesSequence")
+_SCHEDULED = tag_named("ScheduledStepAttributesSequence")
+_STUDY_UID, _STEP_ID = tag_named("StudyInstanceUID"), tag_named("ScheduledProcedureStepID")
 
 
 def status_of(values: Values) -> str:

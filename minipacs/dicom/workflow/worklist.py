@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from pydicom.datadict import tag_for_keyword
-
 from minipacs.dicom.data_set.values import vr_of
 from minipacs.dicom.tables.attributes import column_name
+from minipacs.dicom.tables.dictionary import tag_named
 
 ReturnType = Literal["1", "1C", "2", "2C", "3"]
 
@@ -118,7 +117,7 @@ _REQUEST = (
 
 
 def _key(keyword: str, return_type: ReturnType, matching: str, in_step: bool) -> WorklistKey:
-    tag = tag_for_keyword(keyword) or 0
+    tag = tag_named(keyword)
     return WorklistKey(
         keyword, tag, vr_of(tag), in_step, return_type, bool(matching), "+" in matching, column_name(keyword)
     )

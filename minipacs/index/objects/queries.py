@@ -62,6 +62,13 @@ class StoredFile(NamedTuple):
     received_digest: str = ""
 
 
+class Receipts(NamedTuple):
+    """Of objects that belong together: when the last came, in seconds since 1970, and which AE titles sent them."""
+
+    received_at: float
+    sources: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What the index holds; `by_modality` counts instances."""
@@ -157,6 +164,18 @@ class Reader:
         """Look up an instance."""
         row = self._row(self._select_instance, sop_instance_uid)
         return StoredInstance(*row) if row else None
+
+    def receipts(self, keyword: str, uids: Sequence[str]) -> dict[str, Receipts]:
+        """Tell when and from whom the objects came that these values of a unique key lead to."""
+        found: dict[str, Receipts] = {}
+        uid, source = COLUMNS[keyword].value, Instance.source_ae_title
+        select = Instance.select(uid, source, fn.MAX(Instance.received_at)).join(Series).join(Study)
+        for i in range(0, len(uids), MAX_LIST_VALUES):
+            part = select.where(uid.in_(uids[i : i + MAX_LIST_VALUES])).group_by(uid, source).order_by(uid, source)
+            for value, title, received_at in self._rows(part):
+                before = found.get(value, Receipts(0.0, ()))
+                found[value] = Receipts(max(before.received_at, received_at), (*before.sources, title))
+        return found
 
     def has_digest(self, digest: str) -> bool:
         """Tell whether a row stands for this file."""

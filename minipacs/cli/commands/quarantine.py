@@ -2,24 +2,22 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import click
-import pydicom
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care import quarantine as shelf
 from minipacs.archive.ports import QuarantinedFile
-from minipacs.cli.care import opened
-from minipacs.cli.common import config_option, json_option, print_json, print_table, printable
-from minipacs.config import Config
+from minipacs.cli.common import Load, config_option, json_option, opened
+from minipacs.cli.tables import Output, listing, print_json, shown_time
 from minipacs.errors import MinipacsError
 from minipacs.index import Outcome
+from minipacs.log import printable
 from minipacs.services.offered import storage_classes
 
-Load = Callable[..., Config]
-
 DAY_S = 86400
+_COLUMNS = ("since", "size_bytes", "reason", "digest")
 _SHOWN = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -39,15 +37,12 @@ def quarantine() -> None:
 
 @quarantine.command("list")
 @config_option
-@json_option
-def list_(load: Load, as_json: bool) -> None:
+@listing
+def list_(load: Load, output: Output) -> None:
     """List the files, the oldest first."""
     with opened(load, read_only=True) as archive:
         rows = [_row(file) for file in archive.tree.quarantine.files()]
-    if as_json:
-        print_json(rows)
-    else:
-        print_table([{**row, "digest": str(row["digest"])[:16]} for row in rows], tuple(_row(_NOTHING)))
+    output.print(rows, _COLUMNS)
 
 
 @quarantine.command()
@@ -113,19 +108,22 @@ def purge(load: Load, digests: Sequence[str], everything: bool, older_than: floa
     click.echo(f"{len(files)} files removed")
 
 
-_NOTHING = QuarantinedFile("", "", 0.0, 0)
-
-
 def _row(file: QuarantinedFile) -> dict[str, object]:
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(file.since))
-    return {"digest": file.digest, "since": since, "size_bytes": file.size_bytes, "reason": file.reason}
+    return {
+        "digest": file.digest,
+        "since": shown_time(file.since),
+        "size_bytes": file.size_bytes,
+        "reason": file.reason,
+    }
 
 
 def _contents(archive: Archive, file: QuarantinedFile) -> dict[str, object]:
     """Read what the file says it is; it may be damaged in any way."""
+    from pydicom import dcmread
+
     try:
         with archive.tree.quarantine.open(file.digest) as stream:
-            found = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_SHOWN))
+            found = dcmread(stream, stop_before_pixels=True, specific_tags=list(_SHOWN))
             return {keyword: str(found.get(keyword, "")) for keyword in _SHOWN}
     except Exception as error:
         return {"unreadable": type(error).__name__}

@@ -2,20 +2,23 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
 
-from minipacs import daemon
-from minipacs.archive.media.importing import Imported, import_source, sources
-from minipacs.cli.common import config_option, json_option, prepare, print_json, printable, progress
-from minipacs.config import Config
+from minipacs.archive.media.importing import Imported, count, import_source, sources
+from minipacs.cli.common import Load, config_option, json_option, opened
+from minipacs.cli.progress import progress, stoppable
+from minipacs.cli.tables import print_json
+from minipacs.errors import system_words
 from minipacs.index import Outcome
+from minipacs.log import printable
 from minipacs.services.offered import storage_classes
 
-_STORED, _PRESENT, _REFUSED = "stored", "already present", "refused"
+_STORED, _PRESENT, _REFUSED, _SKIPPED = "stored", "already present", "refused", "skipped"
 _WORDS = {
     Outcome.ADDED: _STORED,
     Outcome.REPLACED: _STORED,
@@ -32,11 +35,13 @@ class _Summary:
     refused: dict[str, str] = field(default_factory=dict)
     removable: dict[Path, bool] = field(default_factory=dict)
     not_removed: dict[str, str] = field(default_factory=dict)
+    was_stopped: bool = False
 
     def note(self, item: Imported) -> None:
         """Count an object."""
-        self.counts[_REFUSED if item.outcome is None else _WORDS[item.outcome]] += 1
-        if item.outcome is None:
+        without = _SKIPPED if item.is_skipped else _REFUSED
+        self.counts[without if item.outcome is None else _WORDS[item.outcome]] += 1
+        if item.outcome is None and not item.is_skipped:
             self.refused[item.source.name] = item.reason
         has_its_bytes = item.outcome in (Outcome.ADDED, Outcome.REPLACED, Outcome.SAME)
         self.removable[item.source.path] = self.removable.get(item.source.path, True) and has_its_bytes
@@ -47,41 +52,53 @@ class _Summary:
             try:
                 path.unlink()
             except OSError as error:
-                self.not_removed[str(path)] = error.strerror or str(error)
+                self.not_removed[str(path)] = system_words(error)
 
     def print(self) -> None:
         """Print the counts, and on standard error what went wrong."""
         for what, faults in ((_REFUSED, self.refused), ("not removed", self.not_removed)):
             for name, reason in faults.items():
                 click.echo(f"{what}: {printable(name)}: {printable(reason)}", err=True)
-        click.echo(", ".join(f"{self.counts[word]} {word}" for word in (_STORED, _PRESENT, _REFUSED)))
+        words = [_STORED, _PRESENT, _REFUSED, *[_SKIPPED] * bool(self.counts[_SKIPPED])]
+        stopped = "stopped: " if self.was_stopped else ""
+        click.echo(stopped + ", ".join(f"{self.counts[word]} {word}" for word in words))
 
     def print_json(self) -> None:
         """Print the same as one document."""
-        counts = {word.replace(" ", "_"): self.counts[word] for word in (_STORED, _PRESENT)}
-        print_json({**counts, "refused": self.refused, "not_removed": self.not_removed})
+        counts = {word.replace(" ", "_"): self.counts[word] for word in (_STORED, _PRESENT, _SKIPPED)}
+        faults = {"refused": self.refused, "not_removed": self.not_removed}
+        print_json({**counts, **faults, "stopped": self.was_stopped})
 
 
 @click.command("import")
 @config_option
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--move", is_flag=True, help="Remove files whose objects are safely in the archive.")
+@click.option(
+    "--lenient",
+    is_flag=True,
+    help="Also take files without preamble or File Meta Information, or with one that does not fit, if their data set "
+    "is sound.",
+)
 @json_option
-def import_(load: Callable[..., Config], paths: Sequence[Path], move: bool, as_json: bool) -> None:
-    """Store DICOM files, folders of them and zip archives."""
+def import_(load: Load, paths: Sequence[Path], move: bool, lenient: bool, as_json: bool) -> None:
+    """Store DICOM files, folders of them and zip archives.
+
+    A DICOMDIR is skipped: the files that it tells of are imported themselves. Ctrl-C ends after the object under way,
+    and says what was done.
+    """
     config = load()
-    prepare(config)
-    archive = daemon.open_archive(config)
     classes = storage_classes(config.storage.sop_classes)
     summary = _Summary()
-    try:
-        with progress(sources(paths), "importing", lambda source: source.name) as found:
-            for source in found:
-                summary.note(import_source(archive, source, classes))
-    finally:
-        archive.close()
+    shown = progress(sources(paths), "importing", lambda source: source.name, partial(count, paths))
+    with opened(lambda: config) as archive, stoppable() as is_stopping, shown as found:
+        for source in found:
+            summary.note(import_source(archive, source, classes, lenient=lenient))
+            if is_stopping():
+                summary.was_stopped = True
+                break
     if move:
         summary.remove_sources()
     summary.print_json() if as_json else summary.print()
-    if summary.refused or summary.not_removed:
+    if summary.refused or summary.not_removed or summary.was_stopped:
         sys.exit(1)

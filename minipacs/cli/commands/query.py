@@ -1,18 +1,22 @@
 """`minipacs find` and `minipacs stats`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from minipacs import daemon
-from minipacs.cli.common import config_option, json_option, parse_keys, prepare, print_json, print_table
-from minipacs.config import Config
+from minipacs.archive.archive import Archive
+from minipacs.cli.common import Load, config_option, opened, parse_keys
+from minipacs.cli.tables import Output, listing, shown_time
 from minipacs.dicom.data_set import items
 from minipacs.dicom.data_set.json_values import by_keyword, dumps, parse
-from minipacs.dicom.tables.attributes import BY_KEYWORD, LEVELS, Attribute, Level
+from minipacs.dicom.tables.attributes import LEVELS, Attribute, Level
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index import Query
+
+_RECEIVED, _SOURCES = "Received", "Sources"
+"""Of objects, and of the studies and series that hold them: when the last one came, and from whom they came."""
 
 _COLUMNS: dict[Level, tuple[str, ...]] = {
     "PATIENT": ("PatientID", "PatientName", "PatientBirthDate", "NumberOfPatientRelatedStudies"),
@@ -24,11 +28,23 @@ _COLUMNS: dict[Level, tuple[str, ...]] = {
         "ModalitiesInStudy",
         "StudyDescription",
         "NumberOfStudyRelatedInstances",
+        _RECEIVED,
+        _SOURCES,
         "StudyInstanceUID",
     ),
-    "SERIES": ("Modality", "SeriesNumber", "SeriesDescription", "NumberOfSeriesRelatedInstances", "SeriesInstanceUID"),
-    "IMAGE": ("InstanceNumber", "SOPClassUID", "SOPInstanceUID"),
+    "SERIES": (
+        "Modality",
+        "SeriesNumber",
+        "SeriesDescription",
+        "NumberOfSeriesRelatedInstances",
+        _RECEIVED,
+        _SOURCES,
+        "SeriesInstanceUID",
+    ),
+    "IMAGE": ("InstanceNumber", _RECEIVED, _SOURCES, "SOPClassUID", "SOPInstanceUID"),
 }
+_UID: dict[Level, str] = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
+"""By which receipts are looked up."""
 
 
 @click.command()
@@ -41,30 +57,39 @@ _COLUMNS: dict[Level, tuple[str, ...]] = {
     help="What to list.",
 )
 @click.argument("keys", nargs=-1, metavar="KEY=VALUE...")
-@json_option
-def find(load: Callable[..., Config], level: str, keys: Sequence[str], as_json: bool) -> None:
+@listing
+def find(load: Load, level: str, keys: Sequence[str], output: Output) -> None:
     """List what matches, by the rules of C-FIND: PatientName=DOE* StudyDate=20240101-20240131.
 
-    Within a sequence: RequestAttributesSequence.ScheduledProcedureStepID=SPS1.
+    Within a sequence: RequestAttributesSequence.ScheduledProcedureStepID=SPS1. Columns are keywords, and Received and
+    Sources: when the last of the objects came, and from which AE titles.
     """
     at = next(known for known in LEVELS if known.lower() == level)
     config = load()
     table = daemon.key_table(config)
     asked = asked_keys(parse_keys(keys), table, at)
-    prepare(config)
-    returned = _all(table, at) if as_json else _shown(at, asked)
-    archive = daemon.open_archive(config, read_only=True)
-    try:
-        rows = [
+    every = {a.keyword: a for a in table.attributes if a.level in _within(at)}
+    usual = (*(a.keyword for a, _ in asked if a.keyword not in _COLUMNS[at]), *_COLUMNS[at])
+    known = (*every, *((_RECEIVED, _SOURCES) if at in _UID else ()))
+    columns = output.chosen(known if output.is_json else usual, known)
+    wanted = dict.fromkeys((*columns, _UID[at]) if at in _UID else columns)
+    returned = [every[name] for name in wanted if name in every]
+    with opened(lambda: config, read_only=True) as archive:
+        rows: list[dict[str, object]] = [
             {a.keyword: _value(a, text) for a, text in zip(returned, row, strict=True)}
             for row in archive.index.find(Query(at, asked, returned))
         ]
-    finally:
-        archive.close()
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(rows, [a.keyword for a in returned])
+        if {_RECEIVED, _SOURCES} & wanted.keys():
+            _add_receipts(archive, at, rows)
+    output.print(rows, usual, known)
+
+
+def _add_receipts(archive: Archive, level: Level, rows: Sequence[dict[str, object]]) -> None:
+    found = archive.index.receipts(_UID[level], [str(row[_UID[level]]) for row in rows])
+    for row in rows:
+        receipt = found.get(str(row[_UID[level]]))
+        row[_RECEIVED] = None if receipt is None else shown_time(receipt.received_at)
+        row[_SOURCES] = [] if receipt is None else list(receipt.sources)
 
 
 def asked_keys(given: Mapping[str, str], table: KeyTable, level: Level) -> list[tuple[Attribute, str]]:
@@ -101,40 +126,24 @@ def _within(level: Level) -> Sequence[Level]:
     return LEVELS[: LEVELS.index(level) + 1]
 
 
-def _all(table: KeyTable, level: Level) -> list[Attribute]:
-    return [a for a in table.attributes if a.level in _within(level)]
-
-
-def _shown(level: Level, asked: Sequence[tuple[Attribute, str]]) -> list[Attribute]:
-    extra = [a for a, _ in asked if a.keyword not in _COLUMNS[level]]
-    return [*extra, *(BY_KEYWORD[keyword] for keyword in _COLUMNS[level])]
-
-
 @click.command()
 @config_option
-@json_option
-def stats(load: Callable[..., Config], as_json: bool) -> None:
+@listing
+def stats(load: Load, output: Output) -> None:
     """Count patients, studies, series, instances and bytes."""
-    config = load()
-    prepare(config)
-    archive = daemon.open_archive(config, read_only=True)
-    try:
+    with opened(load, read_only=True) as archive:
         found = archive.figures()
-    finally:
-        archive.close()
     values: dict[str, object] = {
         "patients": found.patients,
         "studies": found.studies,
         "series": found.series,
         "instances": found.instances,
         "stored_bytes": found.stored_bytes,
-        "free_bytes": found.free_bytes,
+        "free_bytes": found.storage_free_bytes,
         "quarantined_files": found.quarantined_files,
     }
-    if as_json:
-        print_json({**values, "instances_by_modality": dict(found.by_modality)})
-        return
-    for name, value in values.items():
-        click.echo(f"{name.replace('_', ' '):<18} {value}")
-    for modality, count in sorted(found.by_modality.items()):
-        click.echo(f"  {modality or '(none)':<16} {count}")
+    rows = [{"figure": name.replace("_", " "), "value": value} for name, value in values.items()]
+    modalities = sorted(found.by_modality.items())
+    rows += [{"figure": f"instances of {modality or '(none)'}", "value": count} for modality, count in modalities]
+    document = {**values, "instances_by_modality": dict(found.by_modality)}
+    output.print(rows, ("figure", "value"), document=document)

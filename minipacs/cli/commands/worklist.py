@@ -3,23 +3,25 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from minipacs import daemon
-from minipacs.cli.common import config_option, json_option, parse_keys, prepare, print_json, print_table, printable
-from minipacs.config import Config
+from minipacs.cli.common import Load, config_option, json_option, opened, parse_keys
+from minipacs.cli.tables import Output, listing, print_json
 from minipacs.dicom.data_set.json_values import by_keyword, parse
 from minipacs.dicom.data_set.values import Values
-from minipacs.dicom.workflow.scheduling import steps_of
-from minipacs.dicom.workflow.worklist import BY_KEYWORD, WorklistKey
+from minipacs.dicom.workflow.scheduling import Unschedulable, steps_of
+from minipacs.dicom.workflow.worklist import BY_KEYWORD, STEP_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.errors import MinipacsError
 from minipacs.index.workflow.worklist import Step, Worklist
 from minipacs.jobs.worklist_folder import BadWorklistFile, read_worklist_file
+from minipacs.log import printable
 
+T = TypeVar("T")
+
+_IDENTITY = ("StudyInstanceUID", "ScheduledProcedureStepID")
 _SHOWN = (
     "ScheduledProcedureStepStartDate",
     "ScheduledProcedureStepStartTime",
@@ -32,30 +34,17 @@ _SHOWN = (
     "ScheduledProcedureStepStatus",
 )
 
-Load = Callable[..., Config]
-
 
 @click.group()
 def worklist() -> None:
     """Manage the worklist: what modalities are told to do."""
 
 
-@contextmanager
-def _open(load: Load, *, read_only: bool = False) -> Iterator[Worklist]:
-    config = load()
-    prepare(config)
-    archive = daemon.open_archive(config, read_only=read_only)
-    try:
-        yield archive.index.worklist
-    finally:
-        archive.close()
-
-
 @worklist.command()
 @config_option
 @click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE...")
-@json_option
-def add(load: Load, values: Sequence[str], as_json: bool) -> None:
+@listing
+def add(load: Load, values: Sequence[str], output: Output) -> None:
     """Schedule a procedure step.
 
     PatientName, PatientID, Modality and ScheduledStationAETitle are needed; it starts now unless it says when. Other
@@ -65,26 +54,44 @@ def add(load: Load, values: Sequence[str], as_json: bool) -> None:
         "ScheduledProcedureStepStartDate": time.strftime("%Y%m%d"),
         "ScheduledProcedureStepStartTime": time.strftime("%H%M%S"),
     }
-    try:
-        steps = steps_of(parse({**now, **parse_keys(values)}))
-    except (ValueError, MinipacsError) as error:
-        raise click.UsageError(f"the step {error}" if isinstance(error, MinipacsError) else str(error)) from error
-    with _open(load) as opened:
-        added = opened.put(steps)
-        found = [step for step in map(opened.step, added) if step is not None]
-    _print(found, as_json)
+    steps = _complete(lambda: parse({**now, **parse_keys(values)}))
+    with opened(load) as archive:
+        _put(archive.index.worklist, steps, output)
+
+
+@worklist.command()
+@config_option
+@click.argument("step_id", type=int, metavar="ID")
+@click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE...")
+@listing
+def edit(load: Load, step_id: int, values: Sequence[str], output: Output) -> None:
+    """Change attributes of a step; an empty value takes one away.
+
+    StudyInstanceUID and ScheduledProcedureStepID say which step it is, and stay. What a modality has begun stays begun.
+    """
+    given = _parsed(lambda: parse(parse_keys(values)))
+    fixed = [name for name in _IDENTITY if BY_KEYWORD[name].tag in given]
+    if fixed:
+        raise click.UsageError(f"{fixed[0]} says which step it is: add another one, and remove this")
+    with opened(load) as archive:
+        found = _known(archive.index.worklist, step_id)
+        if found.source:
+            raise MinipacsError(f"step {step_id} comes from the file {found.source}: change it there")
+        step = {**found.step, **{tag: value for tag, value in given.items() if tag in STEP_KEYS}}
+        request = {**found.values, **{tag: value for tag, value in given.items() if tag not in STEP_KEYS}}
+        _put(archive.index.worklist, _complete(lambda: {**request, STEP_SEQUENCE: (step,)}), output)
 
 
 @worklist.command("list")
 @config_option
 @click.option("--all", "everything", is_flag=True, help="Also steps that are begun or over.")
 @click.argument("keys", nargs=-1, metavar="KEY=VALUE...")
-@json_option
-def list_(load: Load, everything: bool, keys: Sequence[str], as_json: bool) -> None:
+@listing
+def list_(load: Load, everything: bool, keys: Sequence[str], output: Output) -> None:
     """List the steps that match, by the rules of C-FIND: Modality=CT ScheduledProcedureStepStartDate=20240101-."""
     asked = [(_key(name), value) for name, value in parse_keys(keys).items()]
-    with _open(load, read_only=True) as opened:
-        _print(list(opened.find(asked, hidden_too=everything)), as_json)
+    with opened(load, read_only=True) as archive:
+        _print(list(archive.index.worklist.find(asked, hidden_too=everything)), output)
 
 
 @worklist.command()
@@ -92,11 +99,8 @@ def list_(load: Load, everything: bool, keys: Sequence[str], as_json: bool) -> N
 @click.argument("step_id", type=int, metavar="ID")
 def show(load: Load, step_id: int) -> None:
     """Show all that is known of a step, as JSON; ID is that of `minipacs worklist list`."""
-    with _open(load, read_only=True) as opened:
-        found = opened.step(step_id)
-    if found is None:
-        raise MinipacsError(f"no step has the ID {step_id}")
-    print_json(_document(found))
+    with opened(load, read_only=True) as archive:
+        print_json(_document(_known(archive.index.worklist, step_id)))
 
 
 @worklist.command()
@@ -104,11 +108,11 @@ def show(load: Load, step_id: int) -> None:
 @click.argument("step_ids", nargs=-1, required=True, type=int, metavar="ID...")
 def remove(load: Load, step_ids: Sequence[int]) -> None:
     """Remove steps; one that comes from the watched folder returns when its file changes."""
-    with _open(load) as opened:
-        missing = [step_id for step_id in step_ids if opened.step(step_id) is None]
+    with opened(load) as archive:
+        missing = [step_id for step_id in step_ids if archive.index.worklist.step(step_id) is None]
         if missing:
             raise MinipacsError(f"no step has the ID {', '.join(map(str, missing))}")
-        opened.remove(step_ids)
+        archive.index.worklist.remove(step_ids)
     click.echo(f"{len(step_ids)} removed")
 
 
@@ -125,8 +129,8 @@ def import_(load: Load, paths: Sequence[Path], as_json: bool) -> None:
             steps += read_worklist_file(path)
         except BadWorklistFile as error:
             refused[str(path)] = str(error)
-    with _open(load) as opened:
-        opened.put(steps)
+    with opened(load) as archive:
+        archive.index.worklist.put(steps)
     if as_json:
         print_json({"steps": len(steps), "refused": refused})
     else:
@@ -156,9 +160,38 @@ def _document(step: Step) -> dict[str, Any]:
     return {"id": step.id, "source": step.source, **by_keyword(step.values)}
 
 
-def _print(steps: Sequence[Step], as_json: bool) -> None:
-    if as_json:
-        print_json([_document(step) for step in steps])
-        return
-    rows = [{"id": step.id, **{name: step.value(BY_KEYWORD[name]) for name in _SHOWN}} for step in steps]
-    print_table(rows, ["id", *_SHOWN])
+def _parsed(read: Callable[[], T]) -> T:
+    """Read what was given; what cannot be understood is a usage error."""
+    try:
+        return read()
+    except Unschedulable as error:
+        raise click.UsageError(f"the step {error}") from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _complete(read: Callable[[], Values]) -> list[Values]:
+    return _parsed(lambda: steps_of(read()))
+
+
+def _known(worklist: Worklist, step_id: int) -> Step:
+    found = worklist.step(step_id)
+    if found is None:
+        raise MinipacsError(f"no step has the ID {step_id}")
+    return found
+
+
+def _put(worklist: Worklist, steps: Sequence[Values], output: Output) -> None:
+    """Schedule steps and print them."""
+    ids = worklist.put(steps)
+    _print([step for step in map(worklist.step, ids) if step is not None], output)
+
+
+def _print(steps: Sequence[Step], output: Output) -> None:
+    rows = [{"id": step.id, "source": step.source, **_values(step)} for step in steps]
+    known = ("source", *(name for name in BY_KEYWORD if name not in _SHOWN))
+    output.print(rows, ("id", *_SHOWN), known, document=[_document(step) for step in steps])
+
+
+def _values(step: Step) -> dict[str, object]:
+    return {name: step.value(key) for name, key in BY_KEYWORD.items() if key.vr != "SQ"}

@@ -3,44 +3,28 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
 import click
 
-from minipacs import daemon
-from minipacs.archive.archive import Archive
+from minipacs import log
 from minipacs.archive.care.checking import Fault, Finding, Pace, check, heal, repair
 from minipacs.archive.removal import finish_removals, remove
-from minipacs.cli.common import config_option, json_option, parse_keys, prepare, print_json, print_table
-from minipacs.cli.query import asked_keys
-from minipacs.config import Config
+from minipacs.cli.commands.query import asked_keys
+from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_keys
+from minipacs.cli.progress import steps
+from minipacs.cli.tables import print_json, print_table
 from minipacs.dicom.tables.attributes import BY_KEYWORD
-from minipacs.errors import MinipacsError
+from minipacs.errors import MinipacsError, system_words
 from minipacs.index import Query
-
-Load = Callable[..., Config]
 
 _STUDY = ("PatientID", "PatientName", "StudyDate", "StudyDescription", "StudyInstanceUID")
 _MAX_STUDIES_SHOWN = 50
+_MAX_STUDIES_LOGGED = 3
 _BACKUP_NAME = "index-%Y%m%d-%H%M%S.db"
-
-
-@contextmanager
-def opened(load: Load, *, read_only: bool = False) -> Iterator[Archive]:
-    """Open the configured archive, beside a daemon that may run; faults of the disk are told in a line."""
-    config = load()
-    prepare(config)
-    archive = daemon.open_archive(config, read_only=read_only)
-    try:
-        yield archive
-    except OSError as error:
-        raise MinipacsError(f"{error.filename or config.storage.path}: {error.strerror}") from error
-    finally:
-        archive.close()
 
 
 @click.command()
@@ -59,7 +43,7 @@ def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
     with opened(load, read_only=not is_repair) as archive:
         if is_repair:
             finish_removals(archive.tree, archive.index)
-        with _bytes(archive.figures().stored_bytes) as advance:
+        with steps(archive.figures().stored_bytes, "verifying") as advance:
             for finding in check(archive.tree, archive.index, Pace(rate, advance)):
                 findings.append(finding)
                 if is_repair:
@@ -88,16 +72,6 @@ def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
-@contextmanager
-def _bytes(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar of bytes on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda size_bytes: None
-        return
-    with click.progressbar(length=total, label="verifying", file=sys.stderr) as bar:
-        yield bar.update
-
-
 @click.command()
 @config_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -124,7 +98,15 @@ def delete(load: Load, yes: bool, keys: Sequence[str]) -> None:
             raise MinipacsError("nothing was removed")
         finish_removals(archive.tree, archive.index)
         removed = sum(remove(archive.tree, archive.index, [row[0] for row in rows]))
+        _log_removal(keys=" ".join(given), instances=removed, studies=[study[-1] for study in studies])
     click.echo(f"{removed} instances removed")
+
+
+def _log_removal(keys: str, instances: int, studies: Sequence[str]) -> None:
+    """Leave a line in the system's log that images were removed, how many, and by whom."""
+    shown = " ".join(studies[:_MAX_STUDIES_LOGGED])
+    fields = {"by": caller(), "keys": keys, "instances": instances, "studies": len(studies), "study_uids": shown}
+    log.to_system("instances deleted", fields)
 
 
 def _show(studies: Counter[tuple[str, ...]]) -> None:
@@ -139,16 +121,31 @@ def _show(studies: Counter[tuple[str, ...]]) -> None:
 
 @click.command()
 @config_option
-@click.argument("target", type=click.Path(path_type=Path))
-def backup(load: Load, target: Path) -> None:
+@click.argument("target", type=click.Path())
+def backup(load: Load, target: str) -> None:
     """Copy the index to a new file, or under a name with the time into a folder; safe beside a running daemon.
 
-    Copy objects/ and quarantine/ after it: their files never change. docs/operations.md tells how to restore.
+    A folder that is missing is made; a name that ends with a slash is one. Copy objects/ and quarantine/ after it:
+    their files never change. To restore: stop the archive, put all three back, remove daemon.lock, start.
     """
-    path = target / time.strftime(_BACKUP_NAME) if target.is_dir() else target
     with opened(load, read_only=True) as archive:
+        path = _backup_path(str(target))
         try:
             archive.index.backup(path)
         except FileExistsError:
             raise MinipacsError(f"{path} exists already") from None
+        except OSError as error:
+            raise MinipacsError(f"cannot write {path}: {system_words(error)}") from error
     click.echo(f"{path}")
+
+
+def _backup_path(target: str) -> Path:
+    """Return the file to write, its folder being made if it is missing: what is named like one ends with a slash."""
+    path = Path(target)
+    is_folder = target.endswith("/") or path.is_dir()
+    folder = path if is_folder else path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MinipacsError(f"cannot make the folder {folder}: {system_words(error)}") from error
+    return folder / time.strftime(_BACKUP_NAME) if is_folder else path

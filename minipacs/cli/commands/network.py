@@ -1,11 +1,9 @@
 """`minipacs echo`."""
 
-from collections.abc import Callable
-
 import click
 
 from minipacs import daemon, log
-from minipacs.cli.common import config_option
+from minipacs.cli.common import Load, config_option
 from minipacs.config import Config
 from minipacs.errors import MinipacsError
 from minipacs.net.access import Peer
@@ -15,7 +13,7 @@ from minipacs.scu.verification import verify
 @click.command()
 @config_option
 @click.argument("title", metavar="PEER")
-def echo(load: Callable[..., Config], title: str) -> None:
+def echo(load: Load, title: str) -> None:
     """Send a C-ECHO to a configured peer."""
     config = load()
     log.setup("error", config.log.format)

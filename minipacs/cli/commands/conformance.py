@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
-from pydicom.uid import UID, UID_dictionary
 
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from minipacs.cli.common import config_option, printable
+from minipacs.cli.common import config_option
 from minipacs.config import Config
 from minipacs.config.schema import SECTIONS as SETTINGS
 from minipacs.config.schema import settings_of
@@ -16,6 +15,7 @@ from minipacs.config.text import toml
 from minipacs.dicom.data_set.identifier import Element, Identifier
 from minipacs.dicom.matching.temporal import VRS as DATE_AND_TIME_VRS
 from minipacs.dicom.tables.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Attribute, Key
+from minipacs.dicom.tables.dictionary import is_retired, uid_name
 from minipacs.dicom.tables.keys import KeyTable, extended_key
 from minipacs.dicom.tables.sop_classes import (
     MODALITY_WORKLIST,
@@ -29,6 +29,7 @@ from minipacs.dicom.tables.sop_classes import (
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.workflow.worklist import WORKLIST_KEYS
 from minipacs.index.objects.conditions import WILDCARD_VRS
+from minipacs.log import printable
 from minipacs.services.dispatch import SERVICES
 from minipacs.services.query_keys import read_keys
 
@@ -188,7 +189,7 @@ def _storage_classes(config: Config) -> Iterator[str]:
 
 def _names(config: Config) -> Mapping[str, str]:
     """Give the storage SOP classes by UID, those of the configuration included."""
-    return {**{uid: f"configured: {UID(uid).name}" for uid in config.storage.sop_classes}, **STORAGE}
+    return {**{uid: f"configured: {uid_name(uid)}" for uid in config.storage.sop_classes}, **STORAGE}
 
 
 def _transfer_syntaxes(config: Config) -> Iterator[str]:
@@ -204,7 +205,7 @@ def _transfer_syntaxes(config: Config) -> Iterator[str]:
 
 
 def _is_retired(uid: str) -> bool:
-    return uid in UID_dictionary and UID(uid).is_retired
+    return is_retired(uid)
 
 
 def _by_uid(entry: tuple[str, object]) -> list[int]:

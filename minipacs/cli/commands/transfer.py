@@ -1,7 +1,7 @@
 """`minipacs send` and `minipacs export`."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -10,13 +10,15 @@ from minipacs import daemon
 from minipacs.archive.archive import Archive
 from minipacs.archive.media.dicomdir import Directory
 from minipacs.archive.media.exporting import DICOMDIR, KEYWORDS, Exported, FolderTarget, ZipTarget, export
-from minipacs.cli.common import config_option, parse_keys, prepare, printable, progress, steps
-from minipacs.cli.network import known_peer
-from minipacs.cli.query import asked_keys
+from minipacs.cli.commands.network import known_peer
+from minipacs.cli.commands.query import asked_keys
+from minipacs.cli.common import Load, config_option, opened, parse_keys
+from minipacs.cli.progress import progress, steps
 from minipacs.config import Config
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Attribute
-from minipacs.errors import MinipacsError
+from minipacs.errors import MinipacsError, system_words
 from minipacs.index import Query, StoredInstance
+from minipacs.log import printable
 from minipacs.scu.delivery import Delivery
 from minipacs.scu.principal import Nobody
 from minipacs.scu.tally import Tally
@@ -29,14 +31,12 @@ NOTHING = "nothing matches"
 @config_option
 @click.argument("title", metavar="PEER")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY=VALUE...")
-def send(load: Callable[..., Config], title: str, keys: Sequence[str]) -> None:
+def send(load: Load, title: str, keys: Sequence[str]) -> None:
     """Send what matches to a configured peer, by C-STORE: WORKSTATION PatientID=P1."""
     config = load()
     asked = _asked(config, keys)
     peer = known_peer(config, title)
-    prepare(config)
-    archive = daemon.open_archive(config, read_only=True)
-    try:
+    with opened(lambda: config, read_only=True) as archive:
         uids = [row["SOPInstanceUID"] for row in _matching(archive, asked, ("SOPInstanceUID",))]
         if not uids:
             click.echo(NOTHING)
@@ -45,8 +45,6 @@ def send(load: Callable[..., Config], title: str, keys: Sequence[str]) -> None:
         with steps(len(instances), "sending") as step:
             sent = Tally(len(instances), on_counted=step)
             comment = Delivery(archive.reader, daemon.requestor(config), peer).send(instances, sent, Nobody())
-    finally:
-        archive.close()
     if comment:
         raise MinipacsError(f"{title}: {comment}; {sent.completed + sent.warning} of {sent.total} sent")
     warned = f", {sent.warning} of them with a warning" if sent.warning else ""
@@ -61,28 +59,25 @@ def send(load: Callable[..., Config], title: str, keys: Sequence[str]) -> None:
 @click.option("--zip", "zipped", is_flag=True, help=f"Write one file, {ZIP_NAME}, instead of folders.")
 @click.option("--dicomdir", "with_dicomdir", is_flag=True, help="Write a DICOM file-set: File IDs, and a DICOMDIR.")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY=VALUE...")
-def export_(load: Callable[..., Config], folder: Path, zipped: bool, with_dicomdir: bool, keys: Sequence[str]) -> None:
+def export_(load: Load, folder: Path, zipped: bool, with_dicomdir: bool, keys: Sequence[str]) -> None:
     """Write what matches as DICOM files, in folders of patients, studies and series: --to out PatientID=P1."""
     config = load()
     asked = _asked(config, keys)
     existing = folder / (ZIP_NAME if zipped else DICOMDIR)
     if (zipped or with_dicomdir) and existing.exists():
         raise MinipacsError(f"{existing} exists already")
-    prepare(config)
-    archive = daemon.open_archive(config, read_only=True)
-    try:
+    with opened(lambda: config, read_only=True) as archive:
         rows = list(_matching(archive, asked, KEYWORDS))
         if not rows:
             click.echo(NOTHING)
             return
-        with ZipTarget(folder / ZIP_NAME) if zipped else FolderTarget(folder) as target:
-            copies = export(archive.reader, _stored(archive, rows), target, Directory() if with_dicomdir else None)
-            with progress(copies, "exporting", lambda item: item.name, len(rows)) as bar:
-                found = list(bar)
-    except OSError as error:
-        raise MinipacsError(f"cannot write to {folder}: {error.strerror or error}") from error
-    finally:
-        archive.close()
+        try:
+            with ZipTarget(folder / ZIP_NAME) if zipped else FolderTarget(folder) as target:
+                copies = export(archive.reader, _stored(archive, rows), target, Directory() if with_dicomdir else None)
+                with progress(copies, "exporting", lambda item: item.name, lambda: len(rows)) as bar:
+                    found = list(bar)
+        except OSError as error:
+            raise MinipacsError(f"cannot write to {folder}: {system_words(error)}") from error
     _summarise(found)
 
 

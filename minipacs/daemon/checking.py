@@ -1,0 +1,136 @@
+"""What `minipacs check` looks at, before the archive starts or while it runs. Nothing is changed, nobody is called."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from minipacs.config import Config
+from minipacs.daemon.composition import open_archive
+from minipacs.daemon.sockets import ENDPOINTS
+from minipacs.errors import MinipacsError, system_words
+from minipacs.net.listener import PRIVILEGED_PORT
+
+RESOLVE_S = 5.0
+"""How long the names of all peers are waited for."""
+_FIRST_PORT_FOR_ALL = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_USUAL_FIRST_PORT = 1024
+_LISTENING = "0A"
+"""State of a socket in /proc/net/tcp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was looked at; a warning is what may be meant so, or be gone by the time it matters."""
+
+    severity: Literal["ok", "warn", "fault"]
+    what: str
+    detail: str = ""
+
+
+def configuration(config: Config) -> Finding:
+    """Tell which configuration is checked: to have read it is to have found it good."""
+    return Finding("ok", f"configuration {config.source or '(defaults)'}")
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Look at everything."""
+    yield configuration(config)
+    yield from _storage(config)
+    yield from _ports(config)
+    yield from _names(config)
+
+
+def _storage(config: Config) -> Iterator[Finding]:
+    path = config.storage.path
+    what = f"storage folder {path}"
+    try:
+        if not path.exists():
+            parent = next(p for p in path.parents if p.exists())
+            fault = "" if os.access(parent, os.W_OK | os.X_OK) else f"cannot be made: {parent} is not writable"
+            yield _fault_if(f"{what} (not there yet)", fault)
+            return
+        found = os.statvfs(path)
+    except OSError as error:
+        yield Finding("fault", what, system_words(error))
+        return
+    yield _fault_if(what, "" if os.access(path, os.R_OK | os.W_OK | os.X_OK) else "not readable and writable")
+    free, reserve = found.f_bavail * found.f_frsize, config.storage.min_free_bytes
+    yield _fault_if(f"free space {free} bytes", "" if free >= reserve else f"storage.min_free_bytes is {reserve}")
+    yield from _index(config)
+
+
+def _index(config: Config) -> Iterator[Finding]:
+    what = f"index {config.index_path}"
+    try:
+        if config.index_path.exists():
+            open_archive(config, read_only=True).close()
+            yield Finding("ok", what)
+    except MinipacsError as error:
+        yield Finding("fault", what, str(error))
+    except OSError as error:
+        yield Finding("fault", what, system_words(error))
+
+
+def _fault_if(what: str, fault: str) -> Finding:
+    return Finding("fault" if fault else "ok", what, fault)
+
+
+def _warning_if(what: str, fault: str) -> Finding:
+    return Finding("warn" if fault else "ok", what, fault)
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    """Warn of ports that the service cannot open, unless systemd has opened them for it."""
+    try:
+        first = int(_FIRST_PORT_FOR_ALL.read_text())
+    except (OSError, ValueError):
+        first = _USUAL_FIRST_PORT
+    for endpoint in ENDPOINTS:
+        addresses, port = endpoint.where(config)
+        if addresses and 0 < port < first:
+            is_open = port in _listened_on()
+            yield _warning_if(f"{endpoint.name} port {port}", "" if is_open else PRIVILEGED_PORT)
+
+
+def _listened_on() -> set[int]:
+    """Give the ports that somebody listens on (proc(5), /proc/net/tcp)."""
+    found: set[int] = set()
+    for name in ("tcp", "tcp6"):
+        try:
+            rows = Path("/proc/net", name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        fields = [row.split() for row in rows]
+        found |= {int(local.rpartition(":")[2], 16) for _, local, _, state, *_ in fields if state == _LISTENING}
+    return found
+
+
+def _names(config: Config) -> Iterator[Finding]:
+    """Warn of peers whose host has no address now: they cannot be called, nor be told from others when they call."""
+    hosts = {peer.title: peer.host for peer in config.peers if peer.host and not _is_address(peer.host)}
+    faults: dict[str, str] = {}
+
+    def resolve(title: str, host: str) -> None:
+        try:
+            socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            faults[title] = ""
+        except OSError as error:
+            faults[title] = error.strerror or str(error)
+
+    threads = [threading.Thread(target=resolve, args=pair, daemon=True) for pair in hosts.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(RESOLVE_S / len(threads))
+    for title, host in hosts.items():
+        fault = faults.get(title, f"no answer within {RESOLVE_S:g} s")
+        yield _warning_if(f"peer {title} at {host}", fault and f"the name has no address: {fault}")
+
+
+def _is_address(host: str) -> bool:
+    """Tell an address or a network from a name."""
+    return ":" in host or "/" in host or host.replace(".", "").isdecimal()
