@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
 from minipacs.archive.intact import is_intact
@@ -36,6 +36,16 @@ class StoragePolicy:
     duplicates: Duplicates = "replace"
     min_free_bytes: int = 0
     max_instance_bytes: int = 0
+
+
+class Stored(NamedTuple):
+    """What happened: whether an object is new, known, or took or left another's place, and what the index was told.
+
+    The same stands in the feed of changes (`Index.changes`), unless nothing has changed.
+    """
+
+    outcome: Outcome
+    record: InstanceRecord
 
 
 class Incoming:
@@ -99,8 +109,8 @@ class Incoming:
             self._staged.write([self._pending, data] if self._pending else [data])
         self._pending = b""
 
-    def commit(self) -> Outcome:
-        """Check the object, make it durable and index it; tells whether it is new, known, or replaced another."""
+    def commit(self) -> Stored:
+        """Check the object, make it durable and index it."""
         self._staged.begin_sync()
         header = self._scanner.finish()
         header.charsets = header.charsets or self._charsets
@@ -118,7 +128,7 @@ class Incoming:
             received_at=time.time(),
             source_ae_title=self._source_ae_title,
         )
-        return self._settle(digest, self._place(record))
+        return Stored(self._settle(digest, self._place(record)), record)
 
     def _place(self, record: InstanceRecord) -> Placed:
         """Publish the file and commit its row, under one lock: whoever removes this digest waits."""

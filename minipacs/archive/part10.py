@@ -38,7 +38,7 @@ def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str], *
         while piece:
             incoming.write(piece)
             piece = stream.read(READ_BYTES)
-        return incoming.commit()
+        return incoming.commit().outcome
 
 
 def _read_meta_of_data_set(stream: IO[bytes] | FileIO) -> tuple[FileMeta, bytes]:

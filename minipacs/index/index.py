@@ -13,7 +13,9 @@ from minipacs.index.engine.database import Database, Sync
 from minipacs.index.engine.writer import Writer
 from minipacs.index.ledger import removals
 from minipacs.index.ledger.associations import Associations
+from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after
 from minipacs.index.ledger.removals import Removals
+from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Placed, Rows
@@ -32,12 +34,15 @@ class Index(Reader):
     accounts of the last associations, `removals` the files that are to go.
     """
 
-    def __init__(self, database: Database, keys: KeyTable, writer: Writer | None) -> None:
+    def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
         super().__init__(database)
         self.keys = keys
         self._derived = schema.derived(database, keys)
         self._writer_or_none = writer
-        self._objects_or_none = None if writer is None else Rows(database, writer.transaction, keys)
+        self._objects_or_none: Rows | None = None
+        if writer is not None:
+            told = (Changes if tells_changes else Untold)(database, writer.transaction)
+            self._objects_or_none = Rows(database, writer.transaction, keys, told)
         self.worklist = Worklist(database, self._change)
         self.associations = Associations(database, self._change)
         self.procedure_steps = ProcedureSteps(database, self._change)
@@ -53,13 +58,16 @@ class Index(Reader):
         sync: Sync = "always",
         on_commit: Callable[[int], None] = lambda instances: None,
         read_only: bool = False,
+        tells_changes: bool = True,
     ) -> "Index":
         """Open the file at `path`, made if missing unless `read_only`, which also starts no writer.
 
-        `keys` are what is kept of each object; `on_commit` hears the instances of each commit. Raises MinipacsError.
+        `keys` are what is kept of each object; `on_commit` hears the instances of each commit. Without `tells_changes`
+        there is no event for what changes. Raises MinipacsError.
         """
         database = schema.open_database(path, keys, sync=sync, read_only=read_only)
-        return cls(database, keys, None if read_only else Writer(database, on_commit))
+        writer = None if read_only else Writer(database, on_commit)
+        return cls(database, keys, writer, tells_changes=tells_changes)
 
     @property
     def path(self) -> Path:
@@ -101,6 +109,12 @@ class Index(Reader):
         """Let a row stand for the compressed form of its file, or for the file for good; false if it is gone."""
         return self._change(lambda _: self._objects.settle(digest, form))
 
+    def changes(self, since: int, limit: int = MAX_READ) -> list[Event]:
+        """Give the events after number `since`, at most `limit` and MAX_READ, in their order; none is ever left out."""
+        with self._database.errors(), self._database.reader() as connection:
+            select = self._database.compile(after(since, limit))
+            return [Event(*row) for row in connection.execute(*select)]
+
     def unfilled_keys(self) -> list[str]:
         """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
         with self._database.errors(), self._database.reader() as connection:
@@ -118,10 +132,15 @@ class Index(Reader):
         """Let the patients, studies, series and instances of another index take the place of this one's, all at once.
 
         `catch_up` is called first, when nobody can write any more; the other index must be closed after it. Everything
-        else stays. Raises Failure.
+        else stays, and what is otherwise then is told in the changes. Raises Failure.
         """
+
+        def compare(connection: Connection) -> None:
+            tell_differences(self._database, connection)
+            self._derived.fill(connection)
+
         with self._database.errors():
-            self._database.take_over(path, MODELS, catch_up, self._derived.fill)
+            self._database.take_over(path, MODELS, catch_up, compare)
 
     def sync(self) -> None:
         """Make durable what was committed so far, as sync "batch" does not. Raises OSError."""

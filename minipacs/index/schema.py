@@ -9,9 +9,11 @@ from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database, Sync
 from minipacs.index.engine.schema import Migration, Schema
 from minipacs.index.engine.statements import Statements
+from minipacs.index.ledger import changes
 from minipacs.index.ledger.models import LEDGER_MODELS
 from minipacs.index.objects.conditions import any_value_matches
 from minipacs.index.objects.derived import OBJECT_TABLES, Derived
+from minipacs.index.objects.feed import tell_all
 from minipacs.index.objects.migrations import copy_persons, make_room_for_persons
 from minipacs.index.objects.models import MODELS
 from minipacs.index.objects.sequences import items_match
@@ -19,7 +21,7 @@ from minipacs.index.objects.zones import moment_matches, time_matches
 from minipacs.index.workflow.migrations import make_bells, take_documents_apart
 from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 MIGRATIONS: Mapping[int, Migration] = {
     1: Migration(before=[make_bells, take_documents_apart]),
     2: Migration(
@@ -36,6 +38,7 @@ MIGRATIONS: Mapping[int, Migration] = {
         ]
     ),
     4: Migration(before=[make_room_for_persons], after=[copy_persons]),
+    5: Migration(after=[tell_all]),  # of what was stored before there were events
 }
 """By the version that each starts from."""
 
@@ -50,7 +53,9 @@ def open_database(path: Path, keys: KeyTable, *, sync: Sync, read_only: bool) ->
         derived(statements, keys).update(connection)
 
     models = (*MODELS, *LEDGER_MODELS, *WORKFLOW_MODELS)
-    schema = Schema(SCHEMA_VERSION, models, MIGRATIONS, on_open=[update_derived])
+    schema = Schema(
+        SCHEMA_VERSION, models, MIGRATIONS, on_cut_off=[changes.skip], on_open=[changes.begin, update_derived]
+    )
     return Database(path, schema, sync=sync, read_only=read_only, functions=_FUNCTIONS)
 
 

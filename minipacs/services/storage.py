@@ -31,7 +31,7 @@ def store(request: Request) -> CommandSet:
         for piece in message.fragments():
             incoming.write(piece)
         last_byte_at = time.monotonic()
-        outcome = incoming.commit()
+        outcome, _ = incoming.commit()
         size_bytes = incoming.size_bytes
     request.environment.observer.received(request.caller.label, size_bytes)
     request.log.update(outcome=outcome.name.lower(), size_bytes=size_bytes)

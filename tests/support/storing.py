@@ -37,7 +37,7 @@ def put_bytes(
     with archive.receive(sop_class_uid, sop_instance_uid, transfer_syntax_uid, source, charset) as incoming:
         for begin in range(0, len(data), piece_bytes):
             incoming.write(memoryview(data)[begin : begin + piece_bytes])
-        return incoming.commit()
+        return incoming.commit().outcome
 
 
 def published(folder: Path) -> list[Path]:

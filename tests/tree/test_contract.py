@@ -245,7 +245,7 @@ def test_an_object_is_stored_in_any_of_them(store, tmp_path):
             charset="",
         ) as incoming:
             incoming.write(encode(ds))
-            outcomes.append(incoming.commit())
+            outcomes.append(incoming.commit().outcome)
     assert outcomes == [Outcome.ADDED, Outcome.SAME]
     assert [index.instance(ds.SOPInstanceUID).digest] == list(store.walk())
     index.close()

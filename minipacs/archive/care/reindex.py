@@ -83,7 +83,7 @@ class _Rebuild:
         self._rows: set[str] = set()
         self._orphans: set[str] = set()
         self._found = Reindexed()
-        self._fresh = Index.open(path, keys=archive.index.keys, sync="batch")
+        self._fresh = Index.open(path, keys=archive.index.keys, sync="batch", tells_changes=False)
 
     def run(self) -> Reindexed:
         finish_removals(self._tree, self._old)

@@ -20,7 +20,7 @@ from minipacs.index.engine.connection import Connection, QueryCancelled, primary
 from minipacs.index.engine.lock import WriterLock
 from minipacs.index.engine.schema import Schema
 from minipacs.index.engine.shape import differences
-from minipacs.index.engine.statements import SerialField, Statements, quoted, table_name
+from minipacs.index.engine.statements import OTHER, SerialField, Statements, quoted, table_name
 
 __all__ = ["Connection", "Database", "QueryCancelled", "Sync"]
 
@@ -69,8 +69,6 @@ class Database(Statements):
         self.path = path
         self.read_only = read_only
         self.sync = sync
-        self.was_cut_off = False
-        """Tells that what was committed last may be lost: the file was not closed by all who had it open."""
         self._functions = functions
         self._free = threading.BoundedSemaphore(MAX_READERS)
         self._idle: deque[sqlite3.Connection] = deque()
@@ -161,19 +159,21 @@ class Database(Statements):
         path: Path,
         models: Sequence[type[Model]],
         catch_up: Callable[[], None],
-        last: Callable[[Connection], None],
+        compare: Callable[[Connection], None],
     ) -> None:
         """Let the rows of another index file take the place of this one's in the tables of `models`, all at once.
 
-        `catch_up` is called first, when nobody can write any more; the other file must be closed after it. `last` is
-        called in the transaction that swaps the rows. The rows get numbers that none had here before.
+        `catch_up` is called first, when nobody can write any more; the other file must be closed after it. Then
+        `compare`, in the transaction that swaps the rows: it sees both, see `statements.table`. The rows get numbers
+        that none had here before.
         """
         with self.exclusive():
             catch_up()
             with closing(self._connect()) as connection:
                 self.set_synced(connection, True)
-                connection.execute("ATTACH ? AS fresh", (str(path),))
+                connection.execute(f"ATTACH ? AS {OTHER}", (str(path),))
                 with self.transaction(connection):
+                    compare(connection)
                     last_numbers = dict(connection.execute("SELECT name, seq FROM main.sqlite_sequence").fetchall())
                     for model in models:
                         table, fields = table_name(model), model._meta.sorted_fields
@@ -181,10 +181,9 @@ class Database(Statements):
                         values = ", ".join(_renumbered(field, last_numbers) for field in fields)
                         connection.execute(f"DELETE FROM main.{table}")  # noqa: S608  names of our own
                         connection.execute(
-                            f"INSERT INTO main.{table} ({columns}) SELECT {values} FROM fresh.{table}"  # noqa: S608
+                            f"INSERT INTO main.{table} ({columns}) SELECT {values} FROM {OTHER}.{table}"  # noqa: S608
                         )
-                    last(connection)
-                connection.execute("DETACH fresh")
+                connection.execute(f"DETACH {OTHER}")
 
     def sync_log(self) -> None:
         """Make durable what was committed so far: the log, if it is still there, and its entry in the folder."""
@@ -253,12 +252,13 @@ class Database(Statements):
     def _prepare(self, lock: WriterLock, schema: Schema) -> None:
         """Create the file and its tables, or bring those of an older release up to date, in one transaction."""
         files.create(self.path)
-        self.was_cut_off = lock.is_alone and files.log_of(self.path).exists()
+        was_cut_off = lock.is_alone and files.log_of(self.path).exists()
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            self.set_synced(connection, True)
             with self.transaction(connection):
                 version = self._check_version(connection, schema, may_be_older=True)
-                schema.migrate(self, connection, version)
+                schema.migrate(self, connection, version, was_cut_off=was_cut_off)
                 if version != schema.version:
                     connection.execute(f"PRAGMA user_version = {schema.version}")
 

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from peewee import SQL, AutoField, Context, Field, Model, Node, NodeList, SchemaManager, SqliteDatabase
+from peewee import SQL, AutoField, Context, Field, Model, Node, NodeList, SchemaManager, SqliteDatabase, Table
 
 from minipacs.index.engine.connection import Connection, Cursor
+
+OTHER = "fresh"
+"""What a second file is called that is looked into beside the first."""
 
 
 class SerialField(AutoField):
@@ -64,6 +67,15 @@ class Statements:
             return self.compile(insert.on_conflict_ignore())
         return self.compile(insert.on_conflict(conflict_target=[key], preserve=kept))
 
+    def skip_numbers(self, connection: Connection, field: SerialField, number: int) -> None:
+        """Let a key begin after this number, if it has not come so far."""
+        of_field = (field.model._meta.table_name,)
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", of_field).fetchone()
+        if row is None:
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (*of_field, number))
+        elif row[0] < number:
+            connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (number, *of_field))
+
     def create_tables(self, connection: Connection, models: Sequence[type[Model]]) -> None:
         """Make those tables and indexes of `models` that are missing."""
         for model in models:
@@ -99,6 +111,12 @@ class Statements:
             connection.execute(f"INSERT INTO sqlite_sequence (name, seq) {last}", (name,))
         connection.execute(f"PRAGMA schema_version = {version + 1}")
         connection.execute("PRAGMA writable_schema = RESET")
+
+
+def table(model: type[Model], *, of_other: bool = False) -> Table:
+    """Return a table, of this file or of the other one while that takes this one's place (`Database.take_over`)."""
+    columns = [field.column_name for field in model._meta.sorted_fields]
+    return Table(model._meta.table_name, columns, schema=OTHER if of_other else "main", alias=None)
 
 
 def quoted(field: Field) -> str:

@@ -1,6 +1,8 @@
 """The tables of the ledger."""
 
-from peewee import AutoField, BlobField, Model, TextField
+from peewee import AutoField, BlobField, DoubleField, Model, TextField
+
+from minipacs.index.engine.statements import SerialField
 
 
 class Setting(Model):
@@ -16,6 +18,23 @@ class Removal(Model):
     digest = TextField(primary_key=True)
 
 
+class Change(Model):
+    """One row for each change of what the archive holds, in the order of their commits, each number given once.
+
+    `digest` is that of the instance's file after the change, of a deleted one the last. `at` is in seconds since 1970.
+    """
+
+    seq = SerialField()
+    at = DoubleField()
+    action = TextField()
+    study_uid = TextField()
+    series_uid = TextField()
+    sop_instance_uid = TextField()
+    digest = TextField()
+    source = TextField()
+    reason = TextField()
+
+
 class AssociationAccount(Model):
     """One row for each association that has ended or was rejected, in this order; the oldest are dropped."""
 
@@ -27,4 +46,4 @@ class AssociationAccount(Model):
         table_name = "association_account"
 
 
-LEDGER_MODELS: tuple[type[Model], ...] = (Setting, Removal, AssociationAccount)
+LEDGER_MODELS: tuple[type[Model], ...] = (Setting, Removal, Change, AssociationAccount)

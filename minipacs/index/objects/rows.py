@@ -17,6 +17,7 @@ from minipacs.dicom.tables.keys import KeyTable
 from minipacs.errors import Failure, Kind
 from minipacs.index.engine.database import Database
 from minipacs.index.engine.writer import Transaction
+from minipacs.index.ledger.changes import Changes, Reason, Uids
 from minipacs.index.objects.conflicts import ConflictRows
 from minipacs.index.objects.headings import ObjectRows, object_rows, value_of
 from minipacs.index.objects.models import (
@@ -117,6 +118,7 @@ class _Found(NamedTuple):
     study_id: int
     patient_id: int
     modality: str
+    sop_instance_uid: str
     path: tuple[str, ...]
 
     @classmethod
@@ -124,11 +126,18 @@ class _Found(NamedTuple):
         """Read a row of the SELECTs below."""
         return cls._make((*row[: len(cls._fields) - 1], tuple(row[len(cls._fields) - 1 :])))
 
+    @property
+    def uids(self) -> Uids:
+        """Say which instance it is."""
+        study_uid, *_, series_uid = self.path
+        return Uids(study_uid, series_uid, self.sop_instance_uid)
+
 
 class Rows:
-    """Changes rows within the transactions of a writer, and counts the instances that it changes there."""
+    """Changes rows within the transactions of a writer, counts the instances that it changes, and tells `changes`."""
 
-    def __init__(self, database: Database, transaction: Transaction, keys: KeyTable) -> None:
+    def __init__(self, database: Database, transaction: Transaction, keys: KeyTable, changes: Changes) -> None:
+        self._changes = changes
         self._transaction = transaction
         self._execute = transaction.execute
         conflicts = ConflictRows(database, transaction)
@@ -147,7 +156,7 @@ class Rows:
             COLUMNS["SOPClassUID"].value,
             Instance.heading,
         )
-        above = Series.id, Study.id, Study.parent, COLUMNS["Modality"].value
+        above = Series.id, Study.id, Study.parent, COLUMNS["Modality"].value, COLUMNS["SOPInstanceUID"].value
         path = (COLUMNS["StudyInstanceUID"].value, *_PATIENT_OF_STUDY, COLUMNS["SeriesInstanceUID"].value)
         found = Instance.select(*own, *above, *path).join(Series).join(Study)
         self._find, _ = compile_(found.where(COLUMNS["SOPInstanceUID"].value == ""))
@@ -190,10 +199,11 @@ class Rows:
         if row is None:
             self._insert(record, objects)
             self._transaction.recoverable += recoverable
+            self._changes.add("create", _uids(objects), record.digest, record.source_ae_title)
             return Placed(Outcome.ADDED)
         old = _Found.of(row)
         if old.digest == record.digest:
-            self._set_availability([old], ONLINE)
+            self._set_availability([old], ONLINE, record.source_ae_title)
             return Placed(Outcome.SAME)
         if old.received_digest == record.digest and old.availability == ONLINE:
             return Placed(Outcome.SAME, record.digest)
@@ -205,6 +215,7 @@ class Rows:
         if duplicates == "keep":
             return Placed(Outcome.KEPT, record.digest, moved)
         self._replace(old, record, objects)
+        self._tell_replaced(old, record, _uids(objects))
         return Placed(Outcome.REPLACED, old.digest, moved)
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
@@ -213,6 +224,8 @@ class Rows:
         found = self._found(self._find, sop_instance_uids)
         self._delete(found)
         self._refresh.run()
+        for old in found:
+            self._changes.add("delete", old.uids, old.digest)
         return [old.digest for old in found]
 
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
@@ -234,6 +247,7 @@ class Rows:
             return True
         self._execute(self._update_form, (digest, *form, old.instance_id))
         self._parents.total(old.modality, size_bytes=form.size_bytes - old.size_bytes)
+        self._changes.add("update", old.uids, form.digest, reason="compressed")
         self._transaction.written += 1
         return True
 
@@ -266,6 +280,9 @@ class Rows:
             self._parents.total(new.modality, series=new.new_series, instances=1, size_bytes=old.size_bytes)
         self._execute(self._move, (new.series_id, new.heading_id, old.instance_id))
         self._refresh.mark(old.instance_id)
+        uids = _uids(objects)._replace(sop_instance_uid=old.sop_instance_uid)
+        if uids != old.uids:
+            self._tell_moved(old, uids, old.digest, "")
         return True
 
     def _insert(self, record: InstanceRecord, objects: ObjectRows) -> None:
@@ -300,11 +317,23 @@ class Rows:
             self._parents.total(old.modality, instances=-1, size_bytes=-old.size_bytes)
         self._transaction.written += len(found)
 
-    def _set_availability(self, found: Sequence[_Found], availability: Availability) -> None:
+    def _tell_replaced(self, old: _Found, record: InstanceRecord, uids: Uids) -> None:
+        source = record.source_ae_title
+        if uids == old.uids:
+            self._changes.add("update", uids, record.digest, source, "replaced")
+        else:
+            self._tell_moved(old, uids, record.digest, source)
+
+    def _tell_moved(self, old: _Found, uids: Uids, digest: str, source: str) -> None:
+        self._changes.add("delete", old.uids, old.digest, source, "moved")
+        self._changes.add("create", uids, digest, source, "moved")
+
+    def _set_availability(self, found: Sequence[_Found], availability: Availability, source: str = "") -> None:
         changed = [old for old in found if old.availability != availability]
         for old in changed:
             self._refresh.touch(old.series_id, old.study_id, old.patient_id)
             self._execute(self._update_availability, (availability, old.instance_id))
+            self._changes.add("update", old.uids, old.digest, source, _REASONS[availability])
         self._refresh.run()
         self._transaction.written += len(changed)
 
@@ -329,8 +358,13 @@ class Rows:
         logger.info("attributes differ from those of the first instance", extra={"fields": fields})
 
 
+_REASONS: Mapping[Availability, Reason] = {"ONLINE": "available", "UNAVAILABLE": "unavailable"}
 _KEYWORDS_ABOVE = (*LEVEL_COLUMNS["SERIES"].keywords, *LEVEL_COLUMNS["STUDY"].keywords)
 _PATIENT_OF_STUDY = tuple(columns_within(BY_KEYWORD[k], "STUDY").value for k in ("PatientID", "IssuerOfPatientID"))
+
+
+def _uids(objects: ObjectRows) -> Uids:
+    return Uids(*(value_of(objects, k) for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")))
 
 
 def _stored(record: InstanceRecord, objects: ObjectRows) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
--- schema 5
+-- schema 6
 CREATE INDEX "associationaccount_association_id" ON "association_account" ("association_id");
 CREATE INDEX "commitment_bell" ON "commitment" ("bell");
 CREATE INDEX "commitment_due_at" ON "commitment" ("due_at");
@@ -51,6 +51,7 @@ CREATE INDEX "workliststep_patient_name_folded_ideographic" ON "workliststep" ("
 CREATE INDEX "workliststep_patient_name_folded_phonetic" ON "workliststep" ("patient_name_folded_phonetic");
 CREATE INDEX "workliststep_source" ON "workliststep" ("source");
 CREATE TABLE "association_account" ("id" INTEGER NOT NULL PRIMARY KEY, "association_id" TEXT NOT NULL, "document" BLOB NOT NULL);
+CREATE TABLE "change" ("seq" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "at" REAL NOT NULL, "action" TEXT NOT NULL, "study_uid" TEXT NOT NULL, "series_uid" TEXT NOT NULL, "sop_instance_uid" TEXT NOT NULL, "digest" TEXT NOT NULL, "source" TEXT NOT NULL, "reason" TEXT NOT NULL);
 CREATE TABLE "commitment" ("id" INTEGER NOT NULL PRIMARY KEY, "ae_title" TEXT NOT NULL, "called_ae_title" TEXT NOT NULL, "transaction_uid" TEXT NOT NULL, "request" TEXT NOT NULL, "report" TEXT NOT NULL, "state" TEXT NOT NULL, "bell" TEXT NOT NULL, "was_rung" INTEGER NOT NULL, "asked_at" REAL NOT NULL, "attempts" INTEGER NOT NULL, "due_at" REAL NOT NULL, "leased_until" REAL NOT NULL, "last_fault" TEXT NOT NULL);
 CREATE TABLE "conflict" ("level" TEXT NOT NULL, "keyword" TEXT NOT NULL, "series_instance_uid" TEXT NOT NULL, "study_instance_uid" TEXT NOT NULL, "patient_id" TEXT NOT NULL, "issuer_of_patient_id" TEXT NOT NULL, "found_at" REAL NOT NULL, PRIMARY KEY ("level", "keyword", "series_instance_uid", "study_instance_uid", "patient_id", "issuer_of_patient_id")) WITHOUT ROWID;
 CREATE TABLE "heading" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "study_id" INTEGER NOT NULL, "series_id" INTEGER NOT NULL, "digest" BLOB NOT NULL, "document" TEXT NOT NULL, "compared_patient_name" TEXT NOT NULL DEFAULT '', "compared_patient_birth_date" TEXT NOT NULL DEFAULT '', "compared_patient_sex" TEXT NOT NULL DEFAULT '', FOREIGN KEY ("study_id") REFERENCES "study" ("id") ON DELETE CASCADE, FOREIGN KEY ("series_id") REFERENCES "series" ("id") ON DELETE CASCADE);

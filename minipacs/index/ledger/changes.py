@@ -1,0 +1,122 @@
+"""Every change of what the archive holds, as an event: a row written in the transaction that makes the change.
+
+Rules:
+- *must*: a number is given once. New rows of instances may be lost with the power, and so are their events; recovery
+  makes both again, with other numbers. So numbers come from blocks that are reserved durably before the first of them
+  is given, and after an end that may have lost some the next block is begun.
+- *must*: who reads up to a number misses nothing below it: numbers are given under the lock of the writers, so they are
+  committed in their order.
+- The same event may be told twice, under two numbers, but none is left out.
+"""
+
+import time
+from typing import Literal, NamedTuple
+
+from peewee import Select, fn
+
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.statements import Statements
+from minipacs.index.engine.writer import Transaction
+from minipacs.index.ledger import settings
+from minipacs.index.ledger.models import Change
+
+Action = Literal["create", "update", "delete"]
+Reason = Literal["", "replaced", "moved", "compressed", "unavailable", "available", "reindexed"]
+"""Why: another file; another study or series (the instance is deleted there, created here); the same image in another
+file; its file missing or damaged, or whole again; found otherwise when the index was rebuilt."""
+
+
+class Uids(NamedTuple):
+    """Which instance an event is about."""
+
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+
+
+BLOCK = 10_000
+"""Numbers that are reserved at once."""
+MAX_READ = 10_000
+"""Events that are read at once."""
+
+_RESERVED = "changes_reserved"
+
+
+class Event(NamedTuple):
+    """One change; `at` is in seconds since 1970, `source` whoever the object came from, "" if nobody sent one."""
+
+    seq: int
+    at: float
+    action: str
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    digest: str
+    source: str
+    reason: str
+
+
+_FIELDS = tuple(getattr(Change, name) for name in Event._fields)
+
+
+class Changes:
+    """Writes events within the transactions of a writer."""
+
+    def __init__(self, statements: Statements, transaction: Transaction) -> None:
+        self._statements = statements
+        self._transaction = transaction
+        self._insert = statements.insert(_FIELDS[1:])
+        self._reserved = 0
+
+    def add(self, action: Action, uids: Uids, digest: str, source: str = "", reason: Reason = "") -> None:
+        """Write down what happens to an instance."""
+        row = time.time(), action, *uids, digest, source, reason
+        ((seq,),) = self._transaction.execute(self._insert, row).fetchall()
+        if seq <= self._reserved:
+            return
+        reserved = _reserved(self._statements, self._transaction)
+        if seq <= reserved:
+            self._reserved = reserved
+        else:  # not remembered before it is read again: this transaction may be undone
+            _reserve(self._statements, self._transaction, seq + BLOCK)
+            self._transaction.must_be_durable = True
+
+
+class Untold(Changes):
+    """Tells nobody: of an index whose rows are to take the place of another's."""
+
+    def add(self, action: Action, uids: Uids, digest: str, source: str = "", reason: Reason = "") -> None:
+        """Do nothing."""
+
+
+def add_all(statements: Statements, connection: Connection, rows: Select) -> None:
+    """Write many events at once, in a transaction that is made durable; `rows` selects all fields but the number."""
+    connection.execute(*statements.compile(Change.insert_from(rows, _FIELDS[1:])))
+    begin(statements, connection)
+
+
+def begin(statements: Statements, connection: Connection) -> None:
+    """Have numbers reserved, in a transaction that is made durable: the first of all, or more than were used."""
+    ((last,),) = connection.execute(*statements.compile(Change.select(fn.COALESCE(fn.MAX(Change.seq), 0)))).fetchall()
+    if last >= _reserved(statements, connection):
+        _reserve(statements, connection, last + BLOCK)
+
+
+def skip(statements: Statements, connection: Connection) -> None:
+    """Give none of the numbers that are reserved, in a transaction that is made durable: some may be known and lost."""
+    reserved = _reserved(statements, connection)
+    statements.skip_numbers(connection, Change.seq, reserved)
+    _reserve(statements, connection, reserved + BLOCK)
+
+
+def after(since: int, limit: int) -> Select:
+    """Compose the SELECT of the events after a number, in their order."""
+    return Change.select(*_FIELDS).where(Change.seq > since).order_by(Change.seq).limit(min(limit, MAX_READ))
+
+
+def _reserved(statements: Statements, connection: Connection) -> int:
+    return int(settings.read(statements, connection, _RESERVED) or 0)
+
+
+def _reserve(statements: Statements, connection: Connection, number: int) -> None:
+    settings.write(statements, connection, _RESERVED, str(number))
