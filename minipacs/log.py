@@ -1,7 +1,8 @@
 """Log lines on standard error: text for people, JSON for machines, priorities for journald.
 
-A call gives a short event and its facts apart: `logger.info("C-STORE", extra={"fields": {"status": "0000"}})`. Whatever
-the facts hold, a record is one line (a traceback adds lines that are marked as such), and nothing in it can forge
+A call gives a short event and its facts apart: `logger.info("C-STORE", extra={"fields": {"status": "0000"}})`. Facts
+about patients go into `"patient"` beside `"fields"`, and are shown at debug level alone, if asked for. Whatever facts
+hold, a record is one line (a traceback adds lines that are marked as such), and nothing in it can forge
 another line or reach a terminal as a control sequence.
 """
 
@@ -34,14 +35,14 @@ _LEVELS: Mapping[int, tuple[str, str, str]] = {
 _bare_value = re.compile(rf"[!#-<>-\[\]-~]{{1,{MAX_VALUE_CHARS}}}").fullmatch
 
 
-def setup(level: str, format: str) -> None:
+def setup(level: str, format: str, *, identifiers: bool = False) -> None:
     """Send the log to standard error from now on.
 
-    `level` and `format` are those of the configuration. Libraries are heard from warnings on, those that are silenced
-    not at all.
+    `level`, `format` and `identifiers`, whether patients may be named, are those of the configuration. Libraries are
+    heard from warnings on, those that are silenced not at all.
     """
     handler = StderrHandler()
-    handler.setFormatter(FORMATTERS[format](is_journal(STDERR)))
+    handler.setFormatter(FORMATTERS[format](is_journal(STDERR), identifiers=identifiers))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
@@ -83,9 +84,10 @@ class StderrHandler(logging.Handler):
 class LineFormatter(logging.Formatter):
     """What both formats share; `journal` leaves the time to journald and gives it the priority."""
 
-    def __init__(self, journal: bool = False) -> None:
+    def __init__(self, journal: bool = False, *, identifiers: bool = False) -> None:
         super().__init__()
         self.journal = journal
+        self.identifiers = identifiers
         self._second = (-1, "")
 
     def time_of(self, record: logging.LogRecord) -> str:
@@ -96,6 +98,13 @@ class LineFormatter(logging.Formatter):
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = (second, text)
         return f"{text}.{int((record.created - second) * 1000):03d}Z"
+
+    def facts_of(self, record: logging.LogRecord) -> Iterable[tuple[str, object]]:
+        """List the facts of a record, those about patients if they may be shown; those that are None do not apply."""
+        facts: Mapping[str, object] = record.__dict__.get("fields", {})
+        if self.identifiers and record.levelno <= logging.DEBUG:
+            facts = {**facts, **record.__dict__.get("patient", {})}
+        return ((key, value) for key, value in facts.items() if value is not None)
 
     def traceback_of(self, record: logging.LogRecord) -> str:
         """Give the record's traceback, its end when it is long; empty without one."""
@@ -110,7 +119,7 @@ class TextFormatter(LineFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """Render a record."""
         shown, _, priority = _LEVELS.get(record.levelno, _LEVELS[logging.ERROR])
-        lines = [line_of(printable(_cut(record.getMessage())), fields_of(record))]
+        lines = [line_of(printable(_cut(record.getMessage())), self.facts_of(record))]
         lines += [f"  | {printable(line)}" for line in self.traceback_of(record).splitlines()]
         start = priority if self.journal else f"{self.time_of(record)} {shown} "
         return start + f"\n{priority if self.journal else ''}".join(lines)
@@ -123,19 +132,13 @@ class JsonFormatter(LineFormatter):
         """Render a record; a fact cannot take the place of its time, level or event."""
         _, level, priority = _LEVELS.get(record.levelno, _LEVELS[logging.ERROR])
         line = {"time": self.time_of(record), "level": level, "event": _cut(record.getMessage())}
-        facts = {key: v if isinstance(v, int | float) else _cut(str(v)) for key, v in fields_of(record)}
+        facts = {key: v if isinstance(v, int | float) else _cut(str(v)) for key, v in self.facts_of(record)}
         if traceback := self.traceback_of(record):
             facts["exception"] = traceback
         return (priority if self.journal else "") + json.dumps({**line, **facts, **line})
 
 
 FORMATTERS: Mapping[str, type[LineFormatter]] = {"text": TextFormatter, "json": JsonFormatter}
-
-
-def fields_of(record: logging.LogRecord) -> Iterable[tuple[str, object]]:
-    """List the facts of a record; those that are None do not apply."""
-    fields: Mapping[str, object] = record.__dict__.get("fields", {})
-    return ((key, value) for key, value in fields.items() if value is not None)
 
 
 def line_of(event: str, fields: Iterable[tuple[str, object]]) -> str:

@@ -283,7 +283,7 @@ def test_a_relative_path_starts_at_the_file_but_that_of_an_override_at_the_curre
     ],
 )
 def test_the_archive_is_open_on_loopback_only(load, text, policy):
-    assert load(text).policy == policy
+    assert load(text).policy() == policy
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -78,7 +79,7 @@ def test_text_values_are_escaped(value, shown):
 @given(st.text(), st.dictionaries(st.sampled_from(["time", "level", "event", "peer"]), st.text() | st.binary()))
 def test_no_value_forges_a_line_or_reaches_a_terminal(event, fields):
     text, line = TEXT.format(record(event, **fields)), JSON.format(record(event, **fields))
-    assert text.isprintable()
+    assert all(c.isprintable() or category(c) == "Zs" for c in text), "blanks of any width do no harm"
     assert line.isprintable()
     assert line.isascii()
     read = json.loads(line)
@@ -194,3 +195,16 @@ def test_a_record_that_cannot_be_formatted_ends_nothing(monkeypatch):
     handler.setFormatter(TEXT)
     handler.emit(logging.LogRecord("minipacs", logging.INFO, "", 0, "%d", ("x",), None))
     assert "Logging error" in told.getvalue()
+
+
+@pytest.mark.parametrize("formatter", [log.TextFormatter, log.JsonFormatter])
+@pytest.mark.parametrize(
+    ("identifiers", "level", "shown"),
+    [(True, logging.DEBUG, True), (True, logging.INFO, False), (False, logging.DEBUG, False)],
+)
+def test_patients_are_named_at_debug_level_and_only_if_asked_for(formatter, identifiers, level, shown):
+    told = record("query", level, keys="PatientID")
+    told.patient = {"PatientID": "SECRET"}
+    line = formatter(identifiers=identifiers).format(told)
+    assert ("SECRET" in line) is shown
+    assert "keys" in line

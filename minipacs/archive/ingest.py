@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
 from minipacs.archive.intact import is_intact
@@ -22,11 +22,9 @@ from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
 from minipacs.errors import Failure, Kind
-from minipacs.index import Index, InstanceRecord, Outcome, Placed
+from minipacs.index import Duplicates, Index, InstanceRecord, Outcome, Placed
 
 logger = logging.getLogger(__name__)
-
-Duplicates = Literal["replace", "keep", "reject"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +126,7 @@ class Incoming:
             received_at=time.time(),
             source_ae_title=self._source_ae_title,
         )
+        _note(record)
         return Stored(self._settle(digest, self._place(record)), record)
 
     def _place(self, record: InstanceRecord) -> Placed:
@@ -190,6 +189,17 @@ class Incoming:
             remove_unused(self._tree, self._index, digest)
         except (OSError, Failure) as error:  # an orphan: the next recovery finds it
             logger.error("file without a row left", extra={"fields": {"digest": digest, "reason": str(error)}})
+
+
+def _note(record: InstanceRecord) -> None:
+    """Log, at debug level, what came; whose it is where patients may be named."""
+    if logger.isEnabledFor(logging.DEBUG):
+        told = {
+            keyword: record.values.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
+        }
+        fields = {"digest": record.digest, "transfer_syntax": record.transfer_syntax_uid, **told}
+        patient = {keyword: record.values.get(keyword) for keyword in ("PatientID", "PatientName", "StudyDate")}
+        logger.debug("object", extra={"fields": fields, "patient": patient})
 
 
 @contextmanager

@@ -4,11 +4,13 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from minipacs.dicom.tables.keys import extended_key
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.dicom.tables.uids import is_uid
 from minipacs.dicom.text import charset
 
 T = TypeVar("T")
@@ -140,10 +142,6 @@ def _is_sqlite_url(url: str) -> bool:
     return url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX) and url.isprintable()
 
 
-def _is_uid(uid: str) -> bool:
-    return len(uid) <= 64 and re.fullmatch(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+", uid) is not None
-
-
 def _is_charset(value: str) -> object:
     terms = charset.terms(value)
     return terms and not charset.unknown(terms)
@@ -165,7 +163,7 @@ ADDRESS = Kind("an IPv4 or IPv6 address", _parse_address)
 HOST = text('a host name, an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_host)
 PATH = Kind("the path of a folder, in printable characters", _parse_path)
 SQLITE_URL = text(f'"{SQLITE_PREFIX}" and the path of a file', _is_sqlite_url)
-UID = text("a UID", _is_uid)
+UID = text("a UID", partial(is_uid, strict=True))
 EXTENDED_KEY = Kind(
     'a keyword, tag ("00180022") or private attribute (\'0019,"CREATOR",10\') that is no key yet, if need be with its '
     'level ("SERIES:ScanOptions")',

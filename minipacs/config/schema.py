@@ -5,7 +5,7 @@ Its name is the key; `setting` gives its default, what is allowed and what it do
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
@@ -243,7 +243,11 @@ class LogConfig:
     format: Literal["text", "json"] = setting(
         "text", kinds.choice("text", "json"), "Lines for people, or a JSON object on each line."
     )
-    identifiers: bool = setting(False, kinds.BOOLEAN, "Let patient attributes appear at debug level.")
+    identifiers: bool = setting(
+        False,
+        kinds.BOOLEAN,
+        "Let patient attributes appear in the log, at debug level: what queries ask for, whose objects come.",
+    )
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -276,10 +280,9 @@ class Config:
     log: LogConfig
     source: Path | None
 
-    @property
-    def policy(self) -> Literal["open", "peers"]:
-        """The access policy in force: "open" or "peers"."""
-        loopback = all(ipaddress.ip_address(address).is_loopback for address in self.ae.bind)
+    def policy(self, addresses: Iterable[str] = ()) -> Literal["open", "peers"]:
+        """Return the access policy in force on sockets at `addresses`, else where `ae.bind` has them."""
+        loopback = all(ipaddress.ip_address(found.partition("%")[0]).is_loopback for found in addresses or self.ae.bind)
         return self.access.policy or ("open" if loopback else "peers")
 
     @property

@@ -39,7 +39,7 @@ def show(config: Config) -> str:
 def _section_lines(config: Config, name: str, part: object) -> Iterator[str]:
     yield _header(name)
     for key in settings_of(type(part)):
-        value = config.policy if (name, key) == ("access", "policy") else getattr(part, key)
+        value = config.policy() if (name, key) == ("access", "policy") else getattr(part, key)
         yield f"{key} = {toml(value)}"
 
 

@@ -1,6 +1,5 @@
 """From a configuration to the parts of an archive; what commands and processes of the daemon are built from."""
 
-import ipaddress
 from collections.abc import Callable, Iterable
 
 from minipacs.archive.archive import Archive
@@ -68,7 +67,5 @@ def access(config: Config, addresses: Iterable[str], places: Places) -> Access:
 
     They decide the default policy, not `ae.bind`: sockets that systemd opened may be at others.
     """
-    loopback = all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
-    policy = config.access.policy or ("open" if loopback else "peers")
-    ae = config.ae
+    ae, policy = config.ae, config.policy(addresses)
     return Access(ae.title, policy, peers(config), ae.max_associations, ae.check_called_title, places)

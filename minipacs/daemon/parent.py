@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from minipacs import __version__, log
 from minipacs.archive.archive import create_tree
 from minipacs.config import Config
-from minipacs.daemon import accounts, composition
+from minipacs.daemon import accounts
 from minipacs.daemon.back_off import BackOff
 from minipacs.daemon.metrics_folder import MetricsFolder
 from minipacs.daemon.process import Process, fork
@@ -32,7 +32,7 @@ from minipacs.daemon.slots import MAX_PROCESSES, Slots
 from minipacs.daemon.sockets import DICOM, METRICS, Sockets
 from minipacs.errors import ConfigError, MinipacsError
 from minipacs.net.listener import address_of
-from minipacs.net.places import Places, PlaceTable
+from minipacs.net.places import PlaceTable
 
 logger = logging.getLogger(__name__)
 
@@ -211,11 +211,11 @@ class Parent:
         self._manager.ready(f"{coming.config.ae.title} accepts associations")
 
     def _policy(self, generation: Generation) -> str:
-        addresses = [str(sock.getsockname()[0]) for sock in generation.sockets.of(DICOM)]
-        return composition.access(generation.config, addresses, Places(self._places, 0)).policy
+        return generation.config.policy([str(sock.getsockname()[0]) for sock in generation.sockets.of(DICOM)])
 
     def _fork(self, role: Role, generation: Generation) -> None:
-        log.setup(generation.config.log.level, generation.config.log.format)
+        settings = generation.config.log
+        log.setup(settings.level, settings.format, identifiers=settings.identifiers)
         shared = replace(generation.shared, lock=None if self._is_prepared else self._lock)
         run = partial(role.run, shared)
         try:

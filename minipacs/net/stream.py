@@ -20,7 +20,7 @@ MAX_POOLED_BUFFERS = 64
 MAX_PDU_SENT_BYTES = 256 << 10
 """How large our own PDUs get towards a peer that sets no limit."""
 
-UNRECOGNIZED_PDU, UNEXPECTED_PDU, UNRECOGNIZED_PARAMETER, UNEXPECTED_PARAMETER, INVALID_PARAMETER = 1, 2, 4, 5, 6
+UNRECOGNIZED_PDU, UNEXPECTED_PDU, UNEXPECTED_PARAMETER, INVALID_PARAMETER = 1, 2, 5, 6
 """Reasons of an A-ABORT whose source is the service provider (PS3.8 Table 9-26)."""
 
 _PDU_HEADER = Struct(">BxL")

@@ -10,12 +10,9 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import BinaryIO, Protocol
 
+from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.pixels.elements import (
-    ITEM,
-    ITEM_DELIMITER,
-    SEQUENCE_DELIMITER,
-    UNDEFINED_LENGTH,
     Event,
     Kind,
     is_short,

@@ -11,16 +11,15 @@ from typing import BinaryIO, NamedTuple
 
 from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH
 from minipacs.dicom.data_set.inflater import MAX_INFLATED_BYTES
+from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH, tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
-from minipacs.dicom.tables.value_representations import SHORT_VRS
+from minipacs.dicom.tables.value_representations import SHORT_VR_CODES
 from minipacs.errors import MinipacsError
 
 MAX_WHOLE_VALUE_BYTES = 4096
 """Longer values pass in pieces."""
 
 PIECE_BYTES = 1 << 18
-
-UNDEFINED_LENGTH = 0xFFFFFFFF
 
 SAMPLES_PER_PIXEL = 0x00280002
 PHOTOMETRIC_INTERPRETATION = 0x00280004
@@ -51,8 +50,6 @@ _IMAGE_NUMBERS = frozenset(
 )
 _IMAGE_TEXTS = frozenset({PHOTOMETRIC_INTERPRETATION, NUMBER_OF_FRAMES, LOSSY_IMAGE_COMPRESSION})
 
-ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_SHORT = frozenset(vr.encode() for vr in SHORT_VRS)
 _WORD_BYTES = {
     **dict.fromkeys((b"AT", b"OW", b"SS", b"US"), 2),
     **dict.fromkeys((b"FL", b"OF", b"OL", b"SL", b"UL"), 4),
@@ -112,15 +109,10 @@ class Level(dict[int, int | str]):
         return str(self.get(tag, ""))
 
 
-def tag_name(tag: int) -> str:
-    """Write a tag as the standard does: (GGGG,EEEE)."""
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-
-
 def is_short(vr: bytes) -> bool:
     """Tell whether explicit encoding gives this VR a length of 16 bits (PS3.5 7.1.2)."""
     # VRs yet to be defined have the long form; other bytes in place of a VR are met with the short one.
-    return vr in _SHORT or not (vr.isalpha() and vr.isupper())
+    return vr in SHORT_VR_CODES or not (vr.isalpha() and vr.isupper())
 
 
 def swap_words(value: bytes, vr: bytes, tag: int) -> bytes:
@@ -129,7 +121,7 @@ def swap_words(value: bytes, vr: bytes, tag: int) -> bytes:
     if word_bytes is None or not value:
         return value
     if len(value) % word_bytes:
-        raise TranscodeError(f"{tag_name(tag)}: {len(value)} bytes are no whole number of {vr.decode()} values")
+        raise TranscodeError(f"{tag_text(tag)}: {len(value)} bytes are no whole number of {vr.decode()} values")
     words = array(_WORD_CODES[word_bytes], value)
     words.byteswap()
     return words.tobytes()
@@ -230,7 +222,7 @@ class ElementReader:
             elif tag == PIXEL_DATA and not self._implicit:
                 yield Event(Kind.FRAGMENTS, tag, vr, length)
             else:
-                raise TranscodeError(f"undefined length, but no sequence, in {tag_name(tag)}")
+                raise TranscodeError(f"undefined length, but no sequence, in {tag_text(tag)}")
         if end is not None and self.position != end:
             raise TranscodeError("an element is longer than the item that holds it")
         self.levels.pop()
@@ -259,12 +251,12 @@ class ElementReader:
             if item == SEQUENCE_DELIMITER and end is None:
                 break
             if item != ITEM:
-                raise TranscodeError(f"no item where one must be in {tag_name(tag)}")
+                raise TranscodeError(f"no item where one must be in {tag_text(tag)}")
             yield Event(Kind.ITEM)
             yield from self._elements(None if item_length == UNDEFINED_LENGTH else self.position + item_length)
             yield Event(Kind.ITEM_END)
         if end is not None and self.position != end:
-            raise TranscodeError(f"an item is longer than {tag_name(tag)}, which holds it")
+            raise TranscodeError(f"an item is longer than {tag_text(tag)}, which holds it")
         self._implicit, self._big_endian = outer
         yield Event(Kind.SEQUENCE_END)
 
@@ -291,7 +283,7 @@ class ElementReader:
                 continue  # a stray delimiter between top-level elements harms nobody
             if tag == ITEM_DELIMITER:
                 return None
-            raise TranscodeError(f"{tag_name(tag)} where an element must be")
+            raise TranscodeError(f"{tag_text(tag)} where an element must be")
         if self._implicit:
             (length,) = struct.unpack(order + "I", head[4:])
             return tag, self._implicit_vr(tag, length), length
@@ -306,7 +298,9 @@ class ElementReader:
             vr = "SS" if level is not None and level.number(PIXEL_REPRESENTATION) == 1 else "US"
         name = vr.encode()
         # A value that does not fit its VR, in its length field or in whole numbers, is UN (PS3.5 6.2.2).
-        if length != UNDEFINED_LENGTH and ((name in _SHORT and length > 0xFFFF) or length % _WORD_BYTES.get(name, 1)):
+        if length != UNDEFINED_LENGTH and (
+            (name in SHORT_VR_CODES and length > 0xFFFF) or length % _WORD_BYTES.get(name, 1)
+        ):
             return b"UN"
         return name
 

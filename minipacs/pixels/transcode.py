@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
 from minipacs.dicom.data_set.part10 import NeedMoreData, parse_file_meta
+from minipacs.dicom.tables.tags import tag_text
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.errors import DataSetError
 from minipacs.pixels.codecs import can_transcode
@@ -22,7 +23,6 @@ from minipacs.pixels.elements import (
     Kind,
     Level,
     TranscodeError,
-    tag_name,
 )
 from minipacs.pixels.frame_encoder import FrameEncoder
 from minipacs.pixels.frames import EncapsulatedImage
@@ -235,7 +235,7 @@ def _write_element(event: Event, reader: ElementReader, writer: ElementWriter) -
             vr = b"OW"  # PS3.5 A.2, whatever the writer called it
         if bits_allocated > 16 and event.big_endian and event.length:
             # The standard turns round the bytes of 16 bit words, many writers those of each pixel.
-            raise TranscodeError(f"byte order of {tag_name(event.tag)} is uncertain: {bits_allocated} bit, big endian")
+            raise TranscodeError(f"byte order of {tag_text(event.tag)} is uncertain: {bits_allocated} bit, big endian")
     writer.header(event.tag, vr, event.length)
     pieces = reader.pieces(event.length) if event.value is None else (event.value,)
     for piece in pieces:

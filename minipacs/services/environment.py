@@ -1,6 +1,7 @@
 """What services are given: the archive, the way out to other AEs, and the request at hand."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +11,8 @@ from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.net.access import Caller, Peer
 from minipacs.net.association import Association, Message
 from minipacs.net.requestor import Requestor
+
+logger = logging.getLogger(__name__)
 
 RESPONSE = 0x8000
 """Set in the command field of a response (PS3.7 E.1)."""
@@ -91,6 +94,12 @@ class Request:
             status=status,
             has_data_set=has_data_set,
         )
+
+    def note(self, event: str, keys: Mapping[str, str]) -> None:
+        """Log, at debug level, what was asked for: the keywords, and their values where patients may be named."""
+        if logger.isEnabledFor(logging.DEBUG):
+            fields = {"association": self.caller.association_id, "keys": " ".join(keys)}
+            logger.debug(event, extra={"fields": fields, "patient": {k: v for k, v in keys.items() if v}})
 
     def respond(self, command: CommandSet, data: bytes | None = None) -> None:
         """Send a response in the request's presentation context. Raises AssociationEnded."""

@@ -53,6 +53,7 @@ def find(request: Request) -> CommandSet:
     model = QUERY_RETRIEVE[request.message.context.abstract_syntax].model
     asked = read_keys(identifier, model, request.environment.archive.index.keys)
     request.log.update(level=asked.level, unsupported_keys=asked.unsupported or None)
+    request.note("query", {attribute.keyword: value for attribute, value in asked.keys})
     negotiated = Negotiated.read(request.message.context.extended)
     if not (request.environment.query.relational or negotiated.relational):
         check_hierarchy(asked, model)

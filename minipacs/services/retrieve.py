@@ -80,6 +80,7 @@ def _matches(request: Request) -> list[StoredInstance]:
     request.log["level"] = level
     relational = context.extended[:1] == b"\1"
     keys = _unique_keys(identifier, level, levels_of(model), relational=relational)
+    request.note("retrieval", {keyword: "\\".join(values) for keyword, values in keys.items()})
     return request.environment.archive.index.instances(keys)
 
 

@@ -33,6 +33,7 @@ def find(request: Request) -> CommandSet:
     identifier = read_identifier(request)
     asked = read_keys(identifier)
     request.log.update(unsupported_keys=asked.unsupported or None)
+    request.note("query", {key.keyword: value for key, value in asked.keys})
     state = request.environment.archive.index.worklist.folder_state()
     if state.fault:
         raise Failure(Kind.BUSY, f"worklist source is not available: {state.fault}")

@@ -29,6 +29,7 @@ def test_an_index_that_cannot_count_matches(monkeypatch: pytest.MonkeyPatch, fau
         message=SimpleNamespace(context=SimpleNamespace(abstract_syntax=STUDY_MOVE, extended=b"")),
         environment=SimpleNamespace(archive=SimpleNamespace(index=index)),
         log={},
+        note=lambda event, keys: None,
     )
     for operation, field in ((retrieve.move, CommandField.C_MOVE_RQ), (retrieve.get, CommandField.C_GET_RQ)):
         with pytest.raises(Failure) as raised:

@@ -26,6 +26,7 @@ from minipacs.dicom.tables.sop_classes import (
     STORAGE_COMMITMENT,
     VERIFICATION,
 )
+from minipacs.dicom.tables.tags import tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.workflow.worklist import WORKLIST_KEYS
 from minipacs.index.objects.conditions import WILDCARD_VRS
@@ -74,10 +75,6 @@ def _cell(value: object) -> str:
     return printable(str(value)).replace("|", "\\|")
 
 
-def _tag_name(tag: int) -> str:
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-
-
 def _identity(config: Config) -> Iterator[str]:
     rows = [
         ("Implementation Class UID", f"`{IMPLEMENTATION_CLASS_UID}`"),
@@ -112,7 +109,7 @@ def _timeouts(config: Config) -> Iterator[str]:
 
 def _settings(config: Config) -> Iterator[str]:
     rows = [
-        (f"`{name}.{key}`", f"`{toml(config.policy if key == 'policy' else getattr(getattr(config, name), key))}`")
+        (f"`{name}.{key}`", f"`{toml(config.policy() if key == 'policy' else getattr(getattr(config, name), key))}`")
         for name in _SHOWN_SECTIONS
         for key in settings_of(SETTINGS[name])
         if f"{name}.{key}" not in _NOT_SHOWN
@@ -141,7 +138,7 @@ def _keys(config: Config) -> Iterator[str]:
 def _key_row(attribute: Attribute, table: KeyTable) -> tuple[str, ...]:
     key = _KEY_TYPES[attribute.key] + (", computed" if attribute.computed else "")
     matching = _matching(attribute) if _is_key(attribute, table) else "returned only: the zone of dates and times"
-    return attribute.keyword, _tag_name(attribute.tag), attribute.vr, key, matching
+    return attribute.keyword, tag_text(attribute.tag), attribute.vr, key, matching
 
 
 def _is_key(attribute: Attribute, table: KeyTable) -> bool:
@@ -156,7 +153,7 @@ def _worklist_keys(config: Config) -> Iterator[str]:
     rows = [
         (
             ("> " if key.in_step else "") + key.keyword,
-            _tag_name(key.tag),
+            tag_text(key.tag),
             key.vr,
             key.return_type,
             _matching(key) if key.matched else "universal only",

@@ -28,7 +28,7 @@ def serve(load: Load, data: Path | None, bind: str | None, port: int | None, ae_
     }
     overrides = {key: value for key, value in given.items() if value is not None}
     config = load(overrides)
-    log.setup(config.log.level, config.log.format)
+    log.setup(config.log.level, config.log.format, identifiers=config.log.identifiers)
     become_owner(config.storage.path)
     daemon.serve(config, lambda: load(overrides))
 

@@ -15,9 +15,9 @@ from minipacs.dicom.data_set import items
 from minipacs.dicom.data_set.inflater import Buffer, Inflater
 from minipacs.dicom.tables.attributes import BY_KEYWORD, SPECIFIC_CHARACTER_SET, Attribute
 from minipacs.dicom.tables.keys import FIRST_BLOCK, LAST_BLOCK, STANDARD_KEYS, KeyTable
-from minipacs.dicom.tables.tags import tag_text
+from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH, tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
-from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, read_numbers
+from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VR_CODES, SHORT_VRS, read_numbers
 from minipacs.dicom.text import charset
 from minipacs.errors import DataSetError, Kind
 
@@ -30,14 +30,11 @@ MAX_KEPT_BYTES = 1 << 20
 MAX_SEQUENCE_DEPTH = 64
 """Sequences of undefined length within one another."""
 
-_UNDEFINED = 0xFFFFFFFF
-_ITEM, _ITEM_DELIMITER, _SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_DELIMITERS = frozenset({_ITEM, _ITEM_DELIMITER, _SEQUENCE_DELIMITER})
+_DELIMITERS = frozenset({ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER})
 _PIXEL_DATA = 0x7FE00010
 _ANY_PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
 _STRUCTURAL = _DELIMITERS | _ANY_PIXEL_DATA
 
-_SHORT_VRS = frozenset(vr.encode() for vr in SHORT_VRS)
 _READABLE_VRS = {vr.encode(): vr for vr in ({"UC", "UR", "UT"} | NUMBER_FORMATS.keys() | SHORT_VRS) - {"AT"}}
 
 
@@ -202,7 +199,7 @@ class HeaderScanner:
             else:
                 key, vr, length = read_head(data, pos)
                 # VRs yet to be defined have the long form, other bytes in place of a VR are met with the short one.
-                if vr not in _SHORT_VRS and vr.isalpha() and vr.isupper():
+                if vr not in SHORT_VR_CODES and vr.isalpha() and vr.isupper():
                     start = pos + 12
                     if start > end:
                         self._need = 12
@@ -215,13 +212,13 @@ class HeaderScanner:
                     return pos + 8
                 if tag in _ANY_PIXEL_DATA:
                     self._check_pixel_data(tag, length)
-                elif length != _UNDEFINED:
+                elif length != UNDEFINED_LENGTH:
                     kept = start + min(length, MAX_VALUE_BYTES)
                     if kept > end:
                         self._need = kept - pos
                         return pos
                     self._keep(tag, vr, data[start:kept])
-            if length == _UNDEFINED:
+            if length == UNDEFINED_LENGTH:
                 self._open(self._tag_of(key), vr)
                 if tag is not None and not self._levels[-1].fragments:
                     self._sequence, self._sequence_vr = bytearray(), vr
@@ -254,12 +251,12 @@ class HeaderScanner:
             key, length = read_item(data, pos)
             tag = notable.get(key)
             pos += 8
-            if tag == _SEQUENCE_DELIMITER:
+            if tag == SEQUENCE_DELIMITER:
                 self._close()
                 return pos
-            if tag != _ITEM or (level.fragments and length == _UNDEFINED):
+            if tag != ITEM or (level.fragments and length == UNDEFINED_LENGTH):
                 raise DataSetError(f"no item where one must be in {tag_text(level.tag)}", level.tag)
-            if length == _UNDEFINED:
+            if length == UNDEFINED_LENGTH:
                 self._in_items = False
                 return pos
             self._item_count += level.fragments
@@ -302,16 +299,16 @@ class HeaderScanner:
                 raise DataSetError(f"no fragments in {tag_text(level.tag)}", level.tag, Kind.WRONG_ENCODING)
 
     def _delimit(self, tag: int) -> None:
-        if self._levels and tag == _ITEM_DELIMITER:
+        if self._levels and tag == ITEM_DELIMITER:
             self._in_items = True
-        elif self._levels or tag == _ITEM:  # a stray delimiter between top-level elements harms nobody
+        elif self._levels or tag == ITEM:  # a stray delimiter between top-level elements harms nobody
             raise DataSetError(f"{tag_text(tag)} where an element must be", tag)
 
     def _check_pixel_data(self, tag: int, length: int) -> None:
         """Look at Pixel Data of the object itself; icons in sequences may be native in an encapsulated syntax."""
         if self._levels or not length:
             return
-        if self._encapsulated and tag == _PIXEL_DATA and length != _UNDEFINED:
+        if self._encapsulated and tag == _PIXEL_DATA and length != UNDEFINED_LENGTH:
             raise DataSetError("native Pixel Data in an encapsulated syntax", tag, Kind.WRONG_ENCODING)
         self._has_pixel_data = True
 

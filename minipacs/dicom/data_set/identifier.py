@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.tables.dictionary import first_vr
+from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers, read_numbers
 from minipacs.dicom.text import charset
@@ -27,12 +28,8 @@ MAX_WRITTEN_VALUES = 256
 MAX_NESTING = 16
 """Depth of sequences within sequences."""
 
-_UNDEFINED_LENGTH = 0xFFFFFFFF
 _MAX_SHORT_LENGTH = 0xFFFE
 _DELIMITER_GROUP = 0xFFFE
-_ITEM = 0xFFFEE000
-_ITEM_END = 0xFFFEE00D
-_SEQUENCE_END = 0xFFFEE0DD
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +156,7 @@ class _Reader:
         elements: dict[int, Element] = {}
         while self.position < end:
             tag = self._tag(end, encoding)
-            if tag == _ITEM_END and delimited:
+            if tag == ITEM_DELIMITER and delimited:
                 self._number(end, encoding.length)
                 return elements
             if tag >> 16 == _DELIMITER_GROUP:
@@ -181,7 +178,7 @@ class _Reader:
         length = self._number(end, length_of)
         vr = sent_vr if sent_vr not in ("", "UN") else first_vr(tag, "UN")
         inner = _IMPLICIT if sent_vr == "UN" else encoding
-        if length == _UNDEFINED_LENGTH and length_of is encoding.length:
+        if length == UNDEFINED_LENGTH and length_of is encoding.length:
             if sent_vr not in ("", "UN", "SQ"):
                 raise DataSetError(f"data set has a {sent_vr} of undefined length")
             return Element("SQ", items=self.items(end, inner, depth, delimited=True))
@@ -200,11 +197,11 @@ class _Reader:
         items: list[dict[int, Element]] = []
         while self.position < end:
             tag, length = self._tag(end, encoding), self._number(end, encoding.length)
-            if tag == _SEQUENCE_END and delimited:
+            if tag == SEQUENCE_DELIMITER and delimited:
                 return tuple(items)
-            if tag != _ITEM:
+            if tag != ITEM:
                 raise DataSetError("data set has a sequence with something else than items")
-            if length == _UNDEFINED_LENGTH:
+            if length == UNDEFINED_LENGTH:
                 items.append(self.elements(end, encoding, depth + 1, delimited=True))
             elif length <= end - self.position:
                 items.append(self.elements(self.position + length, encoding, depth + 1))

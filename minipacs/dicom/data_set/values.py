@@ -13,6 +13,7 @@ from typing import TypeAlias
 from minipacs.dicom.data_set.identifier import Identifier
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.tables.dictionary import first_vr
+from minipacs.dicom.tables.tags import ITEM
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers
 from minipacs.dicom.text import charset
 
@@ -23,7 +24,6 @@ MutableValues: TypeAlias = dict[int, "str | tuple[Values, ...]"]
 
 _NO_VRS: Mapping[int, str] = MappingProxyType({})
 _NOT_TEXT = frozenset({"AT", "OB", "OD", "OF", "OL", "OV", "OW", "UN"})
-_ITEM = 0xFFFEE000
 _MAX_SHORT_LENGTH = 0xFFFE
 
 
@@ -97,7 +97,7 @@ def _encode(values: Values, charsets: Sequence[str], implicit: bool, vrs: Mappin
             raw = _raw(value, vr, charsets)
         else:
             encoded = [_encode(item, charsets, implicit) for item in value]
-            raw = b"".join(_head(_ITEM) + struct.pack("<I", len(item)) + item for item in encoded)
+            raw = b"".join(_head(ITEM) + struct.pack("<I", len(item)) + item for item in encoded)
         out.append(_head(tag))
         if implicit:
             out.append(struct.pack("<I", len(raw)))

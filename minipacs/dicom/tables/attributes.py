@@ -212,6 +212,5 @@ RETRIEVE_AE_TITLE = 0x00080054
 INSTANCE_AVAILABILITY = 0x00080056
 TIMEZONE_OFFSET_FROM_UTC = 0x00080201
 
-BY_TAG = MappingProxyType({a.tag: a for a in ATTRIBUTES})
 BY_KEYWORD = MappingProxyType({a.keyword: a for a in ATTRIBUTES})
 UNIQUE_KEY = MappingProxyType({a.level: a for a in ATTRIBUTES if a.key == "U"})

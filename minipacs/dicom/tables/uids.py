@@ -6,11 +6,16 @@ import uuid
 MAX_UID_LENGTH = 64
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_UID_AS_TOLD = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 
 
-def is_uid(text: str) -> bool:
-    """Tell whether text can be a UID; components with leading zeros are tolerated: senders make them."""
-    return len(text) <= MAX_UID_LENGTH and _UID.fullmatch(text) is not None
+def is_uid(text: str, *, strict: bool = False) -> bool:
+    """Tell whether text can be a UID; components with leading zeros are tolerated: senders make them.
+
+    `strict` tolerates nothing: for UIDs that people write.
+    """
+    form = _UID_AS_TOLD if strict else _UID
+    return len(text) <= MAX_UID_LENGTH and form.fullmatch(text) is not None
 
 
 def new_uid() -> str:
