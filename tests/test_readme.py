@@ -52,3 +52,14 @@ def test_first_session(start_server, tmp_path):
     promised = {line.rstrip() for line in lines if not line.startswith("$ ")} - {"...", ""}
     assert len(promised) > 10
     assert promised <= printed
+
+
+def test_every_rule_that_a_test_is_named_after_is_explained():
+    """`test_a2_...` stands for rule A2 of tests/README.md."""
+    tests = Path(__file__).parent
+    explained = set(re.findall(r"^\| ([A-Z]\d+) \|", (tests / "README.md").read_text(), re.MULTILINE))
+    names = [
+        name for path in tests.rglob("test_*.py") for name in re.findall(r"def test_((?:[a-z]\d+_)+)", path.read_text())
+    ]
+    used = {rule.upper() for name in names for rule in name.strip("_").split("_")}
+    assert used == explained

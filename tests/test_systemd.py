@@ -68,3 +68,12 @@ def test_the_user_and_the_folders_are_declared():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_reload_checks_the_configuration_first():
+    """The first command that fails makes the reload fail (systemd.service(5))."""
+    settings = (FOLDER / "minipacs.service").read_text().splitlines()
+    assert [line for line in settings if line.startswith("ExecReload=")] == [
+        f"ExecReload={COMMAND} check --settings --config /etc/minipacs/minipacs.toml",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+    ]

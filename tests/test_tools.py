@@ -88,3 +88,44 @@ def test_without_a_usable_python_its_packages_are_named(project):
         2,
         "Missing Debian packages; install them with: sudo apt-get install python3 python3-venv\n",
     )
+
+
+def test_an_activated_environment_does_not_hide_programs(project):
+    """pynetdicom brings a storescu of its own into the environment."""
+    for folder in ("active/bin", ".venv/bin"):
+        (project / folder).mkdir(parents=True)
+        (project / folder / "some-tool").write_text("#!/bin/sh\n")
+        (project / folder / "some-tool").chmod(0o755)
+    activate = "export VIRTUAL_ENV=$PWD/active PATH=$PWD/active/bin:$PWD/.venv/bin:$PATH; command -v some-tool >&2; "
+    status, said, _ = run(
+        project, f"{activate} leave_environment; bash --version >/dev/null; need_packages some-tool=p"
+    )
+    assert (status, said.splitlines()[1:]) == (
+        2,
+        ["Missing Debian packages; install them with: sudo apt-get install p"],
+    )
+
+
+def test_promtool_comes_without_a_prometheus_that_runs(project):
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / "usr/bin").mkdir(parents=True)
+    (project / "usr/bin/promtool").write_text("the tool")
+    subprocess.run(["tar", "-cf", "package.tar", "./usr/bin/promtool"], cwd=project, check=True)
+    fakes = {
+        "apt-get": f"#!/bin/sh\ncp {project}/package.tar prometheus_2_amd64.deb\n",
+        "dpkg-deb": '#!/bin/sh\ncat "$2"\n',
+    }
+    for name, text in fakes.items():
+        (project / "fakes" / name).write_text(text)
+        (project / "fakes" / name).chmod(0o755)
+    hidden = 'command() { [ "$2" != promtool ] && builtin command "$@"; }; '
+    assert run(project, f"{hidden} need_promtool")[0] == 0
+    assert (project / ".venv/bin/promtool").read_text() == "the tool"
+    (project / "fakes" / "apt-get").write_text("#!/bin/sh\nexit 1\n")
+    assert run(project, f"{hidden} need_promtool")[:2] == (0, ""), "it is there"
+    (project / ".venv/bin/promtool").unlink()
+    status, said, _ = run(project, f"{hidden} need_promtool")
+    assert (status, said.splitlines()[-1]) == (
+        2,
+        "promtool is needed; install it with: sudo apt-get install prometheus",
+    )

@@ -1,6 +1,18 @@
 # Sourced by the tools, from the project's folder: what they need is there afterwards, or the script ends with a
 # message. Does nothing that is done already.
 
+# leave_environment: forgets an activated environment, whose commands would hide others of the same name: pynetdicom
+# brings a storescu, dcmtk another one.
+leave_environment() {
+    local folder kept=()
+    while IFS= read -r -d : folder; do
+        case $folder in "${VIRTUAL_ENV:-$PWD/.venv}/bin" | "$PWD/.venv/bin") ;; *) kept+=("$folder") ;; esac
+    done <<<"$PATH:"
+    PATH=$(IFS=: && echo "${kept[*]}")
+    export PATH
+    unset VIRTUAL_ENV
+}
+
 # need_packages COMMAND=PACKAGE...: installs the Debian packages whose command is missing.
 need_packages() {
     local pair missing=()
@@ -17,6 +29,27 @@ install_packages() {
     fi
     echo "Installing Debian packages: $*" >&2
     apt_install "$@" 2>/dev/null || { apt-get update -qq && apt_install "$@"; } || exit 2
+}
+
+# need_promtool: has Prometheus' promtool in the path or in .venv/bin. The whole package would start a Prometheus.
+need_promtool() {
+    command -v promtool >/dev/null || [ -x .venv/bin/promtool ] || fetch_promtool || {
+        echo "promtool is needed; install it with: sudo apt-get install prometheus" >&2
+        exit 2
+    }
+}
+
+fetch_promtool() {
+    local folder
+    folder=$(mktemp -d)
+    echo "Taking promtool out of Debian's package prometheus" >&2
+    (cd "$folder" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; }) \
+        >/dev/null 2>&1 &&
+        dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -O ./usr/bin/promtool >"$folder/promtool" &&
+        install -m 755 "$folder/promtool" .venv/bin/promtool
+    local status=$?
+    rm -rf "$folder"
+    return "$status"
 }
 
 apt_install() {

@@ -11,7 +11,7 @@ from minipacs.archive.ports import Spare, Storage
 from minipacs.archive.reader import ObjectReader
 from minipacs.archive.scan import CharsetOf
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
-from minipacs.errors import MinipacsError
+from minipacs.errors import MinipacsError, system_words
 from minipacs.index import Index, Statistics
 from minipacs.tree.objects import FileTree
 
@@ -161,7 +161,7 @@ def create_tree(path: Path, sync: Sync) -> FileTree:
     try:
         tree.create()
     except OSError as error:
-        raise MinipacsError(f"cannot use the storage folder {path}: {error.strerror}") from error
+        raise MinipacsError(f"cannot use the storage folder {path}: {system_words(error)}") from error
     return tree
 
 

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import sqlite3
+from datetime import datetime
 
 import pytest
 
+from minipacs import log
 from tests.support.objects import ct, encode, save, study
 from tests.support.sender import Sender
 from tests.support.server import run
@@ -277,3 +279,37 @@ def test_a_target_that_cannot_be_written_is_one_line(server, tmp_path):
     done = command(server, "backup", tmp_path / "file" / "copy.db", check=False)
     assert done.returncode == 1
     assert done.stderr == f"minipacs: cannot make the folder {tmp_path}/file: File exists\n"
+
+
+def test_delete_leaves_a_line_in_the_systems_log(own, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(log.syslog, "syslog", lambda priority, text: said.append(text))
+    monkeypatch.setenv("SUDO_USER", "anna")
+    objects = study(instances=3)
+    store(own, *objects)
+    uid = objects[0].StudyInstanceUID
+    command(own, "delete", "--yes", f"StudyInstanceUID={uid}")
+    assert said == [f"instances deleted by=anna keys=StudyInstanceUID instances=3 studies=1 study_uids={uid}"]
+
+
+def test_backup_makes_the_folders_that_are_missing(own, tmp_path):
+    store(own, ct())
+    assert command(own, "backup", tmp_path / "a" / "b" / "copy.db").stdout == f"{tmp_path}/a/b/copy.db\n"
+    made = command(own, "backup", f"{tmp_path}/c/index/").stdout.strip()
+    assert made.startswith(f"{tmp_path}/c/index/index-")
+    assert (tmp_path / "a/b/copy.db").stat().st_size > 0
+
+
+def test_find_tells_when_and_from_whom(own):
+    ds = ct()
+    with Sender(own.port, calling=b"CT1") as first, Sender(own.port, calling=b"CT2") as second:
+        assert first.store(ds).status == 0
+        again = ct(StudyInstanceUID=ds.StudyInstanceUID, SeriesInstanceUID=ds.SeriesInstanceUID, PatientID=ds.PatientID)
+        assert second.store(again).status == 0
+    for level, count in (("study", 1), ("series", 1), ("image", 2)):
+        rows = json.loads(command(own, "find", "--level", level, "--json").stdout)
+        assert len(rows) == count
+        assert sorted({title for row in rows for title in row["Sources"]}) == ["CT1", "CT2"]
+        assert all(datetime.fromisoformat(row["Received"]).utcoffset() is not None for row in rows)
+    assert command(own, "find", "--csv", "--columns", "Sources").stdout == "Sources\nCT1\\CT2\n"
+    assert "Received" not in command(own, "find", "--level", "patient").stdout

@@ -78,3 +78,44 @@ def test_files_are_imported_and_broken_ones_told(config: Path, tmp_path: Path):
     assert done.stdout == "2 steps scheduled, 1 files refused\n"
     assert "b.wl" in done.stderr
     assert {step["PatientID"] for step in listed(config)} == {"P1", "P2"}
+
+
+def test_a_step_is_edited_in_place(config: Path):
+    (added,) = json.loads(worklist(config, "add", *STEP, "AccessionNumber=A1", "PatientSex=F", "--json").stdout)
+    given = ["PatientName=Doe^Joan", "ScheduledProcedureStepStartDate=20301231", "PatientSex="]
+    (edited,) = json.loads(worklist(config, "edit", added["id"], *given, "--json").stdout)
+    assert edited["id"] == added["id"]
+    assert listed(config) == [edited]
+    assert (edited["PatientName"], edited["AccessionNumber"], edited["PatientSex"]) == ("Doe^Joan", "A1", "")
+    (step,) = edited["ScheduledProcedureStepSequence"]
+    (before,) = added["ScheduledProcedureStepSequence"]
+    assert step == {**before, "ScheduledProcedureStepStartDate": "20301231"}
+    assert edited["StudyInstanceUID"] == added["StudyInstanceUID"]
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ("StudyInstanceUID=1.2", "StudyInstanceUID says which step it is"),
+        ("Modality=", "the step lacks Modality"),
+        ("ScheduledProcedureStepStartDate=tomorrow", "malformed ScheduledProcedureStepStartDate"),
+        ("Nonsense=1", "Nonsense"),
+    ],
+)
+def test_an_edit_that_makes_no_step_changes_nothing(config: Path, given: str, complaint: str):
+    (added,) = json.loads(worklist(config, "add", *STEP, "--json").stdout)
+    done = worklist(config, "edit", added["id"], given, check=False)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert listed(config) == [added]
+
+
+def test_an_edit_of_no_step_is_told(config: Path):
+    worklist(config, "add", *STEP)
+    done = worklist(config, "edit", 77, "PatientSex=F", check=False)
+    assert (done.returncode, done.stderr) == (1, "minipacs: no step has the ID 77\n")
+
+
+def test_columns_of_the_worklist_are_chosen(config: Path):
+    worklist(config, "add", *STEP)
+    assert worklist(config, "list", "--csv", "--columns", "PatientID,Modality").stdout == "PatientID,Modality\nP1,CT\n"

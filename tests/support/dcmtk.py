@@ -3,17 +3,22 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 TOOLS = ("echoscu", "storescu", "findscu", "movescu", "getscu", "dcmsend", "storescp", "dcmdump", "dcmconv")
+PATH = os.pathsep.join(
+    folder for folder in os.environ["PATH"].split(os.pathsep) if folder != os.path.dirname(sys.executable)
+)
+"""Without the environment's own programs: pynetdicom has some of the same names."""
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
 
 def tool(name: str) -> str:
     """Return a tool's path; that it is missing is an error, not a reason to skip."""
-    path = shutil.which(name)
+    path = shutil.which(name, path=PATH)
     if path is None:
         pytest.fail(f"{name} of dcmtk is not installed: apt-get install dcmtk")
     return path

@@ -24,8 +24,10 @@ from click.testing import CliRunner
 
 from minipacs import log
 from minipacs.cli import main
+from tests.support.nursery import Child, Nursery
 
 MINIPACS = [sys.executable, "-m", "minipacs"]
+NURSERY = Nursery()
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 20
 
@@ -47,7 +49,10 @@ level = "debug"
 
 
 class Server:
-    """A running archive with its own folder; `more`, `ae` and `storage` are lines of its configuration."""
+    """A running archive with its own folder; `more`, `ae` and `storage` are lines of its configuration.
+
+    It is a fork of the nursery, unless it has a `wrapper`, or is to be a `program` from the start.
+    """
 
     def __init__(
         self,
@@ -57,6 +62,7 @@ class Server:
         storage: str = "",
         reserve: int = 0,
         wrapper: list[str] | None = None,
+        program: bool = False,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -64,6 +70,7 @@ class Server:
         self.config = folder / "minipacs.toml"
         self.config.write_text(CONFIG.format(more=more, ae=ae, storage=storage, reserve=reserve))
         self.wrapper = wrapper or []
+        self.is_program = program
         self.start()
 
     def start(self) -> None:
@@ -71,10 +78,15 @@ class Server:
         self.raw: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
-        command = [*self.wrapper, *MINIPACS, "serve", "--config", str(self.config)]
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        words = ["serve", "--config", str(self.config)]
+        self.process: Child | subprocess.Popen[bytes]
+        if self.wrapper or self.is_program:
+            command = [*self.wrapper, *MINIPACS, *words]
+            self.process = subprocess.Popen(
+                command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+        else:
+            self.process = NURSERY.start(words)
         self._collector = threading.Thread(target=self._collect, daemon=True)
         self._collector.start()
         ready = self.wait_for(lambda line: line.get("event") == "ready", START_TIMEOUT_S)

@@ -3,11 +3,13 @@ import os
 import pty
 import re
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from minipacs.daemon import checking
 from tests.support import dcmtk
 from tests.support.objects import ct, data_set_of, save, save_all, study
 from tests.support.sender import Sender
@@ -287,3 +289,34 @@ def test_the_log_of_a_server_has_one_line_for_each_operation(start_server):
     assert [line["event"] for line in server.lines] == ["ready", *["C-STORE"] * 3, "association ended"]
     assert server.stop() == 0
     assert [line["event"] for line in server.lines[-2:]] == ["stopping", "stopped"]
+
+
+def test_check_warns_of_what_may_be_meant_so(tmp_path, monkeypatch):
+    more = '[[peer]]\ntitle = "GONE"\nhost = "no-such-host.invalid"\n[[peer]]\ntitle = "HERE"\nhost = "localhost"\n'
+    config = configure(tmp_path, more=f"[ae]\nport = 104\n{more}")
+    monkeypatch.setattr(checking, "_listened_on", set)
+    done = run("check", config=config)
+    warned = [line for line in done.stdout.splitlines() if line.startswith("warn ")]
+    assert len(warned) == 2
+    assert re.search(r"dicom port 104: .* systemctl enable --now minipacs.socket", warned[0])
+    assert re.search(r"peer GONE at no-such-host.invalid: the name has no address: ", warned[1])
+    assert "ok     peer HERE at localhost" in done.stdout
+    monkeypatch.setattr(checking, "_listened_on", lambda: {104})
+    assert "ok     dicom port 104" in run("check", config=config).stdout
+
+
+def test_check_of_the_settings_alone_is_what_a_reload_needs(tmp_path):
+    config = configure(tmp_path)
+    run("import", save(ct(), tmp_path / "a.dcm"), config=config)
+    (tmp_path / "data" / "index.db").write_bytes(b"no database " * 1000)
+    assert run("check", "--settings", config=config).stdout == f"ok     configuration {config}\n"
+    config.write_text("[ae]\nport = -1\n")
+    failed(run("check", "--settings", config=config, check=False), 2, "ae.port")
+
+
+def test_what_a_simple_command_needs_is_all_that_is_imported():
+    code = "import sys\nfrom minipacs.cli import main\ntry:\n main(['--version'])\nfinally:\n print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    assert "click" in loaded
+    assert not loaded & {"pydicom", "pynetdicom", "numpy", "peewee", "sqlite3", "prometheus_client"}

@@ -62,6 +62,10 @@ def refused(port: int) -> bool:
     return False
 
 
+def has_open(pid: int, path: Path) -> bool:
+    return any(link.resolve() == path for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def half_sent(port: int) -> tuple[Wire, bytes]:
     """Begin to send an object; give the rest of it."""
     caller = Wire(port)
@@ -84,8 +88,8 @@ def test_a_worker_killed_during_a_transfer_is_replaced_and_what_it_staged_swept(
     server = start_server(ae=WORKERS)
     caller, _ = half_sent(server.port)
     until(lambda: bool(server.incoming()))
-    receiving = int(server.incoming()[0].name.split("-")[0])
-    assert receiving in server.children("worker")
+    staged = server.incoming()[0]
+    [receiving] = [pid for pid in server.children("worker") if has_open(pid, staged)]
     killed_at = time.monotonic()
     os.kill(receiving, signal.SIGKILL)
     assert caller.closed()

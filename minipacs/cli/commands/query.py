@@ -100,7 +100,7 @@ def asked_keys(given: Mapping[str, str], table: KeyTable, level: Level) -> list[
         head, *path = [name] if name in table.by_keyword else name.split(".")
         attribute = table.by_keyword.get(head)
         if attribute is None or attribute.level not in _within(level) or bool(path) != (attribute.vr == "SQ"):
-            raise click.UsageError(f"{name} is no key at {level.lower()} level; see docs/conformance.md for the keys")
+            raise click.UsageError(f"{name} is no key at {level.lower()} level; `minipacs conformance` lists the keys")
         if not path:
             found.append((attribute, value))
             continue

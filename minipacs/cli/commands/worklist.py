@@ -152,7 +152,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 def _key(name: str) -> WorklistKey:
     known = BY_KEYWORD.get(name)
     if known is None or not known.matched:
-        raise click.UsageError(f"{name} is no matching key of the worklist; see docs/conformance.md for the keys")
+        raise click.UsageError(f"{name} is no matching key of the worklist; `minipacs conformance` lists the keys")
     return known
 
 
