@@ -1,6 +1,8 @@
+import contextlib
 import http.client
 import socket
 import threading
+import time
 from dataclasses import replace
 from typing import get_args
 
@@ -226,6 +228,22 @@ def test_a_silent_client_is_given_up(counted, serve, monkeypatch):
     monkeypatch.setattr(http_server._Handler, "timeout", 0.05)
     with socket.create_connection(serve(counted).address, timeout=30) as connection:
         assert connection.recv(1) == b""
+
+
+def test_a_client_that_sends_a_byte_now_and_then_has_a_time_for_all_of_it(counted, serve, monkeypatch):
+    monkeypatch.setattr(http_server, "TOTAL_TIMEOUT_S", 0.5)
+    server = serve(counted)
+    began = time.monotonic()
+    with (
+        socket.create_connection(server.address, timeout=0.05) as client,
+        contextlib.suppress(ConnectionError),
+    ):
+        while time.monotonic() - began < 30:
+            client.sendall(b"G")
+            with contextlib.suppress(TimeoutError):
+                if not client.recv(1):
+                    break
+    assert time.monotonic() - began < 20
 
 
 def test_too_many_connections_are_closed_at_once(counted, serve):

@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 BUFFER_BYTES = 1 << 20
 """Accounts on their way, as far as the system allows; what finds no room is dropped."""
-MAX_ACCOUNT_BYTES = 64 << 10
-"""An account; one that is larger is kept without its contexts."""
+MAX_ACCOUNT_BYTES = 8 << 10
+"""An account, compressed; one that is larger is kept without its contexts. With all that are kept: 80 MB at most."""
 MAX_BATCH = 256
 _COMPRESSION = 1
 

@@ -74,6 +74,7 @@ class Worker:
                     listener.accept(fd)
                 elif fd == listener.ended_fd:
                     os.eventfd_read(fd)
+            listener.tell()
             is_over = self._is_over()
         for fd in listener.sockets:
             control.forget(fd)

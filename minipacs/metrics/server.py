@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -18,6 +19,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 MAX_CONNECTIONS = 32
 REQUEST_TIMEOUT_S = 5
+"""For the next bytes of a request, or for those of an answer to be taken."""
+TOTAL_TIMEOUT_S = 10.0
+"""For a request and its answer in all: after that the connection is cut."""
 ACCEPT_RETRY_S = 1.0
 
 logger = logging.getLogger(__name__)
@@ -40,6 +44,8 @@ class MetricsServer(ThreadingTCPServer):
         self.socket.setblocking(False)
         self.registry = registry
         self.ready = ready
+        self._open: dict[socket.socket, float] = {}
+        self._open_lock = threading.Lock()
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._closing = threading.Event()
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC)
@@ -51,8 +57,19 @@ class MetricsServer(ThreadingTCPServer):
         poll.register(self.socket, select.POLLIN)
         poll.register(self._wake_fd, select.POLLIN)
         while not self._closing.is_set():
-            poll.poll()
+            poll.poll(self._cut_late() * 1000)
             self.handle_request()
+
+    def _cut_late(self) -> float:
+        """Cut connections that are open for too long; returns the seconds until the next may be."""
+        now = time.monotonic()
+        with self._open_lock:
+            for connection, began in self._open.items():
+                if now - began >= TOTAL_TIMEOUT_S:
+                    _cut(connection)
+            return (
+                min((TOTAL_TIMEOUT_S - (now - began) for began in self._open.values()), default=TOTAL_TIMEOUT_S) + 0.1
+            )
 
     def close(self) -> None:
         """Accept no more, and let answers that are under way come to their end."""
@@ -80,10 +97,12 @@ class MetricsServer(ThreadingTCPServer):
         if not self._places.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        with self._open_lock:
+            self._open[request] = time.monotonic()
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread could be started
-            self._places.release()
+            self._leave(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -91,12 +110,29 @@ class MetricsServer(ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._leave(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection: from now on nobody cuts it, since its descriptor may become another's."""
+        with self._open_lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def _leave(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.pop(request, None)
+        self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log a bug; a client that went away or never spoke is not news."""
         if not isinstance(sys.exception(), OSError):
             logger.exception("metrics request failed")
+
+
+def _cut(connection: socket.socket) -> None:
+    """End what the owner of a connection waits for."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

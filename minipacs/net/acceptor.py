@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from minipacs.net import acse, ending, stream
-from minipacs.net.access import PERMANENT, Access, Admission, Caller, Rejection
+from minipacs.net.access import PERMANENT, Access, Admission, Caller, Origin, Rejection
 from minipacs.net.association import Association, Timeouts
 from minipacs.net.ending import SERVICE_USER, AssociationEnded, violation
 from minipacs.net.explanation import REASONS, Explanation
 from minipacs.net.negotiation import ACCEPTANCE, Acceptance, OfferedClass, Proposal, negotiate
 from minipacs.net.rejections import BURST, Rejections
 from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
+from minipacs.net.summed_log import SummedLog
 from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
 
 logger = logging.getLogger(__name__)
@@ -68,17 +69,15 @@ class Acceptor:
         self._observer = observer
         self._explain = explain
         self._rejections = Rejections()
+        self.summed = SummedLog(logger)
         self._ids = itertools.count(1)
         self._process = f"{os.getpid()}-{secrets.token_hex(TOKEN_BYTES)}"
 
     def run(self, transport: Transport, address: str) -> None:
         """Serve one connection to its end; the transport is closed then. Logs one line an association.
 
-        An address that was rejected too often is not answered.
+        A caller that was rejected too often is not answered.
         """
-        if self._rejections.is_excessive(address):
-            transport.close()
-            return
         told = Explanation(f"{self._process}-{next(self._ids)}", address)
         started = time.monotonic()
         try:
@@ -104,14 +103,16 @@ class Acceptor:
             proposal = acse.decode_request(body)
         except ProtocolError as error:
             raise violation(str(error), error.reason) from error
-        admission = self.access.admit(proposal, told.address)
+        admission = self.access.admit(proposal, Origin(told.address))
         caller = _caller(told, proposal, admission)
         told.proposed(proposal)
         told.peer = caller.label
         if isinstance(admission, Rejection):
-            told.rejected(admission)
-            self._reject(transport, admission, caller)
+            if self._is_answered(admission, caller):
+                told.rejected(admission)
+                self._reject(transport, admission, caller)
             return
+        transport.is_named = True
         try:
             acceptance = negotiate(proposal, self._offered, admission.rights)
             answer = self._answer(proposal, acceptance, body)
@@ -150,13 +151,25 @@ class Acceptor:
             raise AssociationEnded("aborted")
         return found.body
 
-    def _reject(self, transport: Transport, rejection: Rejection, caller: Caller) -> None:
+    def _is_answered(self, rejection: Rejection, caller: Caller) -> bool:
+        """Count a rejection; tells whether it is answered: those that come in a loop are not, for a while."""
         self._observer.association_rejected(caller.label)
-        fields: dict[str, object] = {**_identity(caller), "reason": rejection.why}
-        logger.warning("association rejected", extra={"fields": fields})
-        if rejection.result == PERMANENT and self._rejections.note(caller.address):
-            fields = {"address": caller.address, "rejections": BURST}
-            logger.warning("too many rejections: address is not answered for a while", extra={"fields": fields})
+        if rejection.result != PERMANENT:
+            return True
+        title = caller.ae_title if self.access.is_configured(caller.ae_title) else ""
+        if self._rejections.is_excessive((caller.address, title)):
+            self.summed.warn(
+                "rejection not answered", caller.address, {"calling": title or None, "reason": rejection.why}
+            )
+            return False
+        if self._rejections.note((caller.address, title)):
+            fields = {"address": caller.address, "calling": title or None, "rejections": BURST}
+            logger.warning("too many rejections: caller is not answered for a while", extra={"fields": fields})
+        return True
+
+    def _reject(self, transport: Transport, rejection: Rejection, caller: Caller) -> None:
+        fields = {**_identity(caller), "reason": rejection.why}
+        self.summed.warn("association rejected", caller.address, fields)
         pdu = acse.encode_reject(rejection.result, rejection.source, rejection.reason)
         try:
             transport.send([pdu], self._timeouts.acse)

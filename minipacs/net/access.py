@@ -1,11 +1,12 @@
 """Who may call, from where, for what (contract: `[access]`, `[[peer]]`)."""
 
 import ipaddress
-import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from minipacs.net.certificate import Certificate
+from minipacs.net.names import NAMES, NameNotResolved
 from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, MIN_PDU_BYTES, Proposal, Right
 from minipacs.net.places import Limit, Places
 
@@ -21,7 +22,8 @@ class Peer:
     """A known remote AE. `host` is a name, an address or a network; empty: from anywhere, and no move destination.
 
     `charset` is assumed for its identifiers and objects that name none. `max_associations` 0 means no limit of its own.
-    `transfer_syntaxes` are those in which objects are rather sent to it than as stored, the best first.
+    `transfer_syntaxes` are those in which objects are rather sent to it than as stored, the best first. With `tls` it
+    is called with TLS and has to call with it; `certificate` is how the one it shows is named, empty: in any way.
     """
 
     title: str
@@ -31,6 +33,8 @@ class Peer:
     charset: str = ""
     max_associations: int = 0
     transfer_syntaxes: tuple[str, ...] = ()
+    tls: bool = False
+    certificate: str = ""
 
     @property
     def is_destination(self) -> bool:
@@ -38,18 +42,32 @@ class Peer:
         return bool(self.host) and "/" not in self.host
 
     def covers(self, address: str) -> bool:
-        """Tell whether a caller at `address` is this peer. A host name is looked up each time: names move."""
+        """Tell whether a caller at `address` is this peer. Raises NameNotResolved."""
         if not self.host:
             return True
         caller = _normal(address)
         network = _network(self.host)
         if network is not None:
             return caller in network
-        try:
-            found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
-        except OSError:
-            return False
-        return any(caller == _normal(str(entry[4][0])) for entry in found)
+        return any(caller == _normal(found) for found in NAMES.addresses(self.host))
+
+    def credentials_fault(self, origin: "Origin") -> "Rejection | None":
+        """Say what is wrong with how a caller of this title shows who it is, whatever address it calls from."""
+        if not origin.is_encrypted:
+            return _NOT_ENCRYPTED if self.tls or self.certificate else None
+        if self.certificate and (origin.certificate is None or not origin.certificate.is_named(self.certificate)):
+            shown = origin.certificate.subject if origin.certificate is not None else "none"
+            return replace(_OTHER_CERTIFICATE, why=f"{_OTHER_CERTIFICATE.why}: {shown}")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a call comes from; if it is encrypted, with the certificate that was shown, if one was."""
+
+    address: str
+    is_encrypted: bool = False
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +101,15 @@ _CALLED_UNKNOWN = Rejection(PERMANENT, _USER, 7, "called AE title not recognized
 _CALLING_UNKNOWN = Rejection(PERMANENT, _USER, 3, "calling AE title not recognized", "a [[peer]] of this title")
 _CALLING_ELSEWHERE = Rejection(
     PERMANENT, _USER, 3, "calling AE title is that of a peer at another address", "peer.host"
+)
+_NOT_ENCRYPTED = Rejection(
+    PERMANENT, _USER, 3, "calling AE title is that of a peer that has to call with TLS", "peer.tls"
+)
+_OTHER_CERTIFICATE = Rejection(
+    PERMANENT, _USER, 3, "certificate is not that of the calling AE title", "peer.certificate"
+)
+_NOT_RESOLVED = Rejection(
+    TRANSIENT, _PRESENTATION, 1, "the host of the calling AE title cannot be looked up", "peer.host"
 )
 _NO_ROOM = Rejection(PERMANENT, _USER, 1, "maximum PDU length too small")
 _LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "limit of associations reached", "ae.max_associations")
@@ -143,20 +170,39 @@ class Access:
         peer = self._peers.get(ae_title)
         return peer if peer is not None and peer.is_destination else None
 
-    def admit(self, proposal: Proposal, address: str) -> Admission | Rejection:
+    def is_configured(self, ae_title: str) -> bool:
+        """Tell whether a peer has this title."""
+        return ae_title in self._peers
+
+    def admit(self, proposal: Proposal, origin: Origin) -> Admission | Rejection:
         """Let a caller in, or say why not. What is admitted must be given back with `leave`."""
         rejection = _SHUTTING_DOWN if self._is_closed else self._unfit(proposal)
         if rejection is not None:
             return rejection
-        known = self._peers.get(proposal.calling_ae_title)
-        peer = known if known is not None and known.covers(address) else None
-        if peer is None and self.policy == "peers":
-            return _CALLING_UNKNOWN if known is None else _CALLING_ELSEWHERE
+        peer = self._identify(proposal.calling_ae_title, origin)
+        if isinstance(peer, Rejection):
+            return peer
         title, limit = ("", 0) if peer is None else (peer.title, peer.max_associations)
         full = self._places.take(title, self._max_associations, limit)
         if full is not None:
             return _LIMITS[full]
         return Admission(RIGHTS if peer is None else peer.allow, peer)
+
+    def _identify(self, ae_title: str, origin: Origin) -> Peer | Rejection | None:
+        """Find the peer that calls, None for a stranger who may; who falls short of a peer's proof is never one."""
+        known = self._peers.get(ae_title)
+        if known is None:
+            return _CALLING_UNKNOWN if self.policy == "peers" else None
+        fault = known.credentials_fault(origin)
+        if fault is not None:
+            return fault
+        try:
+            if known.covers(origin.address):
+                return known
+        except NameNotResolved as error:
+            if self.policy == "peers":
+                return replace(_NOT_RESOLVED, why=f"{_NOT_RESOLVED.why}: {error}")
+        return _CALLING_ELSEWHERE if self.policy == "peers" else None
 
     def leave(self, admission: Admission) -> None:
         """Give an admission back, once."""

@@ -6,18 +6,27 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from minipacs.errors import MinipacsError
 from minipacs.net.acceptor import Acceptor
+from minipacs.net.summed_log import SummedLog
 from minipacs.net.transport import Transport
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 512
 MAX_PENDING_CONNECTIONS = 128
-"""Connections beyond the limit of associations that are being read, rejected or closed; more are closed unread."""
+"""Connections beyond the limit of associations that are being read, rejected or closed.
+
+For one more, the one gives way that has said nothing for longest, of the address that has most of such; so nobody who
+only holds connections open can keep others out.
+"""
+MAX_CLOSING_CONNECTIONS = 128
+"""Those that have given way and are not closed yet; beyond, a new one is closed unread."""
 SHUTDOWN_GRACE_S = 5.0
 """How long a running operation may go on when the time to drain is over, before its connection is cut."""
 PRIVILEGED_PORT = (
@@ -63,6 +72,20 @@ def shown_address(address: str) -> str:
     return address.removeprefix(_MAPPED) if address.startswith(_MAPPED) and "." in address else address
 
 
+@dataclass(slots=True)
+class _Connection:
+    """One that is open; `has_given_way` once it was cut to make room."""
+
+    transport: Transport
+    address: str
+    has_given_way: bool = False
+
+    @property
+    def is_silent(self) -> bool:
+        """Tell whether nobody would miss it: its peer has not said who it is."""
+        return not self.transport.is_named and not self.has_given_way
+
+
 class Listener:
     """Accepts connections from `sockets`, non-blocking ones, when told to; each is served in a thread by `acceptor`.
 
@@ -75,7 +98,8 @@ class Listener:
         self._acceptor = acceptor
         self._max_connections = max_associations + MAX_PENDING_CONNECTIONS
         self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._connections: dict[threading.Thread, Transport] = {}
+        self._connections: dict[threading.Thread, _Connection] = {}
+        self._log = SummedLog(logger)
         self._lock = threading.Lock()
         self._is_watched = False
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -102,8 +126,8 @@ class Listener:
         os.eventfd_write(self._stop_fd, 1)
         self._join(SHUTDOWN_GRACE_S)
         with self._lock:
-            for transport in self._connections.values():
-                transport.interrupt()
+            for open_ in self._connections.values():
+                open_.transport.interrupt()
         self._join(SHUTDOWN_GRACE_S)
 
     def accept(self, fd: int) -> None:
@@ -118,10 +142,8 @@ class Listener:
                 self._turn_away(sock)
             return
         address = shown_address(str(name[0]))
-        with self._lock:
-            crowded = len(self._connections) >= self._max_connections
-        if crowded:
-            logger.warning("too many connections: one closed", extra={"fields": {"address": address}})
+        if not self._has_room(address):
+            self._log.warn("too many connections: one closed", address, {})
             connection.close()
             return
         try:
@@ -131,7 +153,7 @@ class Listener:
             return
         thread = threading.Thread(target=self._serve, args=(transport, address), daemon=True)
         with self._lock:
-            self._connections[thread] = transport
+            self._connections[thread] = _Connection(transport, address)
         try:
             thread.start()
         except RuntimeError as error:  # the system's limit of threads or memory
@@ -139,6 +161,29 @@ class Listener:
             with self._lock:
                 del self._connections[thread]
             transport.close()
+
+    def tell(self) -> None:
+        """Write what the log was spared; to be called now and then."""
+        self._log.tell()
+        self._acceptor.summed.tell()
+
+    def _has_room(self, address: str) -> bool:
+        """Make room for one more connection, if need be and one can give way; the new one counts for its address."""
+        with self._lock:
+            excess = len(self._connections) - self._max_connections
+            if excess < 0:
+                return True
+            silent = [open_ for open_ in self._connections.values() if open_.is_silent]
+            if not silent or excess >= MAX_CLOSING_CONNECTIONS:
+                return False
+            crowd = Counter(open_.address for open_ in silent)
+            crowd[address] += address in crowd
+            most, _ = crowd.most_common(1)[0]
+            victim = next(open_ for open_ in silent if open_.address == most)  # the first has waited longest
+            victim.has_given_way = True
+            victim.transport.interrupt()
+        self._log.warn("too many connections: a silent one closed", victim.address, {})
+        return True
 
     def _turn_away(self, sock: socket.socket) -> None:
         """Close a connection that there is no descriptor for: left in the backlog it would keep `poll` returning."""

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from minipacs.net.bell import Bell
+from minipacs.net.names import NAMES
 
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _INT = struct.Struct("i")
@@ -112,17 +113,19 @@ class Transport:
         self.wake_fd = wake_fd
         self.companion: Companion | None = None
         self.bell: Bell | None = None
+        self.is_named = False
+        """Whether the peer has said who it is, and was let in."""
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
     def connect(cls, host: str, port: int, timeout_s: float, companion: "Companion | None" = None) -> "Transport":
-        """Open a connection; raises OSError, within `timeout_s` for each of the host's addresses.
+        """Open a connection; raises OSError, within `timeout_s` for the host's name and for each of its addresses.
 
         `companion` is attended to meanwhile, and afterwards.
         """
         fault = OSError("no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, address in _endpoints(host, port, timeout_s):
             transport = cls(socket.socket(family, kind, protocol))
             transport.companion = companion
             try:
@@ -276,3 +279,11 @@ class Transport:
         if self.bell is not None:
             self.bell.close()
             self.bell = None
+
+
+def _endpoints(host: str, port: int, timeout_s: float) -> list[tuple[int, int, int, str, object]]:
+    """Give what a socket is made of and connected to, for each address of a host. Raises OSError."""
+    found: list[tuple[int, int, int, str, object]] = []
+    for address in NAMES.addresses(host, timeout_s):
+        found += socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    return found

@@ -1,12 +1,15 @@
 """Who is admitted, and what the others are told."""
 
+from dataclasses import replace
+
 import pytest
 
-from minipacs.net import access
-from minipacs.net.access import OTHER, RIGHTS, Access, Admission, Peer, Rejection
+from minipacs.net import access, names
+from minipacs.net.access import OTHER, RIGHTS, Access, Admission, Origin, Peer, Rejection
+from minipacs.net.certificate import Certificate
 from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, Proposal
 
-HOME = "127.0.0.1"
+HOME = Origin("127.0.0.1")
 
 
 def proposal(calling: str = "CALLER", called: str = "MINIPACS", **more: object) -> Proposal:
@@ -76,17 +79,68 @@ def test_a1_another_called_title_is_accepted_unless_it_is_checked():
         ("fe80::1", "fe80::1%eth0", True),
         ("localhost", "127.0.0.1", True),
         ("localhost", "10.0.0.12", False),
-        ("no-such-host.invalid", "127.0.0.1", False),
     ],
 )
 def test_a1_a_peer_must_come_from_its_address(host, address, known):
-    found = control("peers", Peer("CALLER", host)).admit(proposal(), address)
+    found = control("peers", Peer("CALLER", host)).admit(proposal(), Origin(address))
     if known:
         assert isinstance(found, Admission)
     else:
         assert rejection(found) == (1, 1, 3)
         assert isinstance(found, Rejection)
         assert "another address" in found.why
+
+
+def test_a_name_that_does_not_resolve_is_a_passing_fault_and_says_so(monkeypatch):
+    def fail(*given: object, **options: object) -> None:
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr(names.socket, "getaddrinfo", fail)
+    peer = Peer("CALLER", "ct1.no-such.invalid")
+    found = control("peers", peer).admit(proposal(), HOME)
+    assert rejection(found) == (2, 3, 1)
+    assert isinstance(found, Rejection)
+    assert (found.why, found.remedy) == (
+        "the host of the calling AE title cannot be looked up: ct1.no-such.invalid: Name or service not known",
+        "peer.host",
+    )
+    assert control("open", peer).admit(proposal(), HOME) == Admission(RIGHTS, None)
+
+
+CERTIFICATE = Certificate("sha256:ab12", "CN=CT1", frozenset({"sha256:ab12", "CN=CT1", "DNS:ct1.hospital"}))
+PLAIN, ANONYMOUS, SHOWN = HOME, Origin(HOME.address, True), Origin(HOME.address, True, CERTIFICATE)
+TLS_PEER, NAMED_PEER = Peer("CALLER", tls=True), Peer("CALLER", certificate="DNS:CT1.hospital")
+
+
+@pytest.mark.parametrize("policy", ["open", "peers"])
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "10.9.9.9"])
+@pytest.mark.parametrize(
+    ("peer", "origin", "fault"),
+    [
+        (Peer("CALLER"), PLAIN, ""),
+        (Peer("CALLER"), ANONYMOUS, ""),
+        (Peer("CALLER"), SHOWN, ""),
+        (TLS_PEER, PLAIN, "has to call with TLS"),
+        (TLS_PEER, ANONYMOUS, ""),
+        (TLS_PEER, SHOWN, ""),
+        (NAMED_PEER, PLAIN, "has to call with TLS"),
+        (NAMED_PEER, ANONYMOUS, "certificate is not that of the calling AE title: none"),
+        (NAMED_PEER, SHOWN, ""),
+        (Peer("CALLER", certificate="sha256:AB:12"), SHOWN, ""),
+        (Peer("CALLER", certificate="CN=CT2"), SHOWN, "certificate is not that of the calling AE title: CN=CT1"),
+    ],
+)
+def test_a_peer_shows_what_it_is_known_by_and_is_never_taken_for_a_stranger_instead(policy, host, peer, origin, fault):
+    """Under "open" a stranger has all rights: who falls short of a peer's proof must not become one."""
+    found = control(policy, replace(peer, host=host)).admit(proposal(), origin)
+    if fault:
+        assert rejection(found) == (1, 1, 3)
+        assert isinstance(found, Rejection)
+        assert fault in found.why
+    elif host == "10.9.9.9" and policy == "peers":
+        assert rejection(found) == (1, 1, 3)
+    else:
+        assert isinstance(found, Admission)
 
 
 def test_under_open_a_configured_peer_keeps_its_rights_and_others_have_all():

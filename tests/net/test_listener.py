@@ -16,17 +16,19 @@ from minipacs.net.association import Timeouts
 from minipacs.net.listener import MAX_PENDING_CONNECTIONS, Listener, address_of, bind
 from minipacs.net.transport import Transport, Woken
 
-WAIT_S = 30
+WAIT_S = 10
 
 
 class Greeter(Acceptor):
     """Greets each caller and holds on to it until it closes or the listener stops."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_named: bool = True) -> None:
         self.served = 0
+        self.is_named = is_named
 
     def run(self, transport: Transport, address: str) -> None:
         self.served += 1
+        transport.is_named = self.is_named
         try:
             transport.send([b"hello"], WAIT_S)
             transport.receive(memoryview(bytearray(1)), WAIT_S, wakeable=True)
@@ -41,9 +43,9 @@ class Greeter(Acceptor):
 class Running:
     """A listener driven by a thread, with room for so many connections."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, is_named: bool = True) -> None:
         sockets = bind(["127.0.0.1"], 0)
-        self.listener = Listener(sockets, Greeter(), room - MAX_PENDING_CONNECTIONS)
+        self.listener = Listener(sockets, Greeter(is_named), room - MAX_PENDING_CONNECTIONS)
         self.port = sockets[0].getsockname()[1]
         self.stop_fd = os.eventfd(0)
         self.thread = threading.Thread(target=self.run)
@@ -58,8 +60,8 @@ class Running:
                 self.listener.accept(fd)
         self.listener.end()
 
-    def call(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), WAIT_S)
+    def call(self, address: str = "127.0.0.1") -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), WAIT_S, (address, 0))
 
     def stop(self) -> None:
         os.eventfd_write(self.stop_fd, 1)
@@ -67,9 +69,9 @@ class Running:
         assert not self.thread.is_alive()
 
 
-@pytest.fixture(params=[10])
+@pytest.fixture(params=[(10, True)])
 def running(request: pytest.FixtureRequest) -> Iterator[Running]:
-    found = Running(request.param)
+    found = Running(*request.param)
     yield found
     found.stop()
 
@@ -107,12 +109,28 @@ def test_connections_are_served_side_by_side_and_told_of_the_stop(running):
         running.call()
 
 
-@pytest.mark.parametrize("running", [2], indirect=True)
+@pytest.mark.parametrize("running", [(2, True)], indirect=True)
 def test_a2_connections_beyond_what_is_bearable_are_closed_and_logged(running, caplog):
     first, second, third = running.call(), running.call(), running.call()
     assert third.recv(10) == b""
     assert first.recv(10) == second.recv(10) == b"hello"
     assert [r.message for r in caplog.records] == ["too many connections: one closed"]
+
+
+@pytest.mark.parametrize("running", [(4, False)], indirect=True)
+def test_a2_one_more_than_is_bearable_takes_the_place_of_the_silent_one_of_the_busiest_address(running, caplog):
+    first = running.call("127.0.0.3")
+    crowd = [running.call("127.0.0.2") for _ in range(3)]
+    assert [c.recv(10) for c in (first, *crowd)] == [b"hello"] * 4
+    later = running.call("127.0.0.3")
+    assert later.recv(10) == b"hello"
+    assert crowd[0].recv(10) == b"", "the one that waited longest"
+    again = running.call("127.0.0.2")
+    assert again.recv(10) == b"hello"
+    assert crowd[1].recv(10) == b""
+    running.stop()
+    assert [c.recv(10) for c in (first, later, crowd[2], again)] == [b"bye"] * 4
+    assert {r.message for r in caplog.records} == {"too many connections: a silent one closed"}
 
 
 def test_without_a_thread_a_connection_is_closed_and_the_next_one_served(running, monkeypatch, caplog):

@@ -267,20 +267,21 @@ def test_a_receiver_that_reads_slowly_but_steadily_is_waited_for(pair):
     """The kernel says that it takes more only when a third of its buffer is free."""
     near, far = pair
     stop = threading.Event()
-    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
     far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    reading = threading.Thread(target=reading_slowly, args=(far, 20_000, 0.05, stop))
+    reading = threading.Thread(target=reading_slowly, args=(far, 20_000, 0.002, stop))
     reading.start()
     transport = Transport(near)
     try:
-        transport.send([bytes(3 << 20)], 0.4)
-        patience = Patience(transport, 0.4)
+        transport.send([bytes(600_000)], 0.3)
+        patience = Patience(transport, 0.3)
         while transport.unsent_bytes() and patience.left_s() > 0:
             with pytest.raises(TimedOut):
                 transport.wait(select.POLLIN, time.monotonic() + patience.left_s())
         assert transport.unsent_bytes() == 0
     finally:
         stop.set()
+        near.close()
         reading.join()
 
 
@@ -294,4 +295,5 @@ def test_a_receiver_that_reads_hardly_at_all_is_not(pair):
             Transport(near).send([bytes(64 << 20)], 0.3)
     finally:
         stop.set()
+        near.close()
         reading.join()

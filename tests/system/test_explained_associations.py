@@ -4,6 +4,7 @@ import json
 import time
 
 from minipacs.net.rejections import BURST
+from minipacs.net.summed_log import WRITTEN
 from tests.support import server as commands
 from tests.support import wire
 from tests.support.objects import ct
@@ -149,6 +150,9 @@ def test_who_is_rejected_in_a_loop_is_not_answered_for_a_while(start_server):
                 answers.append(None)
     assert answers[:BURST] == [3] * BURST
     assert None in answers[BURST:]
-    [line] = server.events("too many rejections: address is not answered for a while")[:1]
+    [line] = server.events("too many rejections: caller is not answered for a while")[:1]
     assert line["address"] == "127.0.0.1"
+    assert len(server.events("association rejected")) == WRITTEN, "the others are summed"
+    with Wire(server.port) as caller:
+        assert caller.associate(calling=b"CT1")[0] == 2, "others behind the same address are none the worse"
     assert server.metric("minipacs_associations_total", outcome="rejected") >= BURST

@@ -17,10 +17,13 @@ from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER,
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers, read_numbers
 from minipacs.dicom.text import charset
-from minipacs.errors import DataSetError
+from minipacs.errors import DataSetError, Failure, Kind
 
 MAX_IDENTIFIER_BYTES = 1 << 20
 """Of a request, also when inflated: some 16 000 UIDs in one key."""
+
+MAX_ELEMENTS = 4096
+"""Of a request, those within items and the items included: in memory an empty one is thirty times its eight bytes."""
 
 MAX_WRITTEN_VALUES = 256
 """Values of one element that an encoder remembers as bytes."""
@@ -81,6 +84,7 @@ def decode_identifier(
     transfer_syntax: TransferSyntax,
     default_charsets: Sequence[str] = (),
     limit_bytes: int = MAX_IDENTIFIER_BYTES,
+    max_elements: int = MAX_ELEMENTS,
 ) -> Identifier:
     """Take a request's identifier apart; `default_charsets` hold for one that names none.
 
@@ -91,7 +95,7 @@ def decode_identifier(
     if len(raw) > limit_bytes:
         raise DataSetError(f"data set exceeds {limit_bytes} bytes")
     encoding = _BIG_ENDIAN if transfer_syntax.big_endian else _IMPLICIT if transfer_syntax.implicit else _EXPLICIT
-    elements = _Reader(raw).elements(len(raw), encoding, 0)
+    elements = _Reader(raw, max_elements).elements(len(raw), encoding, 0)
     return Identifier(elements, _charsets(elements) or tuple(default_charsets))
 
 
@@ -101,7 +105,7 @@ def decode_items(raw: bytes, *, implicit: bool, big_endian: bool, charsets: Sequ
     Character sets that nobody defined are let be. Raises DataSetError if the bytes are no items.
     """
     encoding = _BIG_ENDIAN if big_endian else _IMPLICIT if implicit else _EXPLICIT
-    items = _Reader(raw, check_charsets=False).items(len(raw), encoding, 0)
+    items = _Reader(raw, len(raw), check_charsets=False).items(len(raw), encoding, 0)
     return tuple(Identifier(item, _charsets(item) or tuple(charsets)) for item in items)
 
 
@@ -144,10 +148,11 @@ _BIG_ENDIAN = _encoding(False, ">")
 class _Reader:
     """Walks over a whole data set in memory; each method leaves `position` behind what it read."""
 
-    __slots__ = ("check_charsets", "data", "position")
+    __slots__ = ("check_charsets", "data", "left", "position")
 
-    def __init__(self, data: bytes, *, check_charsets: bool = True) -> None:
+    def __init__(self, data: bytes, max_elements: int, *, check_charsets: bool = True) -> None:
         self.data = data
+        self.left = max_elements
         self.position = 0
         self.check_charsets = check_charsets
 
@@ -223,6 +228,9 @@ class _Reader:
         return number
 
     def _tag(self, end: int, encoding: _Encoding) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise Failure(Kind.TOO_MANY, "data set has too many elements")
         group, number = encoding.tag.unpack(self._take(4, end))
         return int(group << 16 | number)
 
