@@ -1,0 +1,94 @@
+"""The application: finds the row of a request, who asks and whether that is allowed, and lets its handler answer."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from minipacs.dicom.tables.uids import is_uid
+from minipacs.web.access import require
+from minipacs.web.answers import Refusal
+from minipacs.web.environment import Ask, Environment, read_query
+from minipacs.web.frame import App, Frame, Message, Observe, Receive, Scope, Send
+from minipacs.web.routes import ROUTES, Route
+
+UID_PARTS = frozenset({"study", "series", "instance"})
+"""Variable parts of paths that are UIDs."""
+
+_PART = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """A template of paths with what answers each method."""
+
+    pattern: re.Pattern[str]
+    routes: dict[str, Route]
+
+
+class Application:
+    """An ASGI application without its frame; see `make_app`."""
+
+    def __init__(self, environment: Environment, routes: Iterable[Route]) -> None:
+        self._environment = environment
+        self._paths: dict[str, _Path] = {}
+        for route in routes:
+            path = self._paths.setdefault(route.path, _Path(_compile(route.path), {}))
+            path.routes[route.method] = route
+            if route.method == "GET":
+                path.routes.setdefault("HEAD", route)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Raises Refusal, Failure and whatever handlers raise."""
+        environment = self._environment
+        origin = environment.places.origin(scope)
+        route, parts = self._find(scope["method"], scope["path"])
+        scope["state"]["route"] = route.path
+        caller = await environment.access.identify(scope, origin)
+        scope["state"]["user"] = caller.name
+        if route.rights:
+            require(caller, *route.rights)
+        for name in UID_PARTS & parts.keys():
+            if not is_uid(parts[name]):
+                raise Refusal(404, f"the {name} in the path is no UID")
+        ask = Ask(environment, scope, receive, caller, origin, parts, read_query(scope["query_string"]))
+        response = await route.handler(ask)
+        for warning in ask.warnings:
+            response.headers.append("Warning", f"299 {origin.host}: {warning}")
+        response.headers.add_vary_header("Accept")
+        if scope["method"] == "HEAD":
+            send = _without_body(send)
+        await response(scope, receive, send)  # type: ignore[arg-type]
+
+    def _find(self, method: str, target: str) -> tuple[Route, dict[str, str]]:
+        allowed: set[str] = set()
+        for path in self._paths.values():
+            found = path.pattern.fullmatch(target)
+            if found is None:
+                continue
+            if method in path.routes:
+                return path.routes[method], found.groupdict()
+            allowed |= path.routes.keys()
+        if allowed:
+            methods = ", ".join(sorted(allowed))
+            raise Refusal(405, f"this takes {methods}", {"Allow": methods})
+        raise Refusal(404, "there is no such resource")
+
+
+def make_app(environment: Environment, observe: Observe, routes: Iterable[Route] = ROUTES) -> App:
+    """Make the whole application; `observe` hears of each request when it has ended."""
+    return Frame(Application(environment, routes), observe)
+
+
+def _compile(template: str) -> re.Pattern[str]:
+    pieces = _PART.split(template)
+    pattern = "".join(f"(?P<{piece}>[^/]+)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
+    return re.compile(pattern)
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head

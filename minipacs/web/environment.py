@@ -1,0 +1,141 @@
+"""What handlers of requests are given: the archive, who may what, and the request at hand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from starlette.responses import Response
+
+from minipacs.archive.archive import Archive
+from minipacs.audit.audit import Audit
+from minipacs.web import accept
+from minipacs.web.access import Caller, Origin, Places, WebAccess, headers_of
+from minipacs.web.accept import Choice, Offer
+from minipacs.web.answers import Refusal
+from minipacs.web.frame import ClientGone, Receive, Scope
+
+MAX_PARAMETERS = 1000
+DICOM_WEB = "/dicom-web"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What all requests have in common. `max_results` 0 means no limit."""
+
+    archive: Archive
+    ae_title: str
+    access: WebAccess
+    places: Places
+    audit: Audit
+    max_results: int = 0
+    wake_jobs: Callable[[], None] = lambda: None
+
+
+@dataclass
+class Ask:
+    """One request: who asks for what, and how the answer may look.
+
+    `path` are the variable parts of its path, `parameters` the pairs of its query, decoded; `warnings` go into the
+    answer's header (PS3.18 8.3.4.2).
+    """
+
+    environment: Environment
+    scope: Scope
+    receive: Receive
+    caller: Caller
+    origin: Origin
+    path: Mapping[str, str]
+    parameters: Sequence[tuple[str, str]]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the header fields, names in lower case."""
+        return headers_of(self.scope)
+
+    @property
+    def service(self) -> str:
+        """Return the root of the DICOMweb resources."""
+        return f"{self.origin.url}{DICOM_WEB}"
+
+    def parameter(self, name: str) -> str | None:
+        """Return the one value of a parameter, None if it is absent. Raises Refusal 400 if there are several."""
+        values = [value for found, value in self.parameters if found.lower() == name]
+        if len(values) > 1:
+            raise Refusal(400, f"the parameter {name} may be there once")
+        return values[0] if values else None
+
+    def choose(self, offers: Sequence[Offer]) -> Choice:
+        """Choose how to answer. Raises Refusal 406 with what there is."""
+        found = accept.choose(offers, self.headers.get("accept"), self.parameter("accept"))
+        if found is None:
+            named = (f'multipart/related; type="{o.media_type}"' if o.is_multipart else o.media_type for o in offers)
+            raise Refusal(406, f"this can be had as {', '.join(named)}")
+        return found
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Give the body as it comes. Raises Refusal 408, ClientGone."""
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                return
+
+    async def whole_body(self, most_bytes: int) -> bytes:
+        """Read a small body. Raises Refusal 413."""
+        found = bytearray()
+        async for piece in self.body():
+            found += piece
+            if len(found) > most_bytes:
+                raise Refusal(413, f"the body may have {most_bytes} bytes")
+        return bytes(found)
+
+
+Handler = Callable[[Ask], Awaitable[Response]]
+
+
+def read_query(query: bytes) -> list[tuple[str, str]]:
+    """Decode the pairs of a query; a comma that was written as %2C stays that way, since bare ones separate values.
+
+    Raises Refusal 400.
+    """
+    pairs = [pair for pair in query.split(b"&") if pair]
+    if len(pairs) > MAX_PARAMETERS:
+        raise Refusal(400, f"a query may have {MAX_PARAMETERS} parameters")
+    found: list[tuple[str, str]] = []
+    for pair in pairs:
+        name, _, value = pair.replace(b"+", b" ").partition(b"=")
+        if name:
+            found.append((_text(name), _text(value)))
+    return found
+
+
+def _text(raw: bytes) -> str:
+    try:
+        text = unquote_to_bytes(raw.replace(b"%2C", b"%252C").replace(b"%2c", b"%252C")).decode()
+    except UnicodeDecodeError:
+        raise Refusal(400, "the query must be UTF-8 behind its percent signs") from None
+    if "\0" in text:
+        raise Refusal(400, "the query holds a NUL")
+    return text
+
+
+def plain(text: str) -> str:
+    """Give a value of which a comma is part."""
+    return text.replace("%2C", ",")
+
+
+async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Give what a blocking iterator gives, each piece made in a thread; it is closed in one too."""
+    end = object()
+    try:
+        while (piece := await asyncio.to_thread(next, pieces, end)) is not end:
+            yield piece  # type: ignore[misc]
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            await asyncio.to_thread(close)

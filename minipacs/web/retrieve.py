@@ -1,0 +1,163 @@
+"""Studies, series and instances as they are stored or in a transfer syntax that is asked for (PS3.18 10.4)."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from starlette.responses import Response, StreamingResponse
+
+from minipacs.archive.reader import (
+    BUFFER_BYTES,
+    DataSetFile,
+    ObjectNotConvertible,
+    ObjectReplaced,
+    ObjectUnreadable,
+)
+from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.dicom.tables.transfer_syntaxes import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    TRANSFER_SYNTAXES,
+)
+from minipacs.index import StoredInstance
+from minipacs.pixels.codecs import can_transcode
+from minipacs.web.accept import Choice, Offer
+from minipacs.web.answers import Refusal
+from minipacs.web.environment import Ask, in_thread
+from minipacs.web.multipart import Writer
+
+DICOM = "application/dicom"
+PARTS = Offer(DICOM, is_multipart=True)
+SINGLE = Offer(DICOM)
+
+AS_STORED = "*"
+MAX_REPLACEMENTS = 3
+
+_NEVER_SENT = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN})
+"""Forbidden over HTTP: what is stored so is sent as Explicit VR Little Endian (PS3.18 8.7.3.1)."""
+
+_LEVELS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}
+
+
+async def retrieve(ask: Ask) -> Response:
+    """Answer with all instances of a study or series, in parts, or with one instance."""
+    is_one = "instance" in ask.path
+    choice = ask.choose([PARTS, SINGLE] if is_one else [PARTS])
+    instances = await find(ask)
+    objects = Objects(ask, instances, choice)
+    first = await asyncio.to_thread(objects.open_first)
+    if choice.offer == SINGLE:
+        return StreamingResponse(in_thread(objects.single(first)), media_type=DICOM)
+    status = 206 if objects.refused else 200
+    content_type = objects.writer.content_type
+    return StreamingResponse(in_thread(objects.parts(first)), status, media_type=content_type)
+
+
+async def find(ask: Ask) -> list[StoredInstance]:
+    """List the instances that a path names. Raises Refusal 404 if there are none."""
+    keys = {_LEVELS[name]: [uid] for name, uid in ask.path.items() if name in _LEVELS}
+    found = await asyncio.to_thread(ask.environment.archive.index.instances, keys)
+    if not found:
+        raise Refusal(404, "nothing of that kind is stored here")
+    return found
+
+
+def syntax_for(instance: StoredInstance, asked: str) -> str | None:
+    """Choose the transfer syntax that an instance is sent in; None if it cannot be had so (PS3.18 8.7.3.4).
+
+    `asked` is a UID, "*" for as it is stored, or "" where the client says nothing: then Explicit VR Little Endian,
+    save for what was encoded with loss, of which decoding would only make a larger copy.
+    """
+    stored = TRANSFER_SYNTAXES[instance.transfer_syntax_uid]
+    if stored.uid in _NEVER_SENT:
+        wanted = EXPLICIT_VR_LITTLE_ENDIAN if asked in ("", AS_STORED) else asked
+    elif asked == AS_STORED or asked == stored.uid:
+        return stored.uid
+    elif asked:
+        wanted = asked
+    elif stored.lossy:
+        return stored.uid
+    else:
+        wanted = EXPLICIT_VR_LITTLE_ENDIAN
+    if wanted == stored.uid:
+        return wanted
+    return wanted if wanted not in _NEVER_SENT and can_transcode(stored.uid, wanted) else None
+
+
+class Objects:
+    """The instances of one answer, opened one after the other; for one thread at a time."""
+
+    def __init__(self, ask: Ask, instances: Sequence[StoredInstance], choice: Choice) -> None:
+        self._reader = ask.environment.archive.reader
+        self._root = f"{ask.service}/studies"
+        self._path = ask.path
+        self._asked = choice.transfer_syntax
+        self._rest = iter(instances)
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.writer = Writer(DICOM)
+        self.refused = sum(syntax_for(instance, self._asked) is None for instance in instances)
+
+    def open_first(self) -> "Opened":
+        """Open the first instance that can be had, before anything is answered. Raises Refusal 406, 404."""
+        reason = ""
+        for instance in self._rest:
+            try:
+                return self._open(instance)
+            except ObjectUnreadable as error:
+                reason = str(error)
+        if self.refused:
+            raise Refusal(406, "nothing of this can be had in that transfer syntax")
+        raise Refusal(404, f"what is stored here cannot be read: {reason}")
+
+    def single(self, opened: "Opened") -> Iterator[bytes]:
+        """Give one instance as a file."""
+        with opened.data_set:
+            yield from opened.pieces()
+
+    def parts(self, opened: "Opened") -> Iterator[bytes]:
+        """Give all instances as parts. Raises ObjectUnreadable for one that turns out to be damaged."""
+        yield from self._part(opened)
+        for instance in self._rest:
+            if syntax_for(instance, self._asked) is not None:
+                yield from self._part(self._open(instance))
+        yield self.writer.close()
+
+    def _part(self, opened: "Opened") -> Iterator[bytes]:
+        with opened.data_set:
+            location = "/".join([self._root, self._path["study"], "instances", opened.instance.sop_instance_uid])
+            yield self.writer.head(
+                f"{DICOM}; transfer-syntax={opened.syntax}", location=location, length=opened.size_bytes
+            )
+            yield from opened.pieces()
+
+    def _open(self, instance: StoredInstance) -> "Opened":
+        for _ in range(MAX_REPLACEMENTS):
+            syntax = syntax_for(instance, self._asked)
+            if syntax is None:
+                raise ObjectNotConvertible("no way to that transfer syntax")
+            try:
+                return Opened(instance, syntax, self._reader.open(instance, syntax, self._buffer))
+            except ObjectReplaced as error:
+                instance = error.now
+        raise ObjectUnreadable("replaced again and again")
+
+
+class Opened:
+    """An open instance, to be read as a DICOM file in `syntax`."""
+
+    def __init__(self, instance: StoredInstance, syntax: str, data_set: DataSetFile) -> None:
+        self.instance = instance
+        self.syntax = syntax
+        self.data_set = data_set
+        self._meta = file_meta(instance.sop_class_uid, instance.sop_instance_uid, syntax)
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the file."""
+        return len(self._meta) + self.data_set.size_bytes
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give the file in pieces that are the caller's."""
+        yield self._meta
+        for piece in self.data_set.pieces():
+            yield bytes(piece)
