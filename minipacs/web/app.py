@@ -57,7 +57,7 @@ class Application:
         response.headers.add_vary_header("Accept")
         if scope["method"] == "HEAD":
             send = _without_body(send)
-        await response(scope, receive, send)  # type: ignore[arg-type]
+        await response(scope, receive, send)
 
     def _find(self, method: str, target: str) -> tuple[Route, dict[str, str]]:
         allowed: set[str] = set()

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from minipacs.archive.archive import Archive
 from minipacs.audit.audit import Audit
 from minipacs.web import accept
-from minipacs.web.access import Caller, Origin, Places, WebAccess, headers_of
 from minipacs.web.accept import Choice, Offer
+from minipacs.web.access import Caller, Origin, Places, WebAccess, headers_of
 from minipacs.web.answers import Refusal
 from minipacs.web.frame import ClientGone, Receive, Scope
 
