@@ -83,6 +83,11 @@ class DataSetFile:
         if not self._held_bytes:
             self._held_bytes = os.preadv(self._file.fileno(), [self._buffer[: self.size_bytes]], self._offset)
 
+    def stream(self) -> FileIO:
+        """Return the open file, standing where the data set begins; it stays this object's."""
+        self._file.seek(self._offset)
+        return self._file
+
     def close(self) -> None:
         """Close the file; may be called again."""
         self._file.close()

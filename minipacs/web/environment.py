@@ -14,6 +14,7 @@ from minipacs.web.accept import Choice, Offer
 from minipacs.web.access import Caller, Origin, Places, WebAccess, headers_of
 from minipacs.web.answers import Refusal
 from minipacs.web.frame import ClientGone, Receive, Scope
+from minipacs.web.metadata_cache import MetadataCache
 
 MAX_PARAMETERS = 1000
 DICOM_WEB = "/dicom-web"
@@ -28,6 +29,7 @@ class Environment:
     access: WebAccess
     places: Places
     audit: Audit
+    metadata: MetadataCache
     max_results: int = 0
     wake_jobs: Callable[[], None] = lambda: None
 

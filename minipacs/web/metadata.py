@@ -1,0 +1,97 @@
+"""Metadata of instances: all that they say, bulk data as URIs (PS3.18 10.4.1.1.2, F)."""
+
+import asyncio
+import gzip
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+
+from starlette.responses import Response, StreamingResponse
+
+from minipacs.archive.reader import ObjectUnreadable
+from minipacs.index import StoredInstance
+from minipacs.web.accept import Offer
+from minipacs.web.answers import Refusal
+from minipacs.web.environment import Ask, in_thread
+from minipacs.web.metadata_cache import ROOT
+from minipacs.web.retrieve import find
+
+JSON = Offer("application/dicom+json")
+PLAIN_JSON = Offer("application/json")
+
+PIECE_BYTES = 256 * 1024
+GZIP_LEVEL = 1
+
+
+async def metadata(ask: Ask) -> Response:
+    """Answer with the metadata of all instances of a study or series, or of one instance."""
+    choice = ask.choose([JSON, PLAIN_JSON])
+    instances = await find(ask)
+    tag = etag(instances, ask.service, choice.offer.media_type)
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if matches(ask.headers.get("if-none-match", ""), tag):
+        return Response(status_code=304, headers=headers)
+    documents = _documents(ask, instances)
+    first = await asyncio.to_thread(next, documents, None)
+    if first is None:
+        raise Refusal(404, "what is stored here cannot be read")
+    pieces = _array(first, documents)
+    if accepts_gzip(ask.headers.get("accept-encoding", "")):
+        pieces, headers["Content-Encoding"] = _compressed(pieces), "gzip"
+    headers["Vary"] = "Accept-Encoding"
+    return StreamingResponse(in_thread(pieces), media_type=choice.offer.media_type, headers=headers)
+
+
+def _documents(ask: Ask, instances: Sequence[StoredInstance]) -> Iterator[bytes]:
+    """Give the document of each instance that can be read."""
+    root = ask.service.encode()
+    for instance in instances:
+        path = f"/studies/{ask.path['study']}/instances/{instance.sop_instance_uid}"
+        try:
+            yield ask.environment.metadata.get(instance, path).replace(ROOT, root)
+        except ObjectUnreadable:
+            continue
+
+
+def _array(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    piece = bytearray(b"[" + first)
+    for document in rest:
+        piece += b"," + document
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece + b"]")
+
+
+def _compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=GZIP_LEVEL, mtime=0) as file:
+        for piece in pieces:
+            file.write(piece)
+            yield out.getvalue()
+            out.seek(0)
+            out.truncate()
+    yield out.getvalue()
+
+
+def etag(instances: Sequence[StoredInstance], *more: str) -> str:
+    """Make an entity tag of what is stored and how it is asked for (RFC 9110 8.8.3)."""
+    found = hashlib.sha256("\n".join(more).encode())
+    for instance in instances:
+        found.update(instance.digest.encode())
+    return f'"{found.hexdigest()[:32]}"'
+
+
+def matches(header: str, tag: str) -> bool:
+    """Tell whether If-None-Match names a tag, weakly or not, or any."""
+    named = [one.strip().removeprefix("W/") for one in header.split(",")]
+    return tag in named or named == ["*"]
+
+
+def accepts_gzip(header: str) -> bool:
+    """Tell whether Accept-Encoding allows gzip (RFC 9110 12.5.3)."""
+    for one in header.lower().split(","):
+        coding, _, parameters = one.partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
