@@ -18,11 +18,13 @@ COMMANDS: Mapping[str, str] = {
     "export": "transfer:export_",
     "find": "query:find",
     "import": "objects:import_",
+    "passwd": "identity:passwd",
     "quarantine": "quarantine:quarantine",
     "reindex": "maintenance:reindex",
     "send": "transfer:send",
     "serve": "service:serve",
     "stats": "query:stats",
+    "token": "identity:token",
     "verify": "care:verify",
     "worklist": "worklist:worklist",
 }

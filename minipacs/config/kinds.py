@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar, cast
+from urllib.parse import urlsplit
 
 from minipacs.dicom.tables.keys import extended_key
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -132,6 +133,22 @@ def _is_host(host: str) -> bool:
     return True
 
 
+def _is_network(network: str) -> bool:
+    try:
+        ipaddress.ip_network(network)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_url(url: str) -> bool:
+    try:
+        found = urlsplit(url)
+        return found.scheme in ("http", "https") and _is_host(found.hostname or "") and not found.query + found.fragment
+    except ValueError:
+        return False
+
+
 def _is_host_name(host: str) -> bool:
     labels = host.removesuffix(".").split(".")
     is_label = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)").fullmatch
@@ -161,6 +178,9 @@ ANY_PORT = whole(0, 65535)
 AE_TITLE = Kind("1 to 16 ASCII characters, not only spaces, no backslash", _parse_ae_title)
 ADDRESS = Kind("an IPv4 or IPv6 address", _parse_address)
 HOST = text('a host name, an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_host)
+NETWORK = text('an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_network)
+URL = text('an address such as "https://pacs.example.org"', _is_url)
+FILE = text("the path of a file, in printable characters", str.isprintable)
 PATH = Kind("the path of a folder, in printable characters", _parse_path)
 SQLITE_URL = text(f'"{SQLITE_PREFIX}" and the path of a file', _is_sqlite_url)
 UID = text("a UID", partial(is_uid, strict=True))

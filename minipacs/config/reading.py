@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minipacs.config.kinds import SQLITE_PREFIX
-from minipacs.config.schema import SECTIONS, Config, PeerConfig, settings_of
+from minipacs.config.schema import SECTIONS, Config, PeerConfig, WebConfig, settings_of
 from minipacs.config.text import shown, toml
 from minipacs.dicom.tables.keys import extended_key
 from minipacs.errors import ConfigError
@@ -128,6 +128,18 @@ def _joint_faults(config: Config) -> Iterator[str]:
             yield f"index.keys: {toml(text)} is the same as {toml(keys[keyword])}"
     if config.metrics.port == config.ae.port != 0 and config.metrics.bind in config.ae.bind:
         yield f"metrics.port = {config.metrics.port}: must differ from ae.port on the same address"
+    yield from _web_faults(config.web)
+
+
+def _web_faults(web: WebConfig) -> Iterator[str]:
+    """Refuse what would let passcodes and images go over a network unencrypted."""
+    if not web.port:
+        return
+    if not web.is_loopback and not web.behind_proxy:
+        yield (
+            f"web.bind = {toml(web.bind)}: must be a loopback address, unless web.behind_proxy names the proxy that "
+            "encrypts"
+        )
 
 
 def _anchored(config: Config, folder: Path) -> Config:
@@ -142,4 +154,5 @@ def _anchored(config: Config, folder: Path) -> Config:
         storage=storage,
         index=replace(config.index, url=url),
         worklist=replace(config.worklist, folder=worklist),
+        access=replace(config.access, users=config.access.users and os.path.abspath(folder / config.access.users)),
     )

@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 Operation = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+WebRight = Literal["read", "store", "delete", "admin"]
+WEB_RIGHTS: tuple[WebRight, ...] = get_args(WebRight)
 INDEX_FILE_NAME = "index.db"
+USERS_FILE_NAME = "users"
 MAX_ADDRESSES = 16
 MAX_ASSOCIATIONS = 10_000
 MAX_WORKERS = 64
@@ -25,6 +28,8 @@ MAX_SOP_CLASSES = 1000
 MAX_EXTENDED_KEYS = 100
 MAX_MATCHES = 1_000_000_000
 MAX_PREFERRED_SYNTAXES = 16
+MAX_PROXIES = 64
+MAX_ORIGINS = 64
 MIN_PDU_BYTES = 4096
 MAX_PDU_BYTES = (1 << 32) - 1
 """The Maximum Length item is 32 bits wide (PS3.8 D.1.1)."""
@@ -178,6 +183,12 @@ class AccessConfig:
         kinds.choice("", "open", "peers"),
         '"open": everyone; "peers": each [[peer]]. Empty: "open" while ae.bind is loopback only, else "peers".',
     )
+    users: str = setting(
+        "",
+        kinds.either("", kinds.FILE),
+        "File of users, which `minipacs passwd` writes. Relative to the configuration file. Empty: users in "
+        "storage.path.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +245,41 @@ class MetricsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WebConfig:
+    """DICOMweb over HTTP; needs minipacs[web]."""
+
+    bind: str = setting("127.0.0.1", kinds.ADDRESS, "Where to listen.")
+    port: int = setting(0, kinds.ANY_PORT, "TCP port; 0 turns it off. 8042 is what viewers know.")
+    workers: int = setting(
+        0, kinds.whole(0, MAX_WORKERS), "Processes that serve it; 0 means one for each two cores, at least one."
+    )
+    url: str = setting(
+        "", kinds.either("", kinds.URL), "Address that clients reach it at, if it is not what their requests say."
+    )
+    behind_proxy: tuple[str, ...] = setting(
+        [],
+        kinds.each(kinds.NETWORK, MAX_PROXIES),
+        "Addresses or networks of proxies whose X-Forwarded-For, -Proto, -Host and -Prefix count.",
+    )
+    anonymous: tuple[WebRight, ...] = setting(
+        ["read"],
+        kinds.each(kinds.choice(*WEB_RIGHTS), len(WEB_RIGHTS)),
+        "Rights without credentials; only while it listens on loopback alone, else there are none.",
+    )
+    origins: tuple[str, ...] = setting(
+        [], kinds.each(kinds.URL, MAX_ORIGINS), "Pages of other sites that may ask from within a browser (CORS)."
+    )
+    max_results: int = setting(
+        0, kinds.whole(0, MAX_MATCHES), "Results of one search that names no limit; 0 means no limit."
+    )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it listens to this machine alone."""
+        return ipaddress.ip_address(self.bind).is_loopback
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """The log, on standard error."""
 
@@ -260,6 +306,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "peer": PeerConfig,
     "worklist": WorklistConfig,
     "metrics": MetricsConfig,
+    "web": WebConfig,
     "log": LogConfig,
 }
 
@@ -277,6 +324,7 @@ class Config:
     peers: tuple[PeerConfig, ...]
     worklist: WorklistConfig
     metrics: MetricsConfig
+    web: WebConfig
     log: LogConfig
     source: Path | None
 
@@ -284,6 +332,11 @@ class Config:
         """Return the access policy in force on sockets at `addresses`, else where `ae.bind` has them."""
         loopback = all(ipaddress.ip_address(found.partition("%")[0]).is_loopback for found in addresses or self.ae.bind)
         return self.access.policy or ("open" if loopback else "peers")
+
+    @property
+    def users_path(self) -> Path:
+        """The file of users."""
+        return Path(self.access.users) if self.access.users else self.storage.path / USERS_FILE_NAME
 
     @property
     def index_path(self) -> Path:

@@ -29,7 +29,7 @@ from minipacs.daemon.roles import FIRST, ROLES, Role, team_size
 from minipacs.daemon.service_manager import ServiceManager, inherited_sockets
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.slots import MAX_PROCESSES, Slots
-from minipacs.daemon.sockets import DICOM, METRICS, Sockets
+from minipacs.daemon.sockets import DICOM, METRICS, WEB, Sockets
 from minipacs.errors import ConfigError, MinipacsError
 from minipacs.net.listener import address_of
 from minipacs.net.places import PlaceTable
@@ -184,9 +184,9 @@ class Parent:
         team = [p for p in self._processes if p.generation == target.number and not p.is_leaving]
         if self._respawn.is_due():
             for role in ROLES if self._is_prepared else [FIRST]:
-                running = sum(process.role == role.name for process in team)
-                for _ in range(role.count(target.config) - running):
-                    self._fork(role, target)
+                running = {process.number for process in team if process.role == role.name}
+                for number in sorted(set(range(role.count(target.config))) - running):
+                    self._fork(role, number, target)
         if self._coming and len(team) >= target.size and all(process.is_ready for process in team):
             self._take_over(target)
 
@@ -203,6 +203,7 @@ class Parent:
             "ae_title": coming.config.ae.title,
             "dicom": ",".join(map(address_of, coming.sockets.of(DICOM))),
             "metrics": ",".join(map(address_of, coming.sockets.of(METRICS))) or None,
+            "web": ",".join(dict.fromkeys(map(address_of, coming.sockets.of(WEB)))) or None,
             "storage": str(coming.config.storage.path),
             "policy": self._policy(coming),
             "workers": sum(process.role == "worker" for process in self._processes if not process.is_leaving),
@@ -213,10 +214,10 @@ class Parent:
     def _policy(self, generation: Generation) -> str:
         return generation.config.policy([str(sock.getsockname()[0]) for sock in generation.sockets.of(DICOM)])
 
-    def _fork(self, role: Role, generation: Generation) -> None:
+    def _fork(self, role: Role, number: int, generation: Generation) -> None:
         settings = generation.config.log
         log.setup(settings.level, settings.format, identifiers=settings.identifiers)
-        shared = replace(generation.shared, lock=None if self._is_prepared else self._lock)
+        shared = replace(generation.shared, lock=None if self._is_prepared else self._lock, number=number)
         run = partial(role.run, shared)
         try:
             process = fork(role.name, generation.number, self._slots, run, self._needless(role, generation))
@@ -226,6 +227,7 @@ class Parent:
         if process is None:
             self._respawn.died(0)
         else:
+            process.number = number
             self._processes.append(process)
 
     def _needless(self, role: Role, generation: Generation) -> Iterator[int]:

@@ -36,13 +36,17 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(slots=True)
 class Process:
-    """A child, as its parent knows it. `busy_with` is what it last said it is at, before it is ready."""
+    """A child, as its parent knows it. `busy_with` is what it last said it is at, before it is ready.
+
+    `number` tells it from others of its role and generation, from 0.
+    """
 
     role: str
     generation: int
     slot: int
     pid: int
     control: socket.socket
+    number: int = 0
     forked_at: float = field(default_factory=time.monotonic)
     pulse: Pulse = field(default_factory=Pulse)
     is_ready: bool = False

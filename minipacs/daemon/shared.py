@@ -18,7 +18,7 @@ class Shared:
     """One configuration, and what is in common of all processes that work by it.
 
     To write to the eventfd `wake_fd` lets the jobs process look for work. `lock` is there as long as the archive has
-    not been made ready: who is given it does that.
+    not been made ready: who is given it does that. `number` tells a process from others of its role, from 0.
     """
 
     config: Config
@@ -30,6 +30,7 @@ class Shared:
     inbox: socket.socket
     wake_fd: int
     lock: DaemonLock | None = None
+    number: int = 0
 
 
 Run = Callable[[Shared, Control], None]

@@ -1,5 +1,6 @@
 """The listening sockets: opened by systemd or from the configuration, kept over reloads."""
 
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,10 +9,10 @@ from minipacs.config import Config
 from minipacs.errors import MinipacsError
 from minipacs.net.listener import bind
 
-Key = tuple[str, int]
-"""An address and a port as they are configured; of a socket that was inherited an empty address and its number."""
+Key = tuple[str, int, int]
+"""An address, a port as configured, and which copy; of a socket that was inherited an empty address and its number."""
 
-DICOM, METRICS = "dicom", "metrics"
+DICOM, METRICS, WEB = "dicom", "metrics", "web"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,21 @@ class Endpoint:
     """Something that is listened on.
 
     `name` is the FileDescriptorName= of inherited sockets for it; `where` gives the configured addresses, none if it
-    is off, and their port; `label` begins what is said of a fault.
+    is off, and their port; `label` begins what is said of a fault. `copies` gives how many sockets there are for each
+    address: the system spreads connections over them, where processes that share one socket would race for it.
     """
 
     name: str
     where: Callable[[Config], tuple[Sequence[str], int]]
     label: str = ""
+    copies: Callable[[Config], int] = lambda config: 1
+
+
+def web_workers(config: Config) -> int:
+    """Return how many processes serve HTTP."""
+    if not config.web.port:
+        return 0
+    return config.web.workers or max(len(os.sched_getaffinity(0)) // 2, 1)
 
 
 ENDPOINTS = (
@@ -32,6 +42,7 @@ ENDPOINTS = (
     Endpoint(
         METRICS, lambda config: ([config.metrics.bind] * bool(config.metrics.bind), config.metrics.port), "metrics: "
     ),
+    Endpoint(WEB, lambda config: ([config.web.bind] * bool(config.web.port), config.web.port), "web: ", web_workers),
 )
 """THE table of what may be listened on. Inherited sockets of an unknown name are for the first."""
 
@@ -47,7 +58,7 @@ class Sockets:
         """Sort sockets that were opened for us."""
         found: dict[str, dict[Key, socket.socket]] = {endpoint.name: {} for endpoint in ENDPOINTS}
         for number, (name, sock) in enumerate(given):
-            found[name if name in found else ENDPOINTS[0].name]["", number] = sock
+            found[name if name in found else ENDPOINTS[0].name]["", number, 0] = sock
         return cls(found)
 
     def follow(self, config: Config) -> "Sockets":
@@ -57,7 +68,7 @@ class Sockets:
             open_ = self.by_endpoint.get(endpoint.name, {})
             inherited = {key: sock for key, sock in open_.items() if not key[0]}
             try:
-                found[endpoint.name] = inherited or _follow(open_, *endpoint.where(config))
+                found[endpoint.name] = inherited or _follow(open_, *endpoint.where(config), endpoint.copies(config))
             except MinipacsError as error:
                 Sockets(found).close_unless(self)
                 raise MinipacsError(f"{endpoint.label}{error}") from error
@@ -80,8 +91,12 @@ class Sockets:
             yield from sockets.values()
 
 
-def _follow(open_: Mapping[Key, socket.socket], addresses: Sequence[str], port: int) -> dict[Key, socket.socket]:
-    kept = {(address, port): open_[address, port] for address in addresses if (address, port) in open_}
+def _follow(
+    open_: Mapping[Key, socket.socket], addresses: Sequence[str], port: int, copies: int
+) -> dict[Key, socket.socket]:
+    keys = [(address, port, copy) for address in addresses for copy in range(copies)]
+    kept = {key: open_[key] for key in keys if key in open_}
     wanted = port or next((int(sock.getsockname()[1]) for sock in kept.values()), 0)
-    new = [address for address in addresses if (address, port) not in kept]
-    return kept | {(address, port): sock for address, sock in zip(new, bind(new, wanted), strict=True)}
+    new = [key for key in keys if key not in kept]
+    opened = bind([address for address, _, _ in new], wanted, shared=copies > 1)
+    return kept | dict(zip(new, opened, strict=True))

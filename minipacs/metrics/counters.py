@@ -100,6 +100,20 @@ class Metrics:
             )
         )
         self._saved = Counter("minipacs_compression_saved_bytes", "Bytes that compression saved.", registry=registry)
+        self._http_requests = _Children(
+            Counter("minipacs_http_requests", "Requests over HTTP.", ["route", "status"], registry=registry)
+        )
+        self._http_durations = _Children(
+            Histogram(
+                "minipacs_http_request_duration_seconds",
+                "From a request over HTTP to the end of its answer.",
+                ["route"],
+                buckets=DURATION_BUCKETS_S,
+                registry=registry,
+            )
+        )
+        self._http_received = Counter("minipacs_http_received_bytes", "Bytes of bodies received.", registry=registry)
+        self._http_sent = Counter("minipacs_http_sent_bytes", "Bytes of bodies sent.", registry=registry)
         self._commits = Histogram(
             "minipacs_index_commit_instances",
             "Instances that one commit of the index wrote.",
@@ -164,6 +178,13 @@ class Metrics:
         """Count a stored object: "compressed", or "left" if it cannot be."""
         self._compressions[outcome,].inc()
         self._saved.inc(saved_bytes)
+
+    def http_request(self, route: str, status: int, duration_s: float, received_bytes: int, sent_bytes: int) -> None:
+        """Count a request over HTTP; `route` is the template of its path."""
+        self._http_requests[route, str(status)].inc()
+        self._http_durations[route,].observe(duration_s)
+        self._http_received.inc(received_bytes)
+        self._http_sent.inc(sent_bytes)
 
     def commit(self, instances: int) -> None:
         """Count a commit of the index."""

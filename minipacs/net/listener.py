@@ -38,15 +38,18 @@ _MAPPED = "::ffff:"
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
-def bind(addresses: Sequence[str], port: int) -> list[socket.socket]:
-    """Open listening sockets on one port; 0 takes a free one, the same for all. Raises MinipacsError."""
+def bind(addresses: Sequence[str], port: int, *, shared: bool = False) -> list[socket.socket]:
+    """Open listening sockets on one port; 0 takes a free one, the same for all. Raises MinipacsError.
+
+    With `shared`, an address may be there several times: the system spreads connections over its sockets.
+    """
     sockets: list[socket.socket] = []
     for address in addresses:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         sockets.append(sock)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((address, port))

@@ -5,11 +5,12 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import uvicorn
+import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from minipacs.web.frame import App
@@ -137,9 +138,22 @@ class WebServer(uvicorn.Server):
         """Serve; returns when the last request has ended after `leave`."""
         self.run(self._sockets)
 
-    def leave(self) -> None:
-        """Take no new connections, and end with the last request. From any thread."""
+    def run_beside(self, other: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Serve, with `other` running in the same loop; it is cancelled at the end."""
+
+        async def both() -> None:
+            beside = asyncio.ensure_future(other())
+            try:
+                await self.serve(self._sockets)
+            finally:
+                beside.cancel()
+
+        uvloop.run(both())
+
+    def leave(self, *, at_once: bool = False) -> None:
+        """Take no new connections, and end with the last request, or at once. From any thread."""
         self.should_exit = True
+        self.force_exit = self.force_exit or at_once
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
