@@ -5,11 +5,9 @@ from minipacs.index.index import Index
 from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed
 from minipacs.index.objects.selection import AVAILABILITY, Query
-from minipacs.index.objects.zones import ZONE, is_offset
 
 __all__ = [
     "AVAILABILITY",
-    "ZONE",
     "Duplicates",
     "Form",
     "Index",
@@ -21,5 +19,4 @@ __all__ = [
     "Statistics",
     "StoredFile",
     "StoredInstance",
-    "is_offset",
 ]

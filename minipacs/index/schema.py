@@ -4,20 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from minipacs.dicom.tables.keys import KeyTable
-from minipacs.dicom.text.phonetics import sounds_like
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database, Sync
 from minipacs.index.engine.schema import Migration, Schema
 from minipacs.index.engine.statements import Statements
 from minipacs.index.ledger import changes
 from minipacs.index.ledger.models import LEDGER_MODELS
-from minipacs.index.objects.conditions import any_value_matches
 from minipacs.index.objects.derived import OBJECT_TABLES, Derived
 from minipacs.index.objects.feed import tell_all
 from minipacs.index.objects.migrations import copy_persons, make_room_for_persons
 from minipacs.index.objects.models import MODELS
-from minipacs.index.objects.sequences import items_match
-from minipacs.index.objects.zones import moment_matches, time_matches
 from minipacs.index.workflow.migrations import make_bells, take_documents_apart
 from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
@@ -42,9 +38,6 @@ MIGRATIONS: Mapping[int, Migration] = {
 }
 """By the version that each starts from."""
 
-_FUNCTIONS = (any_value_matches, items_match, sounds_like, time_matches, moment_matches)
-"""What statements may call: of stored values and a key."""
-
 
 def open_database(path: Path, keys: KeyTable, *, sync: Sync, read_only: bool) -> Database:
     """Open an index file for objects with these keys, see `Database`."""
@@ -56,7 +49,7 @@ def open_database(path: Path, keys: KeyTable, *, sync: Sync, read_only: bool) ->
     schema = Schema(
         SCHEMA_VERSION, models, MIGRATIONS, on_cut_off=[changes.skip], on_open=[changes.begin, update_derived]
     )
-    return Database(path, schema, sync=sync, read_only=read_only, functions=_FUNCTIONS)
+    return Database(path, schema, sync=sync, read_only=read_only)
 
 
 def derived(statements: Statements, keys: KeyTable) -> Derived:

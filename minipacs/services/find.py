@@ -8,6 +8,7 @@ from minipacs.dicom.data_set import items
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.data_set.identifier import Identifier, ResponseEncoder
 from minipacs.dicom.data_set.values import MutableValues, encode
+from minipacs.dicom.matching.zones import ZONE, is_offset
 from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import (
     BY_KEYWORD,
@@ -18,7 +19,7 @@ from minipacs.dicom.tables.attributes import (
 from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import Failure, Kind
-from minipacs.index import ZONE, Query, is_offset
+from minipacs.index import Query
 from minipacs.services.environment import Request
 from minipacs.services.identifiers import read_identifier
 from minipacs.services.pending import answer_matches, cancelled

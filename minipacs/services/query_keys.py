@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from minipacs.dicom.data_set import items
 from minipacs.dicom.data_set.identifier import Identifier
+from minipacs.dicom.matching.zones import ZONE
 from minipacs.dicom.tables.attributes import (
     INSTANCE_AVAILABILITY,
     LEVELS,
@@ -19,7 +20,7 @@ from minipacs.dicom.tables.attributes import (
 from minipacs.dicom.tables.keys import FIRST_BLOCK, STANDARD_KEYS, KeyTable
 from minipacs.dicom.tables.sop_classes import Model
 from minipacs.errors import Failure, Kind
-from minipacs.index import AVAILABILITY, ZONE
+from minipacs.index import AVAILABILITY
 from minipacs.services.identifiers import levels_of, read_level
 
 _NEVER_MATCHED = frozenset(

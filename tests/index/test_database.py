@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minipacs.dicom.tables.keys import STANDARD_KEYS
+from minipacs.dicom.text import person_name
 from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index import Index, Query, QueryCancelled
 from minipacs.index import schema as schema_module
@@ -16,7 +17,6 @@ from minipacs.index.engine import database as database_module
 from minipacs.index.engine.schema import Migration
 from minipacs.index.objects import derived as derived_module
 from minipacs.index.objects import headings as headings_module
-from minipacs.index.objects import models as models_module
 from minipacs.index.schema import SCHEMA_VERSION, open_database
 from tests.index.conftest import Files
 
@@ -101,7 +101,7 @@ def test_folded_names_follow_the_rule_of_folding(
     index = open_index()
     index.add(files.record("1", PatientName="Doe^John", StudyTime="10"), "replace")
     index.close()
-    monkeypatch.setattr(models_module, "fold", lambda text: "other" if text else "")
+    monkeypatch.setattr(person_name, "fold", lambda text: "other" if text else "")
     select = "SELECT patient_name, patient_name_folded, study_time_normal FROM study"
     index = open_index()
     assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "doe^john", "100000000000")]
@@ -111,7 +111,7 @@ def test_folded_names_follow_the_rule_of_folding(
         index = open_index()
         assert index._writer._connection.execute(select).fetchall() == [("Doe^John", "other", "100000000000")]
         index.close()
-        monkeypatch.setattr(models_module, "fold", lambda text: "not asked again")
+        monkeypatch.setattr(person_name, "fold", lambda text: "not asked again")
 
 
 def test_persons_are_compared_by_the_rule_of_folding(

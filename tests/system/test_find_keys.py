@@ -188,7 +188,7 @@ def test_reindex_refuses_an_empty_folder_of_objects(start_server: Callable[..., 
         path.unlink()
     done = run("reindex", config=server.config, check=False)
     assert done.returncode == 1
-    assert "is it mounted?" in done.stderr
+    assert "is the storage folder mounted?" in done.stderr
     assert len(rows_of(server)["instance"]) == 4
 
 

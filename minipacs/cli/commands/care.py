@@ -87,7 +87,7 @@ def delete(load: Load, yes: bool, keys: Sequence[str]) -> None:
     returned = [BY_KEYWORD[keyword] for keyword in ("SOPInstanceUID", *_STUDY)]
     with opened(load) as archive:
         asked = asked_keys(given, archive.index.keys, "IMAGE")
-        rows = list(archive.index.find(Query("IMAGE", asked, returned)))
+        rows = list(archive.index.find(Query("IMAGE", asked, returned, empty_value=True)))
         if not rows:
             click.echo("nothing matches")
             return

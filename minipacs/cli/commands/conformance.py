@@ -13,6 +13,7 @@ from minipacs.config.schema import SECTIONS as SETTINGS
 from minipacs.config.schema import settings_of
 from minipacs.config.text import toml
 from minipacs.dicom.data_set.identifier import Element, Identifier
+from minipacs.dicom.matching.attribute import WILDCARD_VRS
 from minipacs.dicom.matching.temporal import VRS as DATE_AND_TIME_VRS
 from minipacs.dicom.tables.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Attribute, Key
 from minipacs.dicom.tables.dictionary import is_retired, uid_name
@@ -29,7 +30,6 @@ from minipacs.dicom.tables.sop_classes import (
 from minipacs.dicom.tables.tags import tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.workflow.worklist import WORKLIST_KEYS
-from minipacs.index.objects.conditions import WILDCARD_VRS
 from minipacs.log import printable
 from minipacs.services.dispatch import SERVICES
 from minipacs.services.query_keys import read_keys

@@ -61,8 +61,8 @@ _UID: dict[Level, str] = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstance
 def find(load: Load, level: str, keys: Sequence[str], output: Output) -> None:
     """List what matches, by the rules of C-FIND: PatientName=DOE* StudyDate=20240101-20240131.
 
-    Within a sequence: RequestAttributesSequence.ScheduledProcedureStepID=SPS1. Columns are keywords, and Received and
-    Sources: when the last of the objects came, and from which AE titles.
+    Within a sequence: RequestAttributesSequence.ScheduledProcedureStepID=SPS1. Without a value: 'AccessionNumber=""'.
+    Columns are keywords, and Received and Sources: when the last of the objects came, and from which AE titles.
     """
     at = next(known for known in LEVELS if known.lower() == level)
     config = load()
@@ -77,7 +77,7 @@ def find(load: Load, level: str, keys: Sequence[str], output: Output) -> None:
     with opened(lambda: config, read_only=True) as archive:
         rows: list[dict[str, object]] = [
             {a.keyword: _value(a, text) for a, text in zip(returned, row, strict=True)}
-            for row in archive.index.find(Query(at, asked, returned))
+            for row in archive.index.find(Query(at, asked, returned, empty_value=True))
         ]
         if {_RECEIVED, _SOURCES} & wanted.keys():
             _add_receipts(archive, at, rows)

@@ -89,7 +89,7 @@ def _matching(
     archive: Archive, asked: Sequence[tuple[Attribute, str]], returned: Sequence[str]
 ) -> Iterator[Mapping[str, str]]:
     """Give the values of each instance that matches, by the rules of C-FIND."""
-    query = Query("IMAGE", asked, [BY_KEYWORD[keyword] for keyword in returned])
+    query = Query("IMAGE", asked, [BY_KEYWORD[keyword] for keyword in returned], empty_value=True)
     return (dict(zip(returned, row, strict=True)) for row in archive.index.find(query))
 
 

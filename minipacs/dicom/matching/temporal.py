@@ -56,6 +56,11 @@ def date(text: str) -> str:
     return normal(text, "DA") or text
 
 
+def compared(text: str, vr: str) -> str:
+    """Give what a stored value of VR DA, TM or DT is compared by: the normal form, of dates whatever they are."""
+    return date(text) if vr == "DA" else normal(text, vr)
+
+
 def span(text: str, vr: str, offset: str = "") -> Span | None:
     """Read a key of VR DA, TM or DT: a single value, or a range that may be open on one side; None if malformed.
 

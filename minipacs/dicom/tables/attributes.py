@@ -34,6 +34,10 @@ class Key(Protocol):
         """Whether it may have several values, any of which matches."""
 
     @property
+    def computed(self) -> bool:
+        """Whether it is counted or gathered, not read from objects."""
+
+    @property
     def column(self) -> str:
         """The name of its column."""
 

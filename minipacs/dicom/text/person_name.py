@@ -44,7 +44,23 @@ def _without_padding(name: str) -> str:
     ).rstrip("=")
 
 
-def groups(name: str) -> tuple[str, str, str]:
+Groups = tuple[str, str, str]
+"""The alphabetic, the ideographic and the phonetic group."""
+
+
+def folded_groups(text: str) -> Groups:
+    """Give the component groups of a name, folded; of several names those that are there, joined by backslashes."""
+    if not text:
+        return ("", "", "")
+    alphabetic, ideographic, phonetic = zip(*(groups(name) for name in fold(text).split("\\")), strict=True)
+    return _joined(alphabetic), _joined(ideographic), _joined(phonetic)
+
+
+def _joined(group: tuple[str, ...]) -> str:
+    return "\\".join(filter(None, group))
+
+
+def groups(name: str) -> Groups:
     """Split one name into its alphabetic, ideographic and phonetic group, "" for those it lacks (PS3.5 6.2.1.1)."""
     alphabetic, ideographic, phonetic, *_ = [*name.split("="), "", ""]
     return alphabetic, ideographic, phonetic

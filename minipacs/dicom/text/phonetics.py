@@ -1,13 +1,11 @@
-"""Fuzzy semantic matching of names: those that sound alike, in Latin script, whatever the order of their words.
+"""What words of names sound like, in Latin script (PS3.4 C.5.1.1).
 
 A word is reduced to the consonants one hears, so that spellings fall together that people confuse: Meyer and Maier,
-Schmidt and Smit, Catherine and Katrin do, Schmidt and Schulz do not. PS3.4 C.5.1.1
+Schmidt and Smit, Catherine and Katrin do, Schmidt and Schulz do not.
 """
 
 import re
 from functools import lru_cache
-
-from minipacs.dicom.matching.wildcards import regex
 
 MAX_CODED = 4096
 """Words whose codes are remembered."""
@@ -52,21 +50,6 @@ def sound(word: str) -> str:
     return word
 
 
-def sounds_like(name: str, key: str) -> bool:
-    """Tell whether every word of a folded key is among those of a folded name: alike, or by a pattern with `*` and `?`.
-
-    Each word of the name answers for one of the key.
-    """
-    left = _WORD.findall(name)
-    for asked in _WORD.findall(key):
-        found = next((word for word in left if _alike(word, asked)), None)
-        if found is None:
-            return False
-        left.remove(found)
-    return True
-
-
-def _alike(word: str, asked: str) -> bool:
-    if "*" in asked or "?" in asked:
-        return regex(asked).fullmatch(word) is not None
-    return word == asked or sound(word) == sound(asked)
+def words(folded: str) -> list[str]:
+    """Give the words of a folded name, or of a key."""
+    return _WORD.findall(folded)

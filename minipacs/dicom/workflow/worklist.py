@@ -33,6 +33,7 @@ class WorklistKey:
     matched: bool
     multi: bool
     column: str
+    computed: bool = False
 
 
 _STEP = (

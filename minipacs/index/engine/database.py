@@ -42,8 +42,6 @@ CANCEL_CHECK_STEPS = 50_000
 
 MAX_DIFFERENCES_TOLD = 5
 
-Function = Callable[..., bool]
-
 logger = logging.getLogger(__name__)
 
 
@@ -52,8 +50,8 @@ class Database(Statements):
 
     Opening creates the file or brings an older schema up to date; `read_only` does neither. "always" makes each commit
     durable before it returns, "recoverable" each that the writer asks it of, "batch" only together with `sync_log`.
-    `functions` are what statements may call. To be opened after a fork, by each process for itself. Raises
-    MinipacsError if the file cannot be used, has a newer schema, or other tables than its schema says.
+    To be opened after a fork, by each process for itself. Raises MinipacsError if the file cannot be used, has a newer
+    schema, or other tables than its schema says.
     """
 
     def __init__(
@@ -63,13 +61,11 @@ class Database(Statements):
         *,
         sync: Sync = "always",
         read_only: bool = False,
-        functions: Sequence[Function] = (),
     ) -> None:
         super().__init__()
         self.path = path
         self.read_only = read_only
         self.sync = sync
-        self._functions = functions
         self._free = threading.BoundedSemaphore(MAX_READERS)
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
@@ -216,8 +212,6 @@ class Database(Statements):
             cached_statements=256,
         )
         connection.execute("PRAGMA case_sensitive_like = ON")
-        for function in self._functions:
-            connection.create_function(function.__name__, -1, function, deterministic=True)
         return connection
 
     @contextmanager

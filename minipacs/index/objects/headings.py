@@ -10,7 +10,7 @@ from minipacs.dicom.matching import temporal
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.dicom.text.person_name import fold, groups
-from minipacs.index.objects.conditions import storable
+from minipacs.dicom.text.storable import storable
 from minipacs.index.objects.models import LEVEL_COLUMNS, PERSON
 from minipacs.index.objects.rare import RareRows, rare_rows
 

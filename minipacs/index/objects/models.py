@@ -35,9 +35,10 @@ from peewee import (
 from minipacs.dicom.matching import temporal
 from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, Attribute, Key, Level
 from minipacs.dicom.tables.transfer_syntaxes import UNCOMPRESSED
-from minipacs.dicom.text.person_name import fold, groups
+from minipacs.dicom.text.person_name import folded_groups
+from minipacs.dicom.text.storable import storable
 from minipacs.index.engine.statements import SerialField
-from minipacs.index.objects.conditions import Columns, storable
+from minipacs.index.objects.conditions import Columns
 
 Availability = Literal["ONLINE", "UNAVAILABLE"]
 """The values of Instance Availability (0008,0056) that this archive gives (PS3.3 C.4.23.1.1)."""
@@ -254,25 +255,14 @@ UNAVAILABLE_INSTANCES: Mapping[Level, Field] = MappingProxyType(
 _GROUP_SUFFIXES = ("folded", "folded_ideographic", "folded_phonetic")
 
 
-def _folded_groups(text: str) -> tuple[str, ...]:
-    """Give the alphabetic, ideographic and phonetic group of a name, folded; of several names all that are there."""
-    if not text:
-        return ("", "", "")
-    of_names = zip(*(groups(name) for name in fold(text).split("\\")), strict=True)
-    return tuple("\\".join(filter(None, group)) for group in of_names)
-
-
 def rare_value(attribute: Attribute, text: str) -> tuple[str, str, str, str, str]:
     """Give the row of a key without a column, save its owner."""
     text = storable(text)
     if attribute.vr == "PN":
-        alphabetic, ideographic, phonetic = _folded_groups(text)
-        return attribute.keyword, text, alphabetic, ideographic, phonetic
-    if attribute.vr in ("TM", "DT"):
-        compared = temporal.normal(text, attribute.vr)
-    else:
-        compared = "" if attribute.vr == "SQ" else temporal.date(text) if attribute.vr == "DA" else text
-    return attribute.keyword, text, compared, "", ""
+        return attribute.keyword, text, *folded_groups(text)
+    if attribute.vr in temporal.VRS:
+        return attribute.keyword, text, temporal.compared(text, attribute.vr), "", ""
+    return attribute.keyword, text, "" if attribute.vr == "SQ" else text, "", ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +297,7 @@ class TableColumns:
 
 def _derivation(vr: str) -> Callable[[str], tuple[str, ...]] | None:
     if vr == "PN":
-        return _folded_groups
+        return folded_groups
     return (lambda text: (temporal.normal(text, vr),)) if vr in ("TM", "DT") else None
 
 

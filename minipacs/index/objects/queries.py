@@ -3,20 +3,22 @@
 Each page is a read of its own on a borrowed connection: nothing is held while the caller deals with the rows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from peewee import SQL, Field, Select, fn
 
+from minipacs.dicom.matching.zones import Adjustment
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database
 from minipacs.index.engine.paging import MAX_PAGE_ROWS, Cancelled, Place, beyond, pages
-from minipacs.index.objects.conditions import MAX_LIST_VALUES
+from minipacs.index.objects.conditions import MAX_SQL_VALUES
 from minipacs.index.objects.conflicts import Disagreement, disagreements
 from minipacs.index.objects.models import (
     COLUMNS,
@@ -32,7 +34,6 @@ from minipacs.index.objects.models import (
     columns_within,
 )
 from minipacs.index.objects.selection import Query, Selection, selections
-from minipacs.index.objects.zones import Adjustment
 
 DIGESTS_PAGE_ROWS = 10_000
 COMPRESSIBLE_PAGE_ROWS = 100
@@ -119,19 +120,12 @@ class Reader:
             adjustment = Adjustment(query.returns, query.offset)
             query = replace(query, returns=adjustment.attributes)
         parts = selections(query)
-        first = next(parts)
-        rows = self._find(first, parts, len(query.returns), cancelled, page_rows)
+        rows = self._find(chain([next(parts)], parts), cancelled, page_rows)
         return map(adjustment, rows) if query.offset else rows
 
     def count(self, query: Query, limit: int, *, cancelled: Cancelled | None = None) -> int:
         """Count the rows that match, up to `limit`."""
-        total = 0
-        for part in selections(query):
-            with self._reading(cancelled) as connection:
-                total += connection.execute(*self._database.compile(part.count(limit - total))).fetchone()[0]
-            if total >= limit:
-                break
-        return total
+        return sum(1 for _ in islice(self.find(replace(query, returns=()), cancelled=cancelled), limit))
 
     def instances(self, keys: Mapping[str, Sequence[str]]) -> list[StoredInstance]:
         """List every instance that the values of unique keys, by keyword, lead to; the last key may hold many.
@@ -143,8 +137,8 @@ class Reader:
         values = list(dict.fromkeys(found_values))
         found: list[tuple[tuple[int, int, int, int], StoredInstance]] = []
         same: dict[str, str] = {}
-        for i in range(0, len(values), MAX_LIST_VALUES):
-            select = self._retrieval({**dict(others), listed: values[i : i + MAX_LIST_VALUES]})
+        for i in range(0, len(values), MAX_SQL_VALUES):
+            select = self._retrieval({**dict(others), listed: values[i : i + MAX_SQL_VALUES]})
             with self._reading() as connection:
                 for study_id, series_id, number, row_id, sop_class, uid, syntax, *rest in connection.execute(
                     *self._database.compile(select)
@@ -170,8 +164,8 @@ class Reader:
         found: dict[str, Receipts] = {}
         uid, source = COLUMNS[keyword].value, Instance.source_ae_title
         select = Instance.select(uid, source, fn.MAX(Instance.received_at)).join(Series).join(Study)
-        for i in range(0, len(uids), MAX_LIST_VALUES):
-            part = select.where(uid.in_(uids[i : i + MAX_LIST_VALUES])).group_by(uid, source).order_by(uid, source)
+        for i in range(0, len(uids), MAX_SQL_VALUES):
+            part = select.where(uid.in_(uids[i : i + MAX_SQL_VALUES])).group_by(uid, source).order_by(uid, source)
             for value, title, received_at in self._rows(part):
                 before = found.get(value, Receipts(0.0, ()))
                 found[value] = Receipts(max(before.received_at, received_at), (*before.sources, title))
@@ -258,18 +252,12 @@ class Reader:
             yield connection
 
     def _find(
-        self,
-        part: Selection | None,
-        parts: Iterator[Selection],
-        width: int,
-        cancelled: Cancelled | None,
-        page_rows: int,
+        self, parts: Iterable[Selection], cancelled: Cancelled | None, page_rows: int
     ) -> Iterator[tuple[str, ...]]:
-        while part is not None:
+        for part in parts:
             read = partial(self._page, part, cancelled)
-            for row in pages(read, slice(width, None), max_rows=page_rows, cancelled=cancelled):
-                yield row[:width]
-            part = next(parts, None)
+            rows = pages(read, part.place, max_rows=page_rows, cancelled=cancelled)
+            yield from (answer for row in rows if (answer := part.answer(row)) is not None)
 
     def _page(self, part: Selection, cancelled: Cancelled | None, after: Place, rows: int) -> list[tuple[Any, ...]]:
         with self._reading(cancelled) as connection:

@@ -7,40 +7,30 @@ not as much as its square: down the ids from the level where an indexed key begi
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from peewee import (
     JOIN,
-    OP,
     SQL,
     Case,
     ColumnBase,
     Context,
-    Expression,
     Field,
     FieldAlias,
     IntegerField,
     ModelAlias,
+    ModelSelect,
     Select,
-    Tuple,
-    Value,
     fn,
 )
 
-from minipacs.dicom.data_set import items
+from minipacs.dicom.matching.attribute import Empty, Text
+from minipacs.dicom.matching.conditions import Condition, KeyCondition, Semantics, conditions, zoned_conditions
+from minipacs.dicom.matching.zones import PARTNERS, is_offset
 from minipacs.dicom.tables.attributes import INSTANCE_AVAILABILITY, LEVELS, Attribute, Level
-from minipacs.index.objects.conditions import (
-    Columns,
-    Match,
-    all_of,
-    any_of,
-    combinable,
-    match,
-    match_combined,
-    split_list,
-)
+from minipacs.index.engine.paging import Place, beyond
+from minipacs.index.objects.conditions import MAX_SQL_VALUES, Columns, Match, all_of, match, or_unknown
 from minipacs.index.objects.models import (
-    COLUMNS,
     INDEXED,
     LEVEL_MODELS,
     ONLINE,
@@ -56,8 +46,6 @@ from minipacs.index.objects.models import (
     columns_within,
     level_within,
 )
-from minipacs.index.objects.sequences import check_items
-from minipacs.index.objects.zones import PARTNERS, ZONE, is_offset, match_moment, match_pair
 
 AVAILABILITY = Attribute("InstanceAvailability", INSTANCE_AVAILABILITY, "CS", "PATIENT", computed=True)
 """Can be returned at every level: UNAVAILABLE if that is so of any instance below (PS3.4 C.4.1.1.3.2)."""
@@ -69,12 +57,9 @@ Keys = Sequence[tuple[Attribute, str]]
 class Query:
     """What is asked: keys to match at `level` and above, with their values, and the attributes to return.
 
-    The value of a sequence key is its item as `items.to_text` writes it, and so are sequences that are returned.
-    `match_unknown` lets rows without a value match any key (PS3.4 C.2.2.1.2), `fuzzy` finds names by their sound,
-    `combined` makes one interval of a range of dates and one of times, `offset` from UTC, +0100, is that of the zone
-    in which dates with their times are asked for, and matched wherever they come from (PS3.4 C.5.1.1). Raises
-    ValueError for an attribute below `level`, for AVAILABILITY as a key, and for an offset that is none or at PATIENT
-    level.
+    The value of a sequence key is its item as `items.to_text` writes it, and so are sequences that are returned. What
+    the options mean, `matching.Semantics` tells. Raises ValueError for an attribute below `level`, for AVAILABILITY as
+    a key, and for an offset that is none or at PATIENT level.
     """
 
     level: Level
@@ -84,6 +69,7 @@ class Query:
     fuzzy: bool = False
     combined: bool = False
     offset: str = ""
+    empty_value: bool = False
 
     def __post_init__(self) -> None:
         for attribute in (*(a for a, _ in self.keys), *self.returns):
@@ -94,17 +80,33 @@ class Query:
         if self.offset and (self.level == "PATIENT" or not is_offset(self.offset)):
             raise ValueError("there are no times of day to move, or nowhere to")
 
+    def conditions(self) -> Sequence[Condition[Attribute]]:
+        """Read the keys. Raises Failure INVALID for one that cannot be understood."""
+        semantics = Semantics(self.match_unknown, self.fuzzy, self.combined, self.offset, self.empty_value)
+        return zoned_conditions(self.keys, semantics) if self.offset else conditions(self.keys, semantics, PARTNERS)
 
-class _Condition(NamedTuple):
-    """The match of one key.
 
-    `beside` is the table of values beside that of `level` where it is looked for, with how the two are joined.
-    """
+class _Beside(NamedTuple):
+    """A table of values beside that of a level, and how the two are joined."""
 
+    values: "ModelAlias[RareValue]"
+    joined: ColumnBase
+    how: str
+
+
+class _Found(NamedTuple):
+    """A condition as a query of level `at` looks for it; `beside` is where the values are that have no column."""
+
+    condition: Condition[Attribute]
+    at: Level
     match: Match
-    level: Level
     has_index: bool
-    beside: "tuple[ModelAlias[RareValue], ColumnBase] | None" = None
+    beside: _Beside | None = None
+
+    @property
+    def level(self) -> Level:
+        """Return the level where reading begins."""
+        return level_within(self.condition.attributes[0], self.at)
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -114,52 +116,97 @@ class _Condition(NamedTuple):
     @property
     def start(self) -> Field:
         """Return the id of the level where reading begins, as its index has it."""
-        return _IDS[self.level] if self.beside is None else self.beside[0].owner
+        return _IDS[self.level] if self.beside is None else self.beside.values.owner
+
+    @property
+    def stored(self) -> list[ColumnBase]:
+        """Return the columns of the values that the condition has to be asked about."""
+        if self.beside is not None:
+            return [self.beside.values.value]
+        return [_text(attribute, self.at) for attribute in self.condition.attributes]
 
 
 _RANKS = {"point": 0, "points": 0, "range": 1, "scan": 2}
 
 
 class Selection:
-    """The statements for matches that one run through an index, or the whole table, finds; `driver` is that index's."""
+    """The statements for matches that one run through an index, or the whole table, finds; `driver` is that index's.
 
-    def __init__(self, query: Query, conditions: Sequence[_Condition], driver: _Condition | None) -> None:
+    `bounds` hold it to rows that no other finds. A row is what was asked for, then the values that conditions have to
+    be asked about, then the place in the order.
+    """
+
+    def __init__(
+        self, query: Query, found: Sequence[_Found], driver: _Found | None, bounds: Sequence[ColumnBase] = ()
+    ) -> None:
         self._query = query
-        self._conditions = conditions
+        self._bounds = bounds
+        self._found = found
         self._order = _order(query.level, driver)
-        read = (level_within(a, query.level) for a in query.returns if a != AVAILABILITY)
-        levels = [query.level, *(c.level for c in conditions), *read]
-        if query.offset:
-            levels.append(ZONE.level)
-        self._top = min(map(_depth, levels))
+        self._inexact = [f for f in found if not f.match.exact]
+        attributes = [*(a for f in found for a in f.condition.attributes), *query.returns]
+        levels = (level_within(a, query.level) for a in attributes if a != AVAILABILITY)
+        self._top = min(map(_depth, (query.level, *levels)))
 
-    def page(self, after: Sequence[object], rows: int) -> Select:
-        """Compose the SELECT of the next `rows` after the order values `after`, which each row ends with."""
-        columns = [_text(a, self._query.level) for a in self._query.returns]
-        return self._select([_Columns([*columns, *self._order])], after).order_by(*self._order).limit(rows)
-
-    def count(self, limit: int) -> Select:
-        """Compose the SELECT of the number of rows, counting up to `limit`."""
-        return Select([self._select([SQL("1")]).limit(limit)], [fn.COUNT(SQL("*"))])
-
-    def _select(self, columns: Sequence[ColumnBase], after: Sequence[object] = ()) -> Select:
-        level = self._query.level
-        select = LEVEL_MODELS[level].select(*columns)
-        for above in reversed(LEVELS[self._top : _depth(level)]):
-            select = select.join(LEVEL_MODELS[above])
-        for condition in self._conditions:
-            if condition.beside is not None:
-                beside, joined = condition.beside
-                select = select.join_from(LEVEL_MODELS[condition.level], beside, self._join, on=joined)
-        conditions = [c.match.expression for c in self._conditions]
-        if after:
-            conditions.append(Expression(Tuple(*self._order), OP.GT, Tuple(*after)))
-        return select.where(all_of(conditions)) if conditions else select
+    def page(self, after: Place, rows: int) -> Select:
+        """Compose the SELECT of the next `rows` after a place in the order."""
+        returned = [_text(a, self._query.level) for a in self._query.returns]
+        select = self._joined(_Columns([*returned, *(c for f in self._inexact for c in f.stored), *self._order]))
+        for found in self._found:
+            if found.beside is not None:
+                beside, joined, how = found.beside
+                select = select.join_from(LEVEL_MODELS[found.level], beside, how, on=joined)
+        conditions = [*self._bounds, *(f.match.expression for f in self._found if f.match.expression is not None)]
+        conditions += beyond(self._order, after)
+        select = select.where(all_of(conditions)) if conditions else select
+        return select.order_by(*self._order).limit(rows)
 
     @property
-    def _join(self) -> str:
-        """Tell how to join what stands beside: where rows without a value match, they have to stay."""
-        return JOIN.LEFT_OUTER if self._query.match_unknown else JOIN.INNER
+    def place(self) -> slice:
+        """Tell where in a row its place in the order stands."""
+        return slice(-len(self._order), None)
+
+    def answer(self, row: Sequence[Any]) -> tuple[str, ...] | None:
+        """Return what was asked for of a row; None if it does not match after all."""
+        width = place = len(self._query.returns)
+        for found in self._inexact:
+            attributes = found.condition.attributes
+            values = {a.keyword: row[place + i] or "" for i, a in enumerate(attributes)}
+            if not found.condition.matches(values):
+                return None
+            place += len(attributes)
+        return tuple(row[:width])
+
+    def _joined(self, columns: ColumnBase) -> "ModelSelect[Any]":
+        """Begin the SELECT with the tables of the levels that are read."""
+        level = self._query.level
+        select = LEVEL_MODELS[level].select(columns)
+        for above in reversed(LEVELS[self._top : _depth(level)]):
+            select = select.join(LEVEL_MODELS[above])
+        return select
+
+
+class _OfVariants(Selection):
+    """The patients whose studies differ in what PERSON has, by keys of these: some study has to match all.
+
+    Rows are those of studies, a patient's one after the other, so that each patient is given once. To be read once.
+    """
+
+    def __init__(self, query: Query, found: Sequence[_Found]) -> None:
+        super().__init__(query, found, None, [SQL("has_variants"), Study.parent == Patient.id])
+        self._order = [Patient.id, Study.id]
+        self._last = 0
+
+    def answer(self, row: Sequence[Any]) -> tuple[str, ...] | None:
+        """Return what was asked for of a patient, with the first study that matches."""
+        patient = row[-2]
+        found = super().answer(row) if patient != self._last else None
+        if found is not None:
+            self._last = patient
+        return found
+
+    def _joined(self, columns: ColumnBase) -> "ModelSelect[Any]":
+        return Patient.select(columns).join(Study, JOIN.CROSS)  # from patients on: few of them have variants
 
 
 def selections(query: Query) -> Iterator[Selection]:
@@ -167,116 +214,67 @@ def selections(query: Query) -> Iterator[Selection]:
 
     Raises Failure INVALID for a key that cannot be understood.
     """
-    if query.offset:
-        combined, single = _shift(query)
-    else:
-        combined, single = _combine(query) if query.combined else ([], query.keys)
-    of_variants = _variants(query)
-    if of_variants is not None:
-        also = (_condition(query, a, text, i) for i, (a, text) in enumerate(single) if a.keyword not in PERSON)
-        yield Selection(query, [of_variants, *filter(None, also)], None)
-        combined = [*combined, _Condition(Match(SQL("NOT has_variants"), "scan", Patient.id), "PATIENT", False)]
-    lists = [[(attribute, part) for part in split_list(attribute, text)] for attribute, text in single]
-    for keys in product(*lists):
-        conditions = [*combined, *(c for i, (a, text) in enumerate(keys) if (c := _condition(query, a, text, i)))]
-        driver = min((c for c in conditions if c.has_index), key=lambda c: c.rank, default=None)
+    asked = query.conditions()
+    variants = query.level == "PATIENT" and any(_where(condition) == "STUDY" for condition in asked)
+    bounds = [SQL("NOT has_variants")] if variants else []
+    for chosen in product(*map(_split, asked)):
+        if variants:
+            yield _OfVariants(query, [_find(c, _where(c), number) for number, c in enumerate(chosen)])
+        found = [_find(condition, query.level, number) for number, condition in enumerate(chosen)]
+        driver = min((f for f in found if f.has_index), key=lambda f: f.rank, default=None)
         if driver is None:
-            yield Selection(query, conditions, None)
+            yield Selection(query, found, None, bounds)
             continue
-        others = [c for c in conditions if c is not driver]
+        others = [f for f in found if f is not driver]
         for way in driver.match.ways or (driver.match,):
-            chosen = driver._replace(match=way)
-            yield Selection(query, [chosen, *others], chosen)
+            first = driver._replace(match=way)
+            yield Selection(query, [first, *others], first, bounds)
 
 
-def _variants(query: Query) -> _Condition | None:
-    """Make one condition of the keys of PERSON for patients whose studies differ in them: some study has to match.
-
-    None if there is no such key, or below patients, where each study speaks for itself.
-    """
-    if query.level != "PATIENT":
-        return None
-    keys = [
-        match(a, text, columns_within(a, "STUDY"), match_unknown=query.match_unknown, fuzzy=query.fuzzy)
-        for a, text in query.keys
-        if a.keyword in PERSON
-    ]
-    asked = [found.expression for found in keys if found is not None]
-    if not asked:
-        return None
-    of_patient = Study.select(SQL("1")).where(Study.parent == Patient.id, all_of(asked))
-    return _Condition(Match(all_of([SQL("has_variants"), fn.EXISTS(of_patient)]), "scan", Patient.id), "PATIENT", False)
+def _where(condition: Condition[Attribute]) -> Level:
+    """Tell whose values a condition on a patient is asked about whose studies differ."""
+    return "STUDY" if condition.attributes[0].keyword in PERSON else "PATIENT"
 
 
-def _combine(query: Query) -> tuple[list[_Condition], Keys]:
-    """Make one condition of each pair of ranges of dates and times; the second value is the keys that are left."""
-    texts = dict(query.keys)
-    found, used = [], set()
-    for date, text in query.keys:
-        time = PARTNERS.get(date)
-        if time is not None and time in texts and combinable(text, texts[time]):
-            columns = COLUMNS[date.keyword], COLUMNS[time.keyword]
-            interval = match_combined(date, time, (text, texts[time]), columns)
-            found.append(_Condition(interval, date.level, date.keyword in INDEXED))
-            used |= {date, time}
-    return found, [(a, text) for a, text in query.keys if a not in used]
+def _split(condition: Condition[Attribute]) -> list[Condition[Attribute]]:
+    """Cut a list of UIDs into conditions that a statement can hold, and that together match each row once."""
+    if not isinstance(condition, KeyCondition) or not isinstance(condition.matching, Text):
+        return [condition]
+    matching = condition.matching
+    if matching.multi or len(matching.values) <= MAX_SQL_VALUES:
+        return [condition]
+    uids = sorted(set(matching.values))
+    parts = [uids[i : i + MAX_SQL_VALUES] for i in range(0, len(uids), MAX_SQL_VALUES)]
+    return [KeyCondition(condition.attribute, Text(part), condition.match_unknown) for part in parts]
 
 
-def _shift(query: Query) -> tuple[list[_Condition], Keys]:
-    """Make one condition of each date with its time, and of each date-time; the second value is the keys left."""
-    texts = dict(query.keys)
-    found, used = [], set()
-    for date, time in PARTNERS.items():
-        pair = texts.get(date, ""), texts.get(time, "")
-        interval = match_pair(date, pair, query.offset, combined=query.combined and combinable(*pair))
-        used |= {date, time}
-        if interval is not None:
-            has_index = interval.access != "scan" and date.keyword in INDEXED
-            found.append(_Condition(interval, date.level, has_index))
-    for attribute, text in query.keys:
-        if attribute.vr == "DT" and attribute.column:
-            moment = match_moment(attribute, text, query.offset)
-            used.add(attribute)
-            if moment is not None:
-                found.append(_Condition(moment, attribute.level, False))
-    return found, [(a, text) for a, text in query.keys if a not in used]
+def _find(condition: Condition[Attribute], at: Level, number: int) -> _Found:
+    attribute = condition.attributes[0]
+    if not attribute.column and isinstance(condition, KeyCondition):
+        return _find_beside(condition, at, number)
+    found = match(condition, [columns_within(a, at) for a in condition.attributes])
+    return _Found(condition, at, found, attribute.keyword in INDEXED and found.access != "scan")
 
 
-def _condition(query: Query, attribute: Attribute, text: str, number: int) -> _Condition | None:
-    """Make the condition of one key; None if it is universal."""
-    if not attribute.column:
-        return _condition_beside(query, attribute, text, number)
-    columns = columns_within(attribute, query.level)
-    found = match(attribute, text, columns, match_unknown=query.match_unknown, fuzzy=query.fuzzy)
-    if found is None:
-        return None
-    level = level_within(attribute, query.level)
-    return _Condition(found, level, attribute.keyword in INDEXED and found.access != "scan")
-
-
-def _condition_beside(query: Query, attribute: Attribute, text: str, number: int) -> _Condition | None:
-    """Match a key that has no column: in the worst case the rows that have a value at all are read, in order."""
-    level = level_within(attribute, query.level)
+def _find_beside(condition: KeyCondition[Attribute], at: Level, number: int) -> _Found:
+    """Look for a key that has no column: in the worst case the rows that have a value at all are read, in order."""
+    attribute = condition.attribute
+    level = level_within(attribute, at)
     values = RARE_VALUES[level].alias(f"key{number}")
+    joined = (values.owner == _IDS[level]) & (values.keyword == attribute.keyword)
+    nothing = values.value.is_null()
+    if isinstance(condition.matching, Empty):
+        none = Match(nothing, "scan", values.compared)
+        return _Found(condition, at, none, False, _Beside(values, joined, JOIN.LEFT_OUTER))
     if attribute.vr == "SQ":
-        found = _match_items(attribute, text, values)
+        found = Match(values.compared == "", "scan", values.compared, exact=False)
     else:
         names = (values.compared, values.ideographic, values.phonetic) if attribute.vr == "PN" else ()
-        found = match(attribute, text, Columns(values.compared, names, values.compared), fuzzy=query.fuzzy)
-    if found is None:
-        return None
-    joined = (values.owner == _IDS[level]) & (values.keyword == attribute.keyword)
-    if query.match_unknown:
-        unknown = Match(any_of([found.expression, values.value.is_null()]), "scan", found.column)
-        return _Condition(unknown, level, False, (values, joined))
-    return _Condition(found, level, True, (values, joined))
-
-
-def _match_items(attribute: Attribute, text: str, values: "ModelAlias[RareValue]") -> Match | None:
-    if not check_items(attribute, items.from_text(text)):
-        return None
-    matches = fn.items_match(values.value, Value(text, converter=False))
-    return Match(all_of([values.compared == "", matches]), "scan", values.compared)
+        known = KeyCondition(attribute, condition.matching)
+        found = match(known, [Columns(values.compared, names, values.compared)])
+    if condition.match_unknown:
+        return _Found(condition, at, or_unknown(found, nothing), False, _Beside(values, joined, JOIN.LEFT_OUTER))
+    return _Found(condition, at, found, True, _Beside(values, joined, JOIN.INNER))
 
 
 class _Columns(ColumnBase):
@@ -303,7 +301,7 @@ def _depth(level: Level) -> int:
 _IDS: dict[Level, Field] = {"PATIENT": Patient.id, "STUDY": Study.id, "SERIES": Series.id, "IMAGE": Instance.id}
 
 
-def _order(level: Level, driver: _Condition | None) -> list[Field]:
+def _order(level: Level, driver: _Found | None) -> list[Field]:
     if driver is None:
         return [_IDS[level]]
     ids = [driver.start, *(_IDS[at] for at in LEVELS[_depth(driver.level) + 1 : _depth(level) + 1])]

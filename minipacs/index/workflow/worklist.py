@@ -5,13 +5,16 @@ Dates and times asked for as ranges form one interval. A step without a value ne
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
-from peewee import SQL, ColumnBase, Field, Select, fn
+from peewee import ColumnBase, Field
 
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values, items, text
 from minipacs.dicom.matching import temporal
+from minipacs.dicom.matching.attribute import Range
+from minipacs.dicom.matching.conditions import Condition, Interval, KeyCondition, Semantics, conditions
 from minipacs.dicom.workflow.worklist import BY_KEYWORD, MATCHED_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database
@@ -99,15 +102,16 @@ class Worklist:
         Keys are checked before this returns: Failure INVALID for one that is malformed. Raises QueryCancelled once
         `cancelled` says so.
         """
-        return self._pages(_conditions(keys, hidden_too), cancelled)
+        asked = conditions(keys, Semantics(combined=True), {_DATE: _TIME})
+        expressions, inexact = _expressions(asked)
+        if not hidden_too and not any(_STATUS in condition.attributes for condition in asked):
+            expressions.append(_status_column.not_in(HIDDEN))
+        steps = self._pages(expressions, cancelled)
+        return (step for step in steps if all(condition.matches(_Stored(step)) for condition in inexact))
 
     def count(self, keys: Keys, limit: int, *, cancelled: Cancelled | None = None) -> int:
         """Count the steps that `find` would give, up to `limit`."""
-        select = WorklistStep.select(SQL("1"))
-        conditions = _conditions(keys, hidden_too=False)
-        inner = (select.where(all_of(conditions)) if conditions else select).limit(limit)
-        ((total,),) = self._rows(Select([inner], [fn.COUNT(SQL("*"))]), cancelled)
-        return int(total)
+        return sum(1 for _ in islice(self.find(keys, cancelled=cancelled), limit))
 
     def step(self, step_id: int) -> Step | None:
         """Look a step up, whatever its state."""
@@ -190,14 +194,14 @@ class Worklist:
             connection.execute(self._delete_step, (step_id,))
             connection.execute(self._delete_document, (step_id,))
 
-    def _pages(self, conditions: Sequence[ColumnBase], cancelled: Cancelled | None) -> Iterator[Step]:
+    def _pages(self, expressions: Sequence[ColumnBase], cancelled: Cancelled | None) -> Iterator[Step]:
         order = (WorklistStep.start, WorklistStep.id)
         select = WorklistStep.select(*order, WorklistStep.source, _status_column, WorklistDocument.document).join(
             WorklistDocument, on=WorklistDocument.step_id == WorklistStep.id
         )
 
         def read(after: Place, rows: int) -> list[tuple[Any, ...]]:
-            where = [*conditions, *beyond(order, after)]
+            where = [*expressions, *beyond(order, after)]
             page = select.where(all_of(where)) if where else select
             return self._rows(page.order_by(*order).limit(rows), cancelled)
 
@@ -232,23 +236,40 @@ def _columns(new: Step) -> dict[Field, object]:
     return row
 
 
-def _conditions(keys: Keys, hidden_too: bool) -> list[ColumnBase]:
-    given = dict(keys)
+class _Stored(Mapping[str, str]):
+    """The values of a step by the keywords of keys."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def __getitem__(self, keyword: str) -> str:
+        return self._step.value(BY_KEYWORD[keyword])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(BY_KEYWORD)
+
+    def __len__(self) -> int:
+        return len(BY_KEYWORD)
+
+
+def _expressions(asked: Sequence[Condition[WorklistKey]]) -> tuple[list[ColumnBase], list[Condition[WorklistKey]]]:
+    """Write conditions as SQL; the second value are those that have to be asked about what is found."""
     found: list[ColumnBase] = []
-    days = temporal.span(given.get(_DATE, "").strip(" "), "DA")
-    times = temporal.span(given.get(_TIME, "").strip(" "), "TM")
-    is_interval = _is_range(days) and _is_range(times)  # one of moments (PS3.4 Table K.6-1)
-    if days is not None:
-        first, last = (times.low, times.high) if times is not None and is_interval else ("0" * 12, "9" * 12)
-        found.append(WorklistStep.start.between(days.low + first, days.high + last))
-    for key, value in keys:
-        matched = match(key, value, WORKLIST_COLUMNS[key.keyword])
-        if matched is not None and not (is_interval and key in (_DATE, _TIME)):
+    inexact = []
+    for condition in asked:
+        matched = match(condition, [WORKLIST_COLUMNS[key.keyword] for key in condition.attributes])
+        found += _starts(condition)
+        if matched.expression is not None:
             found.append(matched.expression)
-    if not hidden_too and not given.get(_STATUS, "").strip(" *"):
-        found.append(_status_column.not_in(HIDDEN))
-    return found
+        if not matched.exact:
+            inexact.append(condition)
+    return found, inexact
 
 
-def _is_range(span: temporal.Span | None) -> bool:
-    return span is not None and span.low != span.high
+def _starts(condition: Condition[WorklistKey]) -> Iterator[ColumnBase]:
+    """Tell in which parts of their order the steps are that match a date: that has an index."""
+    match condition:
+        case Interval(days=days, hours=hours):
+            yield WorklistStep.start.between(days.low + hours.low, days.high + hours.high)
+        case KeyCondition(attribute=attribute, matching=Range(spans=(days,))) if attribute == _DATE:
+            yield WorklistStep.start.between(days.low, days.high + "9" * 12)
