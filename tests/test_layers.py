@@ -1,4 +1,5 @@
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -52,3 +53,18 @@ def test_nobody_outside_the_tree_joins_or_changes_paths_of_stored_files():
             elif isinstance(node, ast.Attribute) and node.attr == "layout":
                 assert name == "archive/archive.py", f"{name}:{node.lineno}: it opens the tree, the others do not"
     assert found <= set(OWN_FILES), found - set(OWN_FILES)
+
+
+def test_the_architecture_names_rooms_and_files_that_there_are():
+    text = (ROOT / "docs/architecture.md").read_text()
+    files = [
+        "/" + path.relative_to(ROOT).as_posix()
+        for top in ("docs", "minipacs", "tests", "tools")
+        for path in (ROOT / top).rglob("*")
+    ]
+    named = set(re.findall(r"`([\w/]+\.(?:py|md))`", text))
+    assert named
+    assert [name for name in sorted(named) if not any(path.endswith("/" + name) for path in files)] == []
+    rooms = {path.parent.name for path in (ROOT / "minipacs").glob("*/__init__.py")}
+    picture = text.partition("```\n")[2].partition("```")[0]
+    assert [room for room in sorted(rooms) if not re.search(rf"\b{room}\b", picture)] == []

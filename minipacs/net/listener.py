@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from minipacs.errors import MinipacsError
-from minipacs.net.acceptor import Acceptor
 from minipacs.net.summed_log import SummedLog
 from minipacs.net.transport import Transport
+
+if TYPE_CHECKING:
+    from minipacs.net.acceptor import Acceptor  # with pynetdicom, which who looks at ports does not need
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +98,7 @@ class Listener:
     `ended_fd` becomes readable when a connection has ended after `close` or `watch`.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], acceptor: Acceptor, max_associations: int) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], acceptor: "Acceptor", max_associations: int) -> None:
         self.sockets = {sock.fileno(): sock for sock in sockets}
         self.ended_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._acceptor = acceptor
