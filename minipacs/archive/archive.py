@@ -26,6 +26,7 @@ class Figures(Statistics):
     index_free_bytes: int
     quarantined_files: int
     worklist_broken_files: int
+    conflicts: int
 
 
 class Archive:
@@ -142,6 +143,7 @@ class Archive:
             index_free_bytes=self.index.free_bytes(),
             quarantined_files=self.tree.quarantine.count(),
             worklist_broken_files=self.index.worklist.folder_state().broken_files,
+            conflicts=self.index.conflict_count(),
         )
 
     def shortage(self) -> str | None:

@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, str] = {
     "associations": "associations:associations",
     "backup": "care:backup",
     "check": "service:check",
+    "conflicts": "conflicts:conflicts",
     "conformance": "conformance:conformance",
     "delete": "care:delete",
     "echo": "network:echo",

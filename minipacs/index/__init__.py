@@ -2,12 +2,14 @@
 
 from minipacs.index.engine.connection import QueryCancelled
 from minipacs.index.index import Index
+from minipacs.index.objects.conflicts import Disagreement
 from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed
 from minipacs.index.objects.selection import AVAILABILITY, Query
 
 __all__ = [
     "AVAILABILITY",
+    "Disagreement",
     "Duplicates",
     "Form",
     "Index",

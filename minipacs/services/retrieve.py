@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.data_set.identifier import Identifier, ResponseEncoder
 from minipacs.dicom.tables import statuses
-from minipacs.dicom.tables.attributes import UNIQUE_KEY, Level
+from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY, Level
 from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import Failure, Kind
-from minipacs.index import StoredInstance
+from minipacs.index import Index, StoredInstance
 from minipacs.scu.delivery import Delivery
 from minipacs.scu.sub_operations import Originator, Receiver, Sender
 from minipacs.scu.tally import Tally
@@ -17,6 +17,7 @@ from minipacs.services.environment import Request
 from minipacs.services.identifiers import levels_of, read_identifier, read_level
 from minipacs.services.invoker import Invoker
 
+PATIENT_ID, ISSUER = UNIQUE_KEY["PATIENT"].keyword, BY_KEYWORD["IssuerOfPatientID"]
 _FAILED_SOP_INSTANCE_UID_LIST = (0x00080058, "UI")
 
 
@@ -80,8 +81,22 @@ def _matches(request: Request) -> list[StoredInstance]:
     request.log["level"] = level
     relational = context.extended[:1] == b"\1"
     keys = _unique_keys(identifier, level, levels_of(model), relational=relational)
+    index = request.environment.archive.index
+    keys = {**_issuer(identifier, keys, index), **keys}
     request.note("retrieval", {keyword: "\\".join(values) for keyword, values in keys.items()})
-    return request.environment.archive.index.instances(keys)
+    return index.instances(keys)
+
+
+def _issuer(identifier: Identifier, keys: Mapping[str, Sequence[str]], index: Index) -> Mapping[str, Sequence[str]]:
+    """Restrict a Patient ID to the issuer that is named with it; refuse one that is ambiguous alone."""
+    if PATIENT_ID not in keys:
+        return {}
+    issuer = identifier.text(ISSUER.tag, ISSUER.vr).strip()
+    if issuer:
+        return {ISSUER.keyword: [issuer]}
+    if len(keys) == 1 and index.has_several_issuers(*keys[PATIENT_ID]):
+        raise Failure(Kind.INVALID, "Patient ID of several issuers: name Issuer of Patient ID", (ISSUER.tag,))
+    return {}
 
 
 def _unique_keys(

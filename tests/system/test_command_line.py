@@ -161,6 +161,7 @@ def test_stats(config, tmp_path):
         "instances": 9,
         "stored_bytes": size,
         "quarantined_files": 0,
+        "conflicts": 0,
         "instances_by_modality": {"CT": 8, "MR": 1},
     }
     table = run("stats", config=config).stdout

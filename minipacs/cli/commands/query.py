@@ -141,6 +141,7 @@ def stats(load: Load, output: Output) -> None:
         "stored_bytes": found.stored_bytes,
         "free_bytes": found.storage_free_bytes,
         "quarantined_files": found.quarantined_files,
+        "conflicts": found.conflicts,
     }
     rows = [{"figure": name.replace("_", " "), "value": value} for name, value in values.items()]
     modalities = sorted(found.by_modality.items())

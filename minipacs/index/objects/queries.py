@@ -223,6 +223,11 @@ class Reader:
             by_modality=MappingProxyType({modality: instances for modality, _, instances, _ in totals}),
         )
 
+    def has_several_issuers(self, patient_id: str) -> bool:
+        """Tell whether a Patient ID alone may mean several patients."""
+        select = Patient.select(Patient.id).where(COLUMNS["PatientID"].value == patient_id).limit(2)
+        return len(self._rows(select)) > 1
+
     def conflicts(self) -> Iterator[Disagreement]:
         """Give what differs between objects that should agree, see `conflicts`."""
         return disagreements(self._rows)
