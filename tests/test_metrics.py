@@ -17,7 +17,7 @@ from minipacs.metrics import server as http_server
 from minipacs.net.ending import Outcome
 from minipacs.net.listener import bind
 
-FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, {"CT": 4}, 6, 7, 8, 9, 10)
+FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, {"CT": 4}, 6, 7, 8, 11, 9, 10)
 
 
 @pytest.fixture
@@ -144,6 +144,7 @@ def test_figures_of_the_archive_are_gauges(counted):
     assert found["minipacs_index_free_bytes",] == 7
     assert found["minipacs_quarantined_files",] == 8
     assert found["minipacs_conflicts",] == 10
+    assert found["minipacs_unavailable_instances",] == 11
     assert not [name for name, *_ in found if "modality" in name], "what comes from outside is no label"
 
 

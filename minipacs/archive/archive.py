@@ -1,14 +1,17 @@
 """The archive: a file tree and an index that agree, opened and closed as one."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from minipacs.archive.background_sync import BackgroundSync
 from minipacs.archive.ingest import Incoming, StoragePolicy
+from minipacs.archive.marker import agree
 from minipacs.archive.ports import Spare, Storage
 from minipacs.archive.reader import ObjectReader
+from minipacs.archive.removal import Displaced
 from minipacs.archive.scan import CharsetOf
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError, system_words
@@ -25,6 +28,7 @@ class Figures(Statistics):
     storage_free_bytes: int
     index_free_bytes: int
     quarantined_files: int
+    unavailable_instances: int
     worklist_broken_files: int
     conflicts: int
 
@@ -42,11 +46,14 @@ class Archive:
         policy: StoragePolicy,
         background: BackgroundSync | None = None,
         charset_of: CharsetOf = lambda ae_title: "",
+        displaced: Displaced | None = None,
     ) -> None:
         self.tree = tree
         self.index = index
+        self.displaced = displaced or Displaced(tree, index, durable=background is None)
         self.charset_of = charset_of
         self._policy = policy
+        self._identity = tree.identity()
         self._background = background
         self._reader = ObjectReader(tree, index.instance, policy.min_free_bytes)
 
@@ -75,7 +82,9 @@ class Archive:
         index_path = index_path or tree.layout.index
         if read_only and not index_path.exists():
             raise MinipacsError(f"there is no archive in {path} yet")
-        background = BackgroundSync(lambda: _sync(tree, index)) if sync == "batch" and not read_only else None
+        background = (
+            BackgroundSync(lambda: _sync(tree, index, displaced)) if sync == "batch" and not read_only else None
+        )
 
         def committed(instances: int) -> None:
             if instances:
@@ -90,22 +99,39 @@ class Archive:
             on_commit=committed,
             read_only=read_only,
         )
+        try:
+            agree(tree, index)
+        except MinipacsError:
+            index.close()
+            raise
+        except OSError as error:
+            index.close()
+            raise MinipacsError(f"cannot use the storage folder {path}: {error.strerror}") from error
+        displaced = Displaced(tree, index, durable=background is None)
         if background is not None:
             background.start()
-        return cls(tree, index, policy, background, charset_of)
+        return cls(tree, index, policy, background, charset_of, displaced)
 
     def close(self) -> None:
         """Finish the commits under way, close the index, end codec processes, and leave nothing unsynced."""
-        self.index.close()
         self._reader.close()
         if self._background is not None:
             self._background.close()
+        if not self.index.is_read_only:
+            self.displaced.close()
+        self.index.close()
+        if self._background is not None:
+            with suppress(OSError):  # what was committed meanwhile
+                self.tree.sync()
         self.tree.close()
 
     def make_durable(self) -> None:
-        """Return when all that was committed before is on the disk, also with `sync = "batch"`. Raises OSError."""
+        """Return when all that was committed before is on the disk, also with `sync = "batch"`.
+
+        Raises OSError, also if some of it may not have come there since the last call.
+        """
         if self._background is not None:
-            _sync(self.tree, self.index)
+            self._background.wait()
 
     def receive(
         self,
@@ -120,6 +146,7 @@ class Archive:
         return Incoming(
             self.tree,
             self.index,
+            self.displaced,
             self._policy,
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
@@ -142,16 +169,21 @@ class Archive:
             storage_free_bytes=self.tree.free_bytes(),
             index_free_bytes=self.index.free_bytes(),
             quarantined_files=self.tree.quarantine.count(),
+            unavailable_instances=self.index.unavailable_count(),
             worklist_broken_files=self.index.worklist.folder_state().broken_files,
             conflicts=self.index.conflict_count(),
         )
 
     def shortage(self) -> str | None:
         """Say why nothing can be stored now, or None: for readiness."""
+        if not self.index.is_in_place():
+            return "the index file was removed or replaced: restart, so that it is filled from the files"
         try:
-            free = self.tree.free_bytes()
+            free, identity = self.tree.free_bytes(), self.tree.identity()
         except OSError as error:
             return f"storage folder: {error.strerror}"
+        if identity != self._identity:
+            return "the storage folder is not the archive's any more: is its disk mounted?"
         if free < self._policy.min_free_bytes:
             return f"{free} bytes free, storage.min_free_bytes is {self._policy.min_free_bytes}"
         return None
@@ -167,7 +199,9 @@ def create_tree(path: Path, sync: Sync) -> FileTree:
     return tree
 
 
-def _sync(tree: Storage, index: Index) -> None:
-    """Bring files, then the rows that tell of them, to the disk."""
+def _sync(tree: Storage, index: Index, displaced: Displaced) -> None:
+    """Bring files, then the rows that tell of them, to the disk; then what gave way to them may go."""
+    waiting = displaced.waiting()
     tree.sync()
     index.sync()
+    displaced.synced(waiting)

@@ -16,13 +16,13 @@ from typing import NamedTuple, Self
 from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
 from minipacs.archive.intact import is_intact
 from minipacs.archive.ports import Receipt, Spare, Storage
-from minipacs.archive.removal import remove_unused
+from minipacs.archive.removal import Displaced, remove_unused
 from minipacs.dicom.data_set.header import HeaderScanner
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
-from minipacs.errors import Failure, Kind
-from minipacs.index import Duplicates, Index, InstanceRecord, Outcome, Placed
+from minipacs.errors import Failure, Kind, OutcomeUnknown
+from minipacs.index import WHY_DISPLACED, Duplicates, Index, InstanceRecord, Outcome, Placed
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Incoming:
         self,
         tree: Storage,
         index: Index,
+        displaced: Displaced,
         policy: StoragePolicy,
         *,
         sop_class_uid: str,
@@ -70,6 +71,7 @@ class Incoming:
         self._tree = tree
         self._spare = spare
         self._index = index
+        self._displaced = displaced
         self._policy = policy
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
@@ -142,6 +144,10 @@ class Incoming:
                 with suppress(OSError):  # it is only a file less for the next object
                     self._spare.give_back(self._staged)
             return placed
+        except OutcomeUnknown:
+            fields = {"digest": record.digest, "sop_instance_uid": record.sop_instance_uid}
+            logger.error("file kept: its row may be there after a crash", extra={"fields": fields})
+            raise
         except BaseException:
             self._take_back(record.digest)
             raise
@@ -167,21 +173,9 @@ class Incoming:
                 else (Kind.OTHER_CONTENT, "SOP Instance UID is stored with other content")
             )
             raise Failure(kind, words, (SOP_INSTANCE_UID,))
-        if placed.outcome is Outcome.SAME and placed.displaced_digest:
-            self._take_back(digest)
-        elif placed.displaced_digest:
-            reason = "replaced by another file" if placed.outcome is Outcome.REPLACED else "another file was first"
-            self._displace(placed.displaced_digest, reason)
+        if placed.displaced_digest:
+            self._displaced.take(placed.displaced_digest, WHY_DISPLACED[placed.outcome])
         return placed.outcome
-
-    def _displace(self, digest: str, reason: str) -> None:
-        """Move a file that gave way to quarantine; the row is committed, so a failure only leaves an orphan."""
-        try:
-            with self._tree.holding(digest, exclusive=True):
-                if not self._index.has_digest(digest):
-                    self._tree.set_aside(digest, reason)
-        except (OSError, Failure) as error:
-            logger.error("file not moved to quarantine", extra={"fields": {"digest": digest, "reason": str(error)}})
 
     def _take_back(self, digest: str) -> None:
         """Remove the file published for a row that was not committed, unless another row is on it."""

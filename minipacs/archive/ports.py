@@ -100,6 +100,12 @@ class Storage(ObjectStore, DigestLocks, Protocol):
     def scratch(self) -> FileIO:
         """Open a nameless file, gone when it is closed. Raises OSError."""
 
+    def identity(self) -> str:
+        """Return who the archive is whose files these are, "" if it is not known. Raises OSError."""
+
+    def claim(self, identity: str) -> str:
+        """Let the files be those of an archive, unless they are; returns of which, durably. Raises OSError."""
+
     def daemon_lock(self) -> DaemonLock:
         """Take the lock of the one daemon. Raises MinipacsError if another has it."""
 

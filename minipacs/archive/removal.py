@@ -1,43 +1,104 @@
-"""Removing instances and files for good: the rows first, with a note of their files in the same commit, then the files.
+"""Files that are to go: noted in the commit that lets go of them, gone when that commit is durable.
 
-Whoever is killed in between leaves the note, so that recovery does not take the files for orphans and index them again.
+Whoever is killed in between leaves the note, so that recovery takes no file for an orphan that was deleted, replaced or
+compressed. After a commit whose outcome is unknown nothing is removed: either outcome needs its file.
 """
 
+import logging
+import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from minipacs.archive.ports import Storage
-from minipacs.index import Index
+from minipacs.errors import Failure
+from minipacs.index import Index, ToGo
+
+logger = logging.getLogger(__name__)
 
 BATCH = 100
-"""Rows removed in one commit."""
+"""Rows removed, or notes dropped, in one commit."""
+MAX_WAITING = 10_000
+"""Files that wait to be synced away from; what comes beyond them is left to its note."""
+
+
+class Displaced:
+    """Sees to files that gave way to others, their notes committed. Safe to use from any thread.
+
+    With `durable` it does so at once, else when `synced` tells that what they gave way to is on the disk.
+    """
+
+    def __init__(self, tree: Storage, index: Index, *, durable: bool) -> None:
+        self._tree = tree
+        self._index = index
+        self._durable = durable
+        self._waiting: deque[ToGo] = deque()
+        self._gone: list[str] = []
+        self._lock = threading.Lock()
+
+    def take(self, digest: str, reason: str) -> None:
+        """See to a file: to quarantine for a reason, else for good. What fails is logged and left to the note."""
+        if self._durable:
+            self._finish(ToGo(digest, reason))
+        elif len(self._waiting) < MAX_WAITING:
+            self._waiting.append(ToGo(digest, reason))
+
+    def waiting(self) -> list[ToGo]:
+        """Return what waits for a sync that has not begun yet."""
+        return list(self._waiting)
+
+    def synced(self, files: Sequence[ToGo]) -> None:
+        """See to files that waited before a sync that has succeeded."""
+        for file in files:
+            self._waiting.popleft()
+            self._finish(file)
+
+    def close(self) -> None:
+        """Drop the notes of the files that are gone."""
+        with suppress(Failure):
+            self._forget(0)
+
+    def _finish(self, file: ToGo) -> None:
+        try:
+            let_go(self._tree, self._index, file)
+            with self._lock:
+                self._gone.append(file.digest)
+            self._forget(BATCH)
+        except (OSError, Failure) as error:
+            fields = {"digest": file.digest, "reason": str(error)}
+            logger.error("file that gave way not moved", extra={"fields": fields})
+
+    def _forget(self, more_than: int) -> None:
+        """Drop notes together: one alone would cost each object that is replaced a commit."""
+        with self._lock:
+            if len(self._gone) <= more_than:
+                return
+            gone, self._gone = self._gone, []
+        self._index.removals.forget([digest for digest in gone if self._tree.stat(digest) is None])
 
 
 def remove(tree: Storage, index: Index, sop_instance_uids: Sequence[str]) -> Iterator[int]:
     """Remove instances with their files; yields how many there were, batch by batch. Raises OSError and Failure."""
     for begin in range(0, len(sop_instance_uids), BATCH):
         digests = index.remove(sop_instance_uids[begin : begin + BATCH])
-        _remove_files(tree, index, digests)
+        for digest in digests:
+            let_go(tree, index, ToGo(digest, ""))
+        if digests:
+            tree.sync()  # the note is to outlive the file
+            index.removals.forget(digests)
         yield len(digests)
 
 
-def finish_removals(tree: Storage, index: Index) -> int:
-    """Remove the files that somebody who was killed has left; returns how many. Raises OSError and Failure."""
-    digests = index.removals.unfinished()
-    for begin in range(0, len(digests), BATCH):
-        _remove_files(tree, index, digests[begin : begin + BATCH])
-    return len(digests)
+def let_go(tree: Storage, index: Index, file: ToGo) -> None:
+    """Remove a file or set it aside, unless a row stands for it, perhaps again. Raises OSError and Failure."""
+    with tree.holding(file.digest, exclusive=True):
+        if not index.has_digest(file.digest):
+            if file.reason:
+                tree.set_aside(file.digest, file.reason)
+            else:
+                tree.delete(file.digest)
 
 
 def remove_unused(tree: Storage, index: Index, digest: str) -> None:
     """Remove a file, unless a row stands for it, perhaps again. Raises OSError and Failure."""
-    with tree.holding(digest, exclusive=True):
-        if not index.has_digest(digest):
-            tree.delete(digest)
-
-
-def _remove_files(tree: Storage, index: Index, digests: Sequence[str]) -> None:
-    for digest in digests:
-        remove_unused(tree, index, digest)
-    if digests:
-        tree.sync()
-        index.removals.forget(digests)
+    let_go(tree, index, ToGo(digest, ""))

@@ -57,7 +57,10 @@ def orphan(tree: Storage, digest: str) -> StoredFile:
     state = tree.stat(digest)
     if state is None:
         raise FileNotFoundError(errno.ENOENT, "the file is missing")
-    return StoredFile(digest, state.size_bytes, *state.receipt, "")
+    receipt = state.receipt
+    return StoredFile(
+        digest, state.size_bytes, receipt.received_at, receipt.source_ae_title, "", receipt.received_digest
+    )
 
 
 def _skim(tree: Storage, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:

@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from minipacs import metrics
 from minipacs.archive.archive import Archive, Figures
+from minipacs.archive.care.sizes import SizeCheck
 from minipacs.archive.care.start import prepare, tell_unfilled_keys
 from minipacs.config import Config
 from minipacs.daemon import composition
@@ -24,6 +25,7 @@ from minipacs.errors import Failure
 from minipacs.jobs.background import Background, Job
 from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
+from minipacs.jobs.fault_watch import FaultWatch
 from minipacs.jobs.unread import Unread
 from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
@@ -62,7 +64,7 @@ class Jobs:
         archive = composition.open_archive(self._config, self._metrics.commit)
         if self._lock is not None:
             self._control.busy(PREPARING)
-            prepare(archive, self._lock)
+            prepare(archive, self._lock, self._control.busy)
             tell_unfilled_keys(archive)
         self._archive = archive
         background = Background()
@@ -162,7 +164,13 @@ def _jobs(
     )
     if is_first:
         commitments.begin()
-    jobs: list[Job] = [commitments.read_objects, commitments.tell_peers, Unread(archive, background.stopping).work]
+    jobs: list[Job] = [
+        commitments.read_objects,
+        commitments.tell_peers,
+        Unread(archive, background.stopping).work,
+        SizeCheck(archive, background.stopping).work,
+        FaultWatch(archive).work,
+    ]
     if config.storage.compress != "none":
         syntax = COMPRESSED_SYNTAXES[config.storage.compress]
         jobs.append(Compression(archive, syntax, background.stopping, counts.compression).work)

@@ -1,14 +1,18 @@
 """What is stored, in tables: peewee over SQLite stays in here."""
 
 from minipacs.index.engine.connection import QueryCancelled
-from minipacs.index.index import Index
+from minipacs.index.index import WHY_DISPLACED, Index
+from minipacs.index.ledger.removals import ToGo
 from minipacs.index.objects.conflicts import Disagreement
+from minipacs.index.objects.models import Availability
 from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed
 from minipacs.index.objects.selection import AVAILABILITY, Query
 
 __all__ = [
     "AVAILABILITY",
+    "WHY_DISPLACED",
+    "Availability",
     "Disagreement",
     "Duplicates",
     "Form",
@@ -21,4 +25,5 @@ __all__ = [
     "Statistics",
     "StoredFile",
     "StoredInstance",
+    "ToGo",
 ]

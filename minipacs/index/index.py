@@ -11,19 +11,35 @@ from minipacs.index import schema
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database, Sync
 from minipacs.index.engine.writer import Writer
-from minipacs.index.ledger import removals
+from minipacs.index.ledger import settings
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after
-from minipacs.index.ledger.removals import Removals
+from minipacs.index.ledger.removals import Notes, Removals
 from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
-from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Placed, Rows
+from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed, Rows
 from minipacs.index.workflow.commitments import Commitments
 from minipacs.index.workflow.procedure_steps import ProcedureSteps
 from minipacs.index.workflow.worklist import Worklist
 
 _T = TypeVar("_T")
+
+
+WHY_DISPLACED = {
+    Outcome.REPLACED: "replaced by another file",
+    Outcome.KEPT: "another file was first",
+    Outcome.SAME: "",
+}
+"""Why the file goes that gave way to another; without a reason nothing is lost with it (see `Placed`)."""
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Index(Reader):
@@ -48,6 +64,8 @@ class Index(Reader):
         self.procedure_steps = ProcedureSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
         self.removals = Removals(database, self._change)
+        self._notes = Notes(database)
+        self._inode = _inode(database.path)
 
     @classmethod
     def open(
@@ -70,6 +88,11 @@ class Index(Reader):
         return cls(database, keys, writer, tells_changes=tells_changes)
 
     @property
+    def is_read_only(self) -> bool:
+        """Tell whether there is no writer."""
+        return self._writer_or_none is None
+
+    @property
     def path(self) -> Path:
         """Return where the file is."""
         return self._database.path
@@ -82,12 +105,22 @@ class Index(Reader):
     def add(self, record: InstanceRecord, duplicates: Duplicates, *, recoverable: bool = False) -> Placed:
         """Give a stored file its row, see `Rows.add`. Raises Failure MISSING if a UID is missing."""
         objects = record.object_rows(self.keys)
-        return self._writer.change(
-            lambda _: self._objects.add(record, objects, duplicates, recoverable=recoverable), recoverable=recoverable
-        )
+
+        def work(connection: Connection) -> Placed:
+            placed = self._objects.add(record, objects, duplicates, recoverable=recoverable)
+            if self._notes.drop(connection, record.digest):  # a note that outlived the row would take the file
+                self._writer.transaction.must_be_durable = True
+            if placed.displaced_digest:
+                self._notes.add(connection, [placed.displaced_digest], WHY_DISPLACED[placed.outcome])
+            return placed
+
+        return self._writer.change(work, recoverable=recoverable)
 
     def add_all(self, records: Sequence[InstanceRecord]) -> list[Placed]:
-        """Give stored files their rows, in this order and in one commit; what is known stays as it is."""
+        """Give stored files their rows, in this order and in one commit; what is known stays as it is.
+
+        Notes of files that are to go are neither made nor dropped.
+        """
         objects = [(record, record.object_rows(self.keys)) for record in records]
         return self._change(lambda _: [self._objects.add(record, rows, "keep") for record, rows in objects])
 
@@ -96,7 +129,7 @@ class Index(Reader):
 
         def work(connection: Connection) -> list[str]:
             digests = self._objects.remove(sop_instance_uids)
-            removals.note(self._database, connection, digests)
+            self._notes.add(connection, digests)
             return digests
 
         return self._change(work)
@@ -106,8 +139,32 @@ class Index(Reader):
         self._change(lambda _: self._objects.set_availability(digests, availability))
 
     def settle(self, digest: str, form: Form | None) -> bool:
-        """Let a row stand for the compressed form of its file, or for the file for good; false if it is gone."""
-        return self._change(lambda _: self._objects.settle(digest, form))
+        """Let a row stand for the compressed form of its file, or for the file for good; false if it is gone.
+
+        The file that a form takes the place of is noted in `removals`, in the same commit.
+        """
+
+        def work(connection: Connection) -> bool:
+            is_settled = self._objects.settle(digest, form)
+            if is_settled and form is not None:
+                self._notes.drop(connection, form.digest)
+                self._notes.add(connection, [digest])
+            return is_settled
+
+        return self._change(work)
+
+    def recall(self, name: str) -> str:
+        """Return what was to be remembered by this name, "" if nothing was."""
+        with self._database.errors(), self._database.reader() as connection:
+            return settings.read(self._database, connection, name)
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a fact about the archive, durably."""
+        self._change(lambda connection: settings.write(self._database, connection, name, value))
+
+    def is_in_place(self) -> bool:
+        """Tell whether the file that was opened is still the one at its path: else what is committed will be lost."""
+        return _inode(self.path) == self._inode
 
     def changes(self, since: int, limit: int = MAX_READ) -> list[Event]:
         """Give the events after number `since`, at most `limit` and MAX_READ, in their order; none is ever left out."""

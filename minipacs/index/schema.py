@@ -9,6 +9,7 @@ from minipacs.index.engine.database import Database, Sync
 from minipacs.index.engine.schema import Migration, Schema
 from minipacs.index.engine.statements import Statements
 from minipacs.index.ledger import changes
+from minipacs.index.ledger.migrations import give_removals_reasons
 from minipacs.index.ledger.models import LEDGER_MODELS
 from minipacs.index.objects.derived import OBJECT_TABLES, Derived
 from minipacs.index.objects.feed import tell_all
@@ -17,7 +18,7 @@ from minipacs.index.objects.models import MODELS
 from minipacs.index.workflow.migrations import make_bells, take_documents_apart
 from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 MIGRATIONS: Mapping[int, Migration] = {
     1: Migration(before=[make_bells, take_documents_apart]),
     2: Migration(
@@ -29,12 +30,13 @@ MIGRATIONS: Mapping[int, Migration] = {
     ),
     3: Migration(  # files that are to go were settings
         after=[
-            "INSERT INTO removal (digest) SELECT SUBSTR(name, 9) FROM setting WHERE name LIKE 'removed %'",
+            "INSERT INTO removal (digest, reason) SELECT SUBSTR(name, 9), '' FROM setting WHERE name LIKE 'removed %'",
             "DELETE FROM setting WHERE name LIKE 'removed %'",
         ]
     ),
     4: Migration(before=[make_room_for_persons], after=[copy_persons]),
     5: Migration(after=[tell_all]),  # of what was stored before there were events
+    6: Migration(before=[give_removals_reasons]),
 }
 """By the version that each starts from."""
 

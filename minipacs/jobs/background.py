@@ -6,12 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from minipacs.errors import Failure
+
 logger = logging.getLogger(__name__)
 
 Job = Callable[[], float]
 """Does what is due and returns the seconds until it wants to be called again."""
 
 MAX_WAIT_S = 60.0
+MAX_TOLD = 10
+"""Faults of one job that are remembered as told."""
 RETRY_S = 5.0
 """After a job that failed."""
 STOP_WAIT_S = 5.0
@@ -58,13 +62,23 @@ class Background:
 
     def _run(self, job: Job, wanted: threading.Event) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)  # Linux: of this thread alone
+        told: set[str] = set()
         while not self.stopping():
             wanted.clear()
-            wanted.wait(min(self._call(job), MAX_WAIT_S))
+            wanted.wait(min(self._call(job, told), MAX_WAIT_S))
 
-    def _call(self, job: Job) -> float:
+    def _call(self, job: Job, told: set[str]) -> float:
+        """Call a job; a fault that stays, such as a full disk, is logged once until the job succeeds again."""
         try:
-            return job()
+            wait_s = job()
+            told.clear()
+            return wait_s
+        except (OSError, Failure) as error:
+            words = str(error)
+            if not self.stopping() and words not in told and len(told) < MAX_TOLD:
+                told.add(words)
+                logger.error("background job failed", extra={"fields": {"reason": words}})
+            return RETRY_S
         except Exception:
             if not self.stopping():
                 logger.exception("background job failed")

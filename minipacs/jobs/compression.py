@@ -20,7 +20,7 @@ from minipacs.archive.reader import ObjectUnreadable
 from minipacs.archive.removal import remove_unused
 from minipacs.archive.scan import scan
 from minipacs.dicom.data_set.part10 import file_meta
-from minipacs.errors import Failure
+from minipacs.errors import Failure, OutcomeUnknown
 from minipacs.index import Form, StoredInstance
 from minipacs.pixels.pool import wait_readable
 
@@ -103,6 +103,7 @@ class Compression:
         try:
             original = tree.stat(instance.digest)
             receipt = Receipt(instance.received_at, "") if original is None else original.receipt
+            receipt = receipt._replace(received_digest=instance.digest)
             with tree.holding(digest) as held:
                 tree.put(staged, digest, receipt, held)
                 _, header = scan(tree, digest, index.keys)
@@ -110,11 +111,16 @@ class Compression:
                     digest, staged.size_bytes, self.transfer_syntax_uid, header.get("PhotometricInterpretation")
                 )
                 swapped = index.settle(instance.digest, form)
+        except OutcomeUnknown:
+            raise  # after a crash the row may stand for either file
         except (OSError, Failure):
             remove_unused(tree, index, digest)
             raise
-        self.archive.make_durable()
-        remove_unused(tree, index, instance.digest if swapped else digest)
+        if swapped:
+            self.archive.displaced.take(instance.digest, "")
+            self.archive.make_durable()
+        else:
+            remove_unused(tree, index, digest)
         return swapped
 
     def _wait(self, fd: int, deadline: float) -> bool:

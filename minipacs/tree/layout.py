@@ -3,6 +3,7 @@
     objects/ab/<digest>.dcm   published, write-once; `ab` are the digest's first two digits
     incoming/<name>.part      being received; locked by its writer, so what is not locked is left over
     quarantine/<digest>.dcm   gave way, damaged or without use for the index; <digest>.json says why and since when
+    archive.id                who the archive is; its index knows it too
     index.db, daemon.lock     the index; the lock of the one daemon, not empty while it runs
 
 Paths are made of digests and of names given here, nothing else.
@@ -34,6 +35,7 @@ class Layout:
         self.quarantine = root / "quarantine"
         self.index = root / "index.db"
         self.daemon_lock = root / "daemon.lock"
+        self.identity = root / "archive.id"
 
     def folder(self, digest: str) -> str:
         """Return the folder of a published file."""

@@ -22,14 +22,19 @@ from minipacs.tree.staging import Spare, StagedFile, Staging
 
 FILE_MODE = 0o440
 FOLDER_MODE = 0o750
-_RECEIPT = "user.minipacs.receipt"
+MAX_IDENTITY_CHARS = 100
+_RECEIPT, _RECEIVED_AS = "user.minipacs.receipt", "user.minipacs.received"
 
 
 class Receipt(NamedTuple):
-    """When a file came, in seconds since 1970, and from whom: what its bytes do not tell."""
+    """What a file's bytes do not tell: when it came, in seconds since 1970, from whom, and as which other file.
+
+    `received_digest` is that of the file that was received, if this one was made of it, else "".
+    """
 
     received_at: float
     source_ae_title: str
+    received_digest: str = ""
 
 
 class ObjectState(NamedTuple):
@@ -89,6 +94,26 @@ class FileTree:
         if self._root_fd is not None:
             os.close(self._root_fd)
             self._root_fd = None
+
+    def identity(self) -> str:
+        """Return who the archive is that the folder belongs to, "" if it is not known. Raises OSError."""
+        try:
+            return self.layout.identity.read_text("ascii", "replace").strip()[:MAX_IDENTITY_CHARS]
+        except FileNotFoundError:
+            return ""
+
+    def claim(self, identity: str) -> str:
+        """Let the folder belong to an archive, unless it does; returns to which, durably. Raises OSError."""
+        staged = self.stage()
+        try:
+            staged.write([identity.encode(), b"\n"])
+            sync_data(staged.fileno())
+            with suppress(FileExistsError):
+                os.link(staged.path, self.layout.identity)
+        finally:
+            staged.discard()
+        sync_folder(self.layout.root)
+        return self.identity()
 
     def daemon_lock(self) -> DaemonLock:
         """Take the lock of the one daemon; see `DaemonLock`. Raises MinipacsError."""
@@ -184,6 +209,8 @@ def _attach(fd: int, receipt: Receipt) -> bool:
     """Keep a receipt with a file, beside its bytes; False where the file system has no place for it."""
     try:
         os.setxattr(fd, _RECEIPT, f"{receipt.received_at!r} {receipt.source_ae_title}".encode())
+        if receipt.received_digest:
+            os.setxattr(fd, _RECEIVED_AS, receipt.received_digest.encode())
     except OSError:
         return False
     return True
@@ -192,6 +219,12 @@ def _attach(fd: int, receipt: Receipt) -> bool:
 def _receipt_of(path: str) -> Receipt | None:
     try:
         received_at, source_ae_title = os.getxattr(path, _RECEIPT).decode().split(" ", 1)
-        return Receipt(float(received_at), source_ae_title)
     except (OSError, ValueError):
+        return None
+    received_digest = ""
+    with suppress(OSError, ValueError):
+        received_digest = os.getxattr(path, _RECEIVED_AS).decode()
+    try:
+        return Receipt(float(received_at), source_ae_title, received_digest if is_digest(received_digest) else "")
+    except ValueError:
         return None

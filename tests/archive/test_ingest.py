@@ -97,6 +97,7 @@ def test_with_batch_nothing_waits_for_the_disk(open_archive, monkeypatch):
 
 
 def test_with_batch_the_file_system_is_synced_after_a_commit_and_at_the_end(open_archive, monkeypatch):
+    open_archive(sync="batch").close()
     synced = threading.Event()
     monkeypatch.setattr(FileTree, "sync", lambda tree: synced.set())
     archive = open_archive(sync="batch")

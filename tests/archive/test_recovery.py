@@ -110,7 +110,7 @@ def test_a_busy_index_ends_the_start_and_sets_nothing_aside(archive, folder, mon
     def busy(*_, **__):
         raise Failure(Kind.BUSY, "index busy")
 
-    monkeypatch.setattr(archive.index, "add", busy)
+    monkeypatch.setattr(archive.index, "add_all", busy)
     with pytest.raises(Failure, match="index busy"):
         start_daemon(archive)
     assert len(published(folder)) == 1

@@ -1,12 +1,19 @@
 """Removing instances, also by somebody who is killed in between."""
 
+import errno
+import os
+import threading
+from collections.abc import Callable
+
 import pytest
 from pydicom.dataset import Dataset
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.checking import Finding, repair
+from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.care.recovery import Recovery, recover
-from minipacs.archive.removal import finish_removals, remove
+from minipacs.archive.removal import remove
+from minipacs.errors import OutcomeUnknown
 from minipacs.index import Outcome
 from tests.support.objects import ct
 from tests.support.storing import published, put, quarantined
@@ -61,15 +68,123 @@ def test_recovery_finishes_a_removal_instead_of_bringing_objects_back(archive: A
 
 
 def test_repair_does_not_index_what_is_being_removed(archive: Archive, half_removed: list[Dataset]):
-    for digest in archive.index.removals.unfinished():
-        repair(archive.tree, archive.index, archive.charset_of, Finding("orphaned", digest, ""))
+    for file in archive.index.removals.unfinished():
+        repair(archive.tree, archive.index, archive.charset_of, Finding("orphaned", file.digest, ""))
     assert left(archive) == (2, 1)
-    assert finish_removals(archive.tree, archive.index) == 2
+    assert finish_removals(archive.tree, archive.index, archive.charset_of) == 2
     assert left(archive) == (1, 1)
 
 
 def test_what_is_sent_again_meanwhile_stays(archive: Archive, half_removed: list[Dataset]):
     assert [put(archive, ds) for ds in half_removed] == [Outcome.ADDED, Outcome.ADDED, Outcome.SAME]
-    finish_removals(archive.tree, archive.index)
+    finish_removals(archive.tree, archive.index, archive.charset_of)
     assert left(archive) == (3, 3)
     assert recover(archive.tree, archive.index, archive.charset_of) == Recovery()
+
+
+def same_uid(ds: Dataset, name: str) -> Dataset:
+    """Make an object with the UIDs of another."""
+    uids = {k: ds[k].value for k in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")}
+    return ct(PatientName=name, **uids)
+
+
+def die(*_: object, **__: object) -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("duplicates", ["replace", "keep"])
+def test_what_gave_way_when_its_remover_was_killed_does_not_come_back_after_a_delete(
+    open_archive: Callable[..., Archive], monkeypatch: pytest.MonkeyPatch, duplicates: str
+):
+    archive = open_archive(duplicates=duplicates)
+    first = ct()
+    put(archive, first)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.tree, "set_aside", die)
+        with pytest.raises(Killed):
+            put(archive, same_uid(first, "Second"))
+    assert left(archive) == (2, 1)
+    list(remove(archive.tree, archive.index, [first.SOPInstanceUID]))
+    assert recover(archive.tree, archive.index, archive.charset_of) == Recovery()
+    assert left(archive) == (0, 0)
+    assert len(quarantined(archive.tree.layout.root)) == 1
+    assert archive.index.removals.unfinished() == []
+
+
+def test_a_file_that_gave_way_to_one_that_a_power_cut_took_gets_its_row_back(
+    open_archive: Callable[..., Archive], monkeypatch: pytest.MonkeyPatch
+):
+    archive = open_archive(sync="batch")
+    first = ct(PatientName="Synced^Long^Ago")
+    put(archive, first)
+    archive.make_durable()
+    monkeypatch.setattr(archive.tree, "sync", die_of_disk)
+    put(archive, same_uid(first, "Second"))
+    digests = {path.stem for path in published(archive.tree.layout.root)}
+    assert len(digests) == 2, "the old file stays until the new one is durable"
+    new = archive.index.instance(first.SOPInstanceUID).digest
+    (old,) = digests - {new}
+    path = archive.tree.layout.published(new)
+    os.chmod(path, 0o640)
+    os.truncate(path, 0)
+    monkeypatch.undo()
+    assert recover(archive.tree, archive.index, archive.charset_of).missing == 0
+    found = archive.index.instance(first.SOPInstanceUID)
+    assert (found.digest, found.availability) == (old, "ONLINE")
+
+
+def die_of_disk() -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def test_with_batch_what_gave_way_goes_when_the_new_file_is_durable(open_archive: Callable[..., Archive]):
+    archive = open_archive(sync="batch")
+    first = ct()
+    put(archive, first)
+    put(archive, same_uid(first, "Second"))
+    archive.make_durable()
+    assert left(archive) == (1, 1)
+    assert set(quarantined(archive.tree.layout.root).values()) == {"replaced by another file"}
+
+
+def test_a_sync_that_failed_is_told_to_whoever_asks_next(
+    open_archive: Callable[..., Archive], monkeypatch: pytest.MonkeyPatch
+):
+    archive = open_archive(sync="batch")
+    failed = threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(archive.tree, "sync", fail)
+    put(archive, ct())
+    assert failed.wait(10)
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="Input/output error"):
+        archive.make_durable()
+    archive.make_durable()
+
+
+def test_after_a_commit_whose_outcome_is_unknown_nothing_is_removed(archive: Archive, monkeypatch: pytest.MonkeyPatch):
+    first = ct()
+    put(archive, first)
+
+    def unknown(*_: object, **__: object) -> None:
+        raise OutcomeUnknown("index disk error, outcome unknown")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.index, "add", unknown)
+        with pytest.raises(OutcomeUnknown):
+            put(archive, same_uid(first, "Second"))
+    assert left(archive) == (2, 1)
+    assert quarantined(archive.tree.layout.root) == {}
+
+
+def test_notes_of_files_that_are_gone_are_dropped_together(archive: Archive):
+    ds = ct()
+    for number in range(5):
+        put(archive, same_uid(ds, f"Version^{number}"))
+    assert len(archive.index.removals.unfinished()) == 4
+    archive.displaced.close()
+    assert archive.index.removals.unfinished() == []

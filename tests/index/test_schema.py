@@ -96,7 +96,7 @@ def test_files_that_were_to_go_are_still_to_go(open_index: Callable[..., Index],
     with closing(sqlite3.connect(tmp_path / "index.db")) as connection:
         connection.execute("INSERT INTO setting (name, value) VALUES ('removed ab12', '')")
         connection.commit()
-    assert open_index().removals.unfinished() == ["ab12"]
+    assert open_index().removals.unfinished() == [("ab12", "")]
 
 
 @pytest.mark.parametrize("older", OLDER, ids=lambda path: path.stem)

@@ -354,7 +354,8 @@ def test_s1_only_new_rows_that_recovery_makes_again_do_not_wait_for_the_disk(
     assert synced(lambda: index.settle(other.digest, None))
     assert synced(lambda: index.remove(["1"]))
     assert synced(lambda: index.associations.add([("A", b"account")]))
-    assert not synced(lambda: index.add(other, "replace", recoverable=True))
+    assert synced(lambda: index.add(other, "replace", recoverable=True)), "recovery would finish its removal"
+    assert not synced(lambda: index.add(files.record("3"), "replace", recoverable=True))
     assert [index.instance(uid) is not None for uid in "12"] == [True, True]
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.checking import Pace, check, repair
+from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.care.recovery import Recovery, recover
 from minipacs.archive.care.reindex import reindex
 from minipacs.archive.intact import is_intact
@@ -325,8 +328,9 @@ def test_nothing_is_compressed_below_the_reserve(open_archive: Callable[..., Arc
 
 @pytest.mark.parametrize("how", ["recover", "repair"])
 @pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("noted", [True, False])
 def test_a_kill_between_swap_and_removal_is_made_good(
-    archive: Archive, folder: Path, work: Work, how: str, lost: bool
+    archive: Archive, folder: Path, work: Work, how: str, lost: bool, noted: bool
 ) -> None:
     ds = smooth()
     put(archive, ds)
@@ -335,13 +339,16 @@ def test_a_kill_between_swap_and_removal_is_made_good(
     work()
     (compressed,) = published(folder)
     received.write_bytes(data)
+    if not noted:
+        archive.index.removals.forget([received.stem])
     if lost:
         compressed.chmod(0o600)
         compressed.write_bytes(compressed.read_bytes()[:-1] + b"x")
     if how == "recover":
-        assert recover(archive.tree, archive.index, archive.charset_of).indexed == 1
+        assert recover(archive.tree, archive.index, archive.charset_of).indexed == (not noted)
         assert recover(archive.tree, archive.index, archive.charset_of) == Recovery()
     else:
+        finish_removals(archive.tree, archive.index, archive.charset_of)
         for finding in list(check(archive.tree, archive.index, Pace(0))):
             repair(archive.tree, archive.index, archive.charset_of, finding)
     assert published(folder) == [received if lost else compressed]
@@ -421,3 +428,46 @@ def test_reindexing_keeps_what_was_received_as_what(archive: Archive, work: Work
     assert [found(archive, ds.SOPInstanceUID) for ds in (compressed, left)] == before
     assert put(archive, compressed) is Outcome.SAME
     assert work() == []
+
+
+def test_a_compressed_form_is_known_by_itself_when_the_row_is_of_an_older_copy_of_the_index(
+    open_archive: Callable[..., Archive], tmp_path: Path
+) -> None:
+    """What was compressed between `minipacs backup` and the copy of the files is there after the restore."""
+    archive = open_archive(tmp_path / "a")
+    ds, other = smooth(), smooth()
+    put(archive, ds)
+    put(archive, other)
+    archive.index.backup(tmp_path / "copy.db")
+    assert Work(archive)() == ["compressed", "compressed"]
+    compressed = {path.stem for path in published(tmp_path / "a")}
+    archive.close()
+    (tmp_path / "b").mkdir()
+    subprocess.run(["cp", "-a", tmp_path / "a" / "objects", tmp_path / "b"], check=True)
+    shutil.copy(tmp_path / "copy.db", tmp_path / "b" / "index.db")
+    archive = open_archive(tmp_path / "b")
+    assert recover(archive.tree, archive.index, archive.charset_of) == Recovery(indexed=2)
+    for made in (ds, other):
+        instance = found(archive, made.SOPInstanceUID)
+        assert (instance.digest in compressed, instance.availability) == (True, "ONLINE")
+        assert given_out(archive, instance, EXPLICIT) == encode(made)
+        assert put(archive, made) is Outcome.SAME
+    assert list(check(archive.tree, archive.index, Pace(0))) == []
+    assert Work(archive)() == []
+
+
+def test_a_compressed_form_whose_row_is_lost_is_indexed_as_what_it_was_received_as(
+    open_archive: Callable[..., Archive], tmp_path: Path
+) -> None:
+    archive = open_archive(tmp_path / "a")
+    ds = smooth()
+    put(archive, ds)
+    Work(archive)()
+    before = found(archive, ds.SOPInstanceUID)
+    archive.close()
+    for path in (tmp_path / "a").glob("index.db*"):
+        path.unlink()
+    archive = open_archive(tmp_path / "a")
+    assert recover(archive.tree, archive.index, archive.charset_of) == Recovery(indexed=1)
+    assert found(archive, ds.SOPInstanceUID) == before
+    assert put(archive, ds) is Outcome.SAME

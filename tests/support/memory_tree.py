@@ -59,6 +59,7 @@ class MemoryTree:
         self.quarantine = MemoryQuarantine()
         self.objects: dict[str, tuple[bytes, Receipt]] = {}
         self.has_daemon = False
+        self.belongs_to = ""
         self.ended: bool | None = None
         self.free = 1 << 40
         self._changed = threading.Condition()
@@ -89,6 +90,13 @@ class MemoryTree:
 
     def close(self) -> None:
         pass
+
+    def identity(self) -> str:
+        return self.belongs_to
+
+    def claim(self, identity: str) -> str:
+        self.belongs_to = self.belongs_to or identity
+        return self.belongs_to
 
     def daemon_lock(self) -> _DaemonLock:
         return _DaemonLock(self)

@@ -9,6 +9,7 @@ import pytest
 
 from minipacs.archive.ingest import Incoming, StoragePolicy
 from minipacs.archive.ports import PREFIXES, ObjectState, Published, Receipt, Storage
+from minipacs.archive.removal import Displaced
 from minipacs.errors import MinipacsError
 from minipacs.index import Index, Outcome
 from minipacs.tree.objects import FileTree
@@ -159,6 +160,13 @@ def test_a_scratch_file_can_be_written_and_read(store):
         assert os.pread(file.fileno(), 20, 0) == b"for a moment"
 
 
+def test_who_claims_a_store_first_has_it(store):
+    assert store.identity() == ""
+    assert store.claim("first") == "first"
+    assert store.claim("second") == "first"
+    assert store.identity() == "first"
+
+
 def test_there_is_one_daemon_and_the_next_knows_how_it_ended(store):
     lock = store.daemon_lock()
     assert (lock.is_first, lock.ended_cleanly) == (True, False)
@@ -237,6 +245,7 @@ def test_an_object_is_stored_in_any_of_them(store, tmp_path):
         with Incoming(
             store,
             index,
+            Displaced(store, index, durable=True),
             StoragePolicy(),
             sop_class_uid=ds.SOPClassUID,
             sop_instance_uid=ds.SOPInstanceUID,

@@ -6,17 +6,18 @@ damaged files go to quarantine, rows without a good file are marked, and none is
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from minipacs.archive.care.recovery import Recovery, adopt, in_order, set_aside
+from minipacs.archive.care.arrivals import Arrivals
+from minipacs.archive.care.recovery import Recovery, adopt, set_aside
 from minipacs.archive.ports import Storage
 from minipacs.archive.scan import CharsetOf, fault_of
-from minipacs.index import Index
+from minipacs.index import Availability, Index
 
-Fault = Literal["missing", "damaged", "orphaned"]
-"""A row without its file; a file without the bytes of its name; a file without a row."""
+Fault = Literal["missing", "damaged", "orphaned", "unavailable"]
+"""A row without its file; a file without the bytes of its name; a file without a row; a row marked as one of the first
+two whose file is there and whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +52,31 @@ def check(tree: Storage, index: Index, pace: Pace) -> Iterator[Finding]:
 
     Orphans come last, the first received first: what gave way to another file just now, its row swapped, is gone then.
     """
-    orphans: list[str] = []
-    for digest in tree.walk():
-        finding = _check_file(tree, index, digest, pace)
-        if finding is not None and finding.fault == "orphaned":
-            orphans.append(digest)
-        elif finding is not None:
-            yield finding
-    for digest, _ in index.digests():
-        if tree.stat(digest) is not None:
-            continue
-        with tree.holding(digest, exclusive=True):  # whoever removes or replaces it has come to the end, then
-            uid = index.uid_of(digest)
-            is_missing = uid is not None and tree.stat(digest) is None
-        if is_missing:
-            yield Finding("missing", digest, uid or "")
-    for digest in in_order(tree, orphans):
-        with tree.holding(digest, exclusive=True):
-            is_orphan = index.uid_of(digest) is None and tree.stat(digest) is not None
-        if is_orphan:
-            yield Finding("orphaned", digest, "")
+    with Arrivals(tree.scratch) as orphans:
+        for digest in tree.walk():
+            finding = _check_file(tree, index, digest, pace)
+            if finding is not None and finding.fault == "orphaned":
+                orphans.add(_came_at(tree, digest), digest)
+            elif finding is not None:
+                yield finding
+        for digest, _ in index.digests():
+            if tree.stat(digest) is not None:
+                continue
+            with tree.holding(digest, exclusive=True):  # whoever removes or replaces it has come to the end, then
+                uid = index.uid_of(digest)
+                is_missing = uid is not None and tree.stat(digest) is None
+            if is_missing:
+                yield Finding("missing", digest, uid or "")
+        for digest in orphans:
+            with tree.holding(digest, exclusive=True):
+                is_orphan = index.uid_of(digest) is None and tree.stat(digest) is not None
+            if is_orphan:
+                yield Finding("orphaned", digest, "")
+
+
+def _came_at(tree: Storage, digest: str) -> float:
+    state = tree.stat(digest)
+    return 0.0 if state is None else state.receipt.received_at
 
 
 def repair(tree: Storage, index: Index, charset_of: CharsetOf, finding: Finding) -> None:
@@ -80,22 +86,10 @@ def repair(tree: Storage, index: Index, charset_of: CharsetOf, finding: Finding)
     elif finding.fault == "damaged":
         set_aside(tree, index, finding.digest, finding.detail, Recovery())
     else:
+        availability: Availability = "ONLINE" if finding.fault == "unavailable" else "UNAVAILABLE"
         with tree.holding(finding.digest, exclusive=True):
-            if tree.stat(finding.digest) is None:
-                index.set_availability([finding.digest], "UNAVAILABLE")
-
-
-def heal(tree: Storage, index: Index, pace: Pace) -> int:
-    """Give out again what is marked as unavailable, but whose file is there and whole; returns how many."""
-    healed = 0
-    for digest in index.unavailable():
-        with suppress(FileNotFoundError):
-            if fault_of(tree, digest, pace.read) is None:
-                with tree.holding(digest):
-                    if tree.stat(digest) is not None:
-                        index.set_availability([digest], "ONLINE")
-                        healed += 1
-    return healed
+            if (tree.stat(finding.digest) is not None) == (availability == "ONLINE"):
+                index.set_availability([finding.digest], availability)
 
 
 def _check_file(tree: Storage, index: Index, digest: str, pace: Pace) -> Finding | None:
@@ -111,4 +105,9 @@ def _check_file(tree: Storage, index: Index, digest: str, pace: Pace) -> Finding
                 return None
     if fault is not None:
         return Finding("damaged", digest, uid or "", fault)
-    return None if uid is not None else Finding("orphaned", digest, "")
+    if uid is None:
+        return Finding("orphaned", digest, "")
+    stored = index.instance(uid)
+    if stored is not None and stored.digest == digest and stored.availability != "ONLINE":
+        return Finding("unavailable", digest, uid)
+    return None

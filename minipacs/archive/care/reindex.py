@@ -17,18 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.care.recovery import in_order
-from minipacs.archive.care.start import prepare
-from minipacs.archive.removal import finish_removals
-from minipacs.archive.scan import orphan, record_of
+from minipacs.archive.care.arrivals import Arrivals
+from minipacs.archive.care.leftovers import finish_removals
+from minipacs.archive.care.recovery import BATCH_FILES, READERS, Recovery, differences, merged, recheck_last
+from minipacs.archive.scan import fault_of, orphan, record_of
 from minipacs.dicom.tables.attributes import UNIQUE_KEY
 from minipacs.errors import MinipacsError
 from minipacs.index import Index, InstanceRecord, Outcome, Query, StoredFile
-
-BATCH_FILES = 256
-"""Files whose rows are committed together."""
-READERS = 4
-"""Threads that read files, so that one waits for the disk while another is understood."""
 
 
 @dataclass(slots=True)
@@ -49,7 +44,7 @@ def reindex(archive: Archive, progress: Callable[[int], None]) -> Reindexed:
     lock = archive.tree.daemon_lock()
     done = False
     try:
-        prepare(archive, lock)
+        archive.tree.sweep_incoming()
         _refuse_without_files(archive)
         path = Path(f"{archive.index.path}.new")
         _remove(path)
@@ -57,6 +52,8 @@ def reindex(archive: Archive, progress: Callable[[int], None]) -> Reindexed:
             found = _Rebuild(archive, path, progress).run()
         finally:
             _remove(path)
+        if not lock.ended_cleanly:
+            recheck_last(archive.tree, archive.index, Recovery())
         done = True
         return found
     finally:
@@ -80,38 +77,56 @@ class _Rebuild:
         self._charset_of = archive.charset_of
         self._path = path
         self._progress = progress
-        self._rows: set[str] = set()
-        self._orphans: set[str] = set()
+        self._damaged: list[str] = []
         self._found = Reindexed()
         self._fresh = Index.open(path, keys=archive.index.keys, sync="batch", tells_changes=False)
 
     def run(self) -> Reindexed:
-        finish_removals(self._tree, self._old)
+        finish_removals(self._tree, self._old, self._charset_of)
         unavailable = frozenset(self._old.unavailable())
         try:
-            self._add(self._old.files(), self._rows)
-            self._add(self._files_without_row(), self._orphans)
+            self._add(self._old.files())
+            with Arrivals(self._tree.scratch) as orphans:
+                for digest, is_file in differences(self._tree, self._old):
+                    if is_file and (state := self._tree.stat(digest)) is not None:
+                        orphans.add(state.receipt.received_at, digest)
+                self._add(self._files(orphans))
             self._old.take_over(self._path, partial(self._catch_up, unavailable))
         finally:
             self._fresh.close()
+        for digest in self._damaged:
+            self._set_aside(digest)
         return self._found
 
     def _catch_up(self, unavailable: frozenset[str]) -> None:
         """Follow what other commands did meanwhile; nobody writes any more."""
-        rows = {digest for digest, _ in self._old.digests()}
-        gone = self._rows - rows
-        gone |= {digest for digest in self._orphans - rows if self._tree.stat(digest) is None}
+        gone, added = [], set()
+        for digest, is_fresh in merged((d for d, _ in self._fresh.digests()), (d for d, _ in self._old.digests())):
+            if not is_fresh:
+                added.add(digest)
+            elif self._tree.stat(digest) is None or self._old.removals.has(digest):
+                gone.append(digest)
         self._fresh.remove([uid for uid in map(self._fresh.uid_of, gone) if uid is not None])
-        self._add((row for row in self._old.files() if row.digest not in self._rows), self._rows)
+        added -= self._found.faults.keys()
+        if added:
+            self._add(row for row in self._old.files() if row.digest in added)
         self._fresh.set_availability([d for d in self._old.unavailable() if d not in unavailable], "UNAVAILABLE")
         self._fresh.close()
 
-    def _files_without_row(self) -> Iterator[StoredFile]:
-        for digest in in_order(self._tree, (d for d in self._tree.walk() if d not in self._rows)):
+    def _set_aside(self, digest: str) -> None:
+        """Quarantine a file that is damaged still, so that nobody takes it for what was sent."""
+        with suppress(FileNotFoundError), self._tree.holding(digest, exclusive=True):
+            fault = fault_of(self._tree, digest)
+            if fault is not None:
+                self._old.set_availability([digest], "UNAVAILABLE")
+                self._tree.set_aside(digest, fault)
+
+    def _files(self, digests: Iterable[str]) -> Iterator[StoredFile]:
+        for digest in digests:
             with suppress(FileNotFoundError):
                 yield orphan(self._tree, digest)
 
-    def _add(self, rows: Iterable[StoredFile], seen: set[str]) -> None:
+    def _add(self, rows: Iterable[StoredFile]) -> None:
         """Index files in this order."""
         rows = iter(rows)
         with ThreadPoolExecutor(READERS) as pool:
@@ -120,7 +135,6 @@ class _Rebuild:
                 for read, placed in zip(found, self._fresh.add_all([read.record for read in found]), strict=True):
                     self._note(read, placed.outcome)
                 self._fresh.set_availability([read.row.digest for read in found if read.fault], "UNAVAILABLE")
-                seen.update(row.digest for row in batch)
                 self._progress(len(batch))
 
     def _note(self, read: _Read, outcome: Outcome) -> None:
@@ -147,6 +161,7 @@ class _Rebuild:
         if record is None and self._tree.stat(row.digest) is None:
             return None  # removed meanwhile, row and file
         self._found.faults[row.digest] = fault
+        self._damaged.append(row.digest)
         return None if record is None else _Read(row, record, fault)
 
     def _known(self, row: StoredFile) -> InstanceRecord | None:

@@ -1,27 +1,40 @@
 """Getting a storage folder ready for its daemon, and saying what an administrator should know."""
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.care import sizes
 from minipacs.archive.care.recovery import Recovery, recover
+from minipacs.archive.marker import DUE, RECOVERY, refuse_if_gone
 from minipacs.archive.ports import DaemonLock
 from minipacs.errors import MinipacsError
 
 logger = logging.getLogger(__name__)
 
+PROGRESS_S = 5.0
+"""Between two lines that tell how far a recovery is."""
 
-def prepare(archive: Archive, lock: DaemonLock) -> None:
+
+def prepare(archive: Archive, lock: DaemonLock, tell: Callable[[str], None] = lambda text: None) -> None:
     """Get a folder ready for its daemon: sweep what a dead one left, recover unless it ended cleanly.
 
-    Raises MinipacsError if the folder cannot be used.
+    So it is after the index was lost, however the last end was. `tell` hears how far it is, in words for a person.
+    Raises MinipacsError if the folder cannot be used, or most files are not there.
     """
     try:
         swept = archive.tree.sweep_incoming()
         if swept:
             logger.warning("unfinished files removed from incoming", extra={"fields": {"files": swept}})
-        if not lock.ended_cleanly:
-            _recover(archive, lock)
+        is_lost = archive.index.recall(RECOVERY) == DUE
+        if is_lost:
+            fields = {"lost": "worklist, procedure steps, commitments", "remedy": "restore a backup of the index"}
+            logger.error("index is new: filled from the files", extra={"fields": fields})
+        refuse_if_gone(archive.tree, archive.index)
+        if is_lost or not lock.ended_cleanly:
+            _recover(archive, lock, _Progress(tell))
     except OSError as error:
         raise MinipacsError(f"cannot start: {error.filename or 'storage folder'}: {error.strerror}") from error
 
@@ -34,8 +47,25 @@ def tell_unfilled_keys(archive: Archive) -> None:
         logger.warning("keys not filled for what is stored", extra={"fields": fields})
 
 
-def _recover(archive: Archive, lock: DaemonLock) -> None:
-    found = recover(archive.tree, archive.index, archive.charset_of)
+class _Progress:
+    """Tells how far a recovery is, now and then."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._due_at = time.monotonic() + PROGRESS_S
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if time.monotonic() < self._due_at:
+            return
+        self._due_at = time.monotonic() + PROGRESS_S
+        logger.info("recovering", extra={"fields": {"what": what, "done": done, "total": total or None}})
+        self._tell(f"recovering: {done}{f' of {total}' if total else ''} {what}")
+
+
+def _recover(archive: Archive, lock: DaemonLock, progress: _Progress) -> None:
+    sizes.begin(archive.index)
+    found = recover(archive.tree, archive.index, archive.charset_of, progress)
+    archive.index.remember(RECOVERY, "")
     if not lock.is_first or found != Recovery():
         fields = {f"files_{what}": count for what, count in asdict(found).items()}
         logger.warning("recovered after an unclean end", extra={"fields": fields})

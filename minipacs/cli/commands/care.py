@@ -11,8 +11,9 @@ from typing import get_args
 import click
 
 from minipacs import log
-from minipacs.archive.care.checking import Fault, Finding, Pace, check, heal, repair
-from minipacs.archive.removal import finish_removals, remove
+from minipacs.archive.care.checking import Fault, Finding, Pace, check, repair
+from minipacs.archive.care.leftovers import finish_removals
+from minipacs.archive.removal import remove
 from minipacs.cli.commands.query import asked_keys
 from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_keys
 from minipacs.cli.progress import steps
@@ -35,24 +36,26 @@ _BACKUP_NAME = "index-%Y%m%d-%H%M%S.db"
 def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
     """Read every file again and check it against its digest and its row; safe beside a running daemon.
 
-    Tells what is missing, damaged or orphaned; exit status 1 if anything is. Changes nothing without --repair, which
-    never removes a row: what is missing or damaged is UNAVAILABLE until it is sent again.
+    Tells what is missing, damaged, orphaned or marked unavailable though it is whole; exit status 1 if anything is.
+    Changes nothing without --repair, which never removes a row: what is missing or damaged is UNAVAILABLE until it is
+    sent again or its file is back.
     """
     findings: list[Finding] = []
     healed = 0
     with opened(load, read_only=not is_repair) as archive:
         if is_repair:
-            finish_removals(archive.tree, archive.index)
+            finish_removals(archive.tree, archive.index, archive.charset_of)
         with steps(archive.figures().stored_bytes, "verifying") as advance:
             for finding in check(archive.tree, archive.index, Pace(rate, advance)):
-                findings.append(finding)
                 if is_repair:
                     repair(archive.tree, archive.index, archive.charset_of, finding)
+                if is_repair and finding.fault == "unavailable":
+                    healed += 1
+                    continue
+                findings.append(finding)
                 if not as_json:
                     facts = finding.digest, finding.sop_instance_uid, finding.detail
                     click.echo(f"{finding.fault}: {' '.join(filter(None, facts))}")
-        if is_repair:
-            healed = heal(archive.tree, archive.index, Pace(rate))
         figures = archive.figures()
     if as_json:
         print_json(
@@ -66,7 +69,9 @@ def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
         )
     else:
         found = Counter(finding.fault for finding in findings)
-        counts = ", ".join(f"{found[fault]} {fault}" for fault in get_args(Fault))
+        counts = ", ".join(f"{found[fault]} {fault}" for fault in get_args(Fault) if fault != "unavailable")
+        if found["unavailable"]:
+            counts += f", {found['unavailable']} unavailable but whole: --repair gives them out again"
         click.echo(f"{figures.instances} instances: {counts}" + (f"; repaired, {healed} healed" if is_repair else ""))
     if findings:
         sys.exit(1)
@@ -96,7 +101,7 @@ def delete(load: Load, yes: bool, keys: Sequence[str]) -> None:
         question = f"Remove {len(rows)} instances of {len(studies)} studies for good?"
         if not yes and not click.confirm(question):
             raise MinipacsError("nothing was removed")
-        finish_removals(archive.tree, archive.index)
+        finish_removals(archive.tree, archive.index, archive.charset_of)
         removed = sum(remove(archive.tree, archive.index, [row[0] for row in rows]))
         _log_removal(keys=" ".join(given), instances=removed, studies=[study[-1] for study in studies])
     click.echo(f"{removed} instances removed")

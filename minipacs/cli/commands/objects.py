@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from minipacs.archive.archive import Archive
 from minipacs.archive.media.importing import Imported, count, import_source, sources
 from minipacs.cli.common import Load, config_option, json_option, opened
 from minipacs.cli.progress import progress, stoppable
@@ -46,8 +47,13 @@ class _Summary:
         has_its_bytes = item.outcome in (Outcome.ADDED, Outcome.REPLACED, Outcome.SAME)
         self.removable[item.source.path] = self.removable.get(item.source.path, True) and has_its_bytes
 
-    def remove_sources(self) -> None:
-        """Remove the files of which every object is in the archive, durably by now."""
+    def remove_sources(self, archive: Archive) -> None:
+        """Remove the files of which every object is in the archive, durably; none if that cannot be known."""
+        try:
+            archive.make_durable()
+        except OSError as error:
+            self.not_removed |= {str(p): system_words(error) for p, removable in self.removable.items() if removable}
+            return
         for path in (path for path, removable in self.removable.items() if removable):
             try:
                 path.unlink()
@@ -97,8 +103,8 @@ def import_(load: Load, paths: Sequence[Path], move: bool, lenient: bool, as_jso
             if is_stopping():
                 summary.was_stopped = True
                 break
-    if move:
-        summary.remove_sources()
+        if move:
+            summary.remove_sources(archive)
     summary.print_json() if as_json else summary.print()
     if summary.refused or summary.not_removed or summary.was_stopped:
         sys.exit(1)

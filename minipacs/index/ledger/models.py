@@ -13,9 +13,13 @@ class Setting(Model):
 
 
 class Removal(Model):
-    """One row for each file that is to go, from the commit that lets go of it until it is gone."""
+    """One row for each file that is to go, from the commit that lets go of it until it is gone.
+
+    `reason` is why it goes to quarantine, "" if it is to be removed.
+    """
 
     digest = TextField(primary_key=True)
+    reason = TextField(default="")
 
 
 class Change(Model):

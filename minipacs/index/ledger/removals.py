@@ -1,7 +1,7 @@
 """Files that are to go: noted in the transaction that lets go of them, until they are gone."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database
@@ -13,6 +13,13 @@ MAX_NAMES = 500
 """Digests in one statement."""
 
 
+class ToGo(NamedTuple):
+    """A file that is to go: to quarantine if there is a reason for it, else for good."""
+
+    digest: str
+    reason: str
+
+
 class Removals:
     """The files that are to go; safe to use from any thread. Calls raise Failure as those of `Writer` do."""
 
@@ -20,13 +27,14 @@ class Removals:
         self._database = database
         self._change = change
 
-    def unfinished(self) -> list[str]:
-        """List the digests of files that are to be removed."""
-        return self._digests(Removal.select(Removal.digest).order_by(Removal.digest))
+    def unfinished(self, after: str = "") -> list[ToGo]:
+        """List files that are to go, those whose digest comes after the one given, the first MAX_NAMES of them."""
+        select = Removal.select(Removal.digest, Removal.reason).where(Removal.digest > after)
+        return [ToGo(*row) for row in self._rows(select.order_by(Removal.digest).limit(MAX_NAMES))]
 
     def has(self, digest: str) -> bool:
-        """Tell whether this file is to be removed."""
-        return bool(self._digests(Removal.select(Removal.digest).where(Removal.digest == digest)))
+        """Tell whether this file is to go."""
+        return bool(self._rows(Removal.select(Removal.digest).where(Removal.digest == digest)))
 
     def forget(self, digests: Sequence[str]) -> None:
         """Take note that these files are gone, or have a row again."""
@@ -39,12 +47,23 @@ class Removals:
 
         self._change(work)
 
-    def _digests(self, select: Any) -> list[str]:
+    def _rows(self, select: Any) -> list[tuple[str, ...]]:
         with self._database.errors(), self._database.reader() as connection:
-            return [digest for (digest,) in connection.execute(*self._database.compile(select))]
+            return list(connection.execute(*self._database.compile(select)))
 
 
-def note(statements: Statements, connection: Connection, digests: Sequence[str]) -> None:
-    """Take note, within a transaction, that these files are to be removed."""
-    for digest in digests:
-        connection.execute(*statements.upsert(Removal, {"digest": digest}))
+class Notes:
+    """The notes as a transaction of the writer makes them."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._delete, _ = statements.compile(Removal.delete().where(Removal.digest == ""))
+
+    def add(self, connection: Connection, digests: Sequence[str], reason: str = "") -> None:
+        """Take note that these files are to go: to quarantine for a reason, or for good without one."""
+        for digest in digests:
+            connection.execute(*self._statements.upsert(Removal, {"digest": digest, "reason": reason}))
+
+    def drop(self, connection: Connection, digest: str) -> bool:
+        """Let a file stay that gets a row; tells whether it was to go."""
+        return connection.execute(self._delete, (digest,)).rowcount > 0

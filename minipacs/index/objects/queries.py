@@ -37,6 +37,9 @@ from minipacs.index.objects.selection import Query, Selection, selections
 
 DIGESTS_PAGE_ROWS = 10_000
 COMPRESSIBLE_PAGE_ROWS = 100
+PICKED_PAGE_ROWS = 100
+_BEYOND = "g"
+"""Sorts after every digit of a digest."""
 
 
 class StoredInstance(NamedTuple):
@@ -184,10 +187,20 @@ class Reader:
         """List the digests of the instances that cannot be retrieved."""
         return [digest for (digest,) in self._rows(self._select_unavailable)]
 
-    def digests(self) -> Iterator[tuple[str, int]]:
-        """Give the digest and size in bytes of every file that has a row, in the order of digests."""
+    def unavailable_count(self) -> int:
+        """Count the instances that cannot be retrieved, from what patients have of them."""
+        ((count,),) = self._rows(Patient.select(fn.COALESCE(fn.SUM(Patient.unavailable_instances), 0)))
+        return int(count)
+
+    def digests(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Give digest and size in bytes of the files that have rows, those that begin with `prefix`, in their order."""
         select = Instance.select(Instance.digest, Instance.size_bytes)
-        return self._each(select, Instance.digest, DIGESTS_PAGE_ROWS)
+        return self._each(select.where(_begins_with(prefix)), Instance.digest, DIGESTS_PAGE_ROWS)
+
+    def online_digests(self, begin: str) -> Iterator[str]:
+        """Give the digests of files that can be retrieved, from `begin` on in their order."""
+        select = Instance.select(Instance.digest).where(Instance.digest >= begin, Instance.availability == ONLINE)
+        return (digest for (digest,) in self._each(select, Instance.digest, PICKED_PAGE_ROWS))
 
     def files(self) -> Iterator[StoredFile]:
         """Give every file that has a row, in the order in which they were first stored."""
@@ -293,3 +306,7 @@ def _number(text: str) -> int:
         return int(text)
     except ValueError:
         return -1
+
+
+def _begins_with(prefix: str) -> Any:
+    return (Instance.digest >= prefix) & (Instance.digest < prefix + _BEYOND)

@@ -1,0 +1,63 @@
+"""Files that were to go when somebody was killed: each goes, unless what it gave way to is not whole.
+
+A note tells that a file was deleted, replaced or compressed, in a commit that may have come to the disk before the file
+that took its place. So that one is read first; if it is damaged or missing, the file that was to go gets its row back.
+"""
+
+import logging
+
+from minipacs.archive.intact import is_intact
+from minipacs.archive.ports import Storage
+from minipacs.archive.removal import BATCH, let_go
+from minipacs.archive.scan import CharsetOf, orphan, record_of
+from minipacs.errors import Failure
+from minipacs.index import Index, InstanceRecord, ToGo
+
+logger = logging.getLogger(__name__)
+
+
+def finish_removals(tree: Storage, index: Index, charset_of: CharsetOf) -> int:
+    """See to all files that are to go; returns how many there were. Raises OSError and Failure."""
+    done, last = 0, ""
+    while files := index.removals.unfinished(last):
+        tree.sync()  # with `sync = "batch"` what took their place may not be on the disk
+        index.sync()
+        for begin in range(0, len(files), BATCH):
+            batch = files[begin : begin + BATCH]
+            for file in batch:
+                _finish(tree, index, charset_of, file)
+            tree.sync()
+            index.removals.forget([file.digest for file in batch])
+        done, last = done + len(files), files[-1].digest
+    return done
+
+
+def _finish(tree: Storage, index: Index, charset_of: CharsetOf, file: ToGo) -> None:
+    record = _needed_again(tree, index, charset_of, file)
+    if record is None:
+        let_go(tree, index, file)
+        return
+    with tree.holding(file.digest):
+        if tree.stat(file.digest) is not None:
+            index.add(record, "replace")
+    fields = {"digest": file.digest, "sop_instance_uid": record.sop_instance_uid}
+    logger.error("file that gave way is needed again", extra={"fields": fields})
+
+
+def _needed_again(tree: Storage, index: Index, charset_of: CharsetOf, file: ToGo) -> InstanceRecord | None:
+    """Return what the index is told of a file whose successor is not whole; None if it may go."""
+    try:
+        found = orphan(tree, file.digest)
+        record = record_of(tree, found, index.keys, charset_of(found.source_ae_title), whole=True)
+    except OSError:
+        return None
+    except Failure as error:
+        if error.temporary:
+            raise
+        return None  # it is damaged itself
+    known = index.instance(record.sop_instance_uid)
+    if known is None or known.digest == file.digest:
+        return None
+    if not file.reason and known.received_digest != file.digest:
+        return None  # it was deleted, and another object has its UID since
+    return None if is_intact(tree, index, known) else record
