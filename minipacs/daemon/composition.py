@@ -28,7 +28,11 @@ def open_archive(
     """Open the configured archive, see `Archive.open`. Raises MinipacsError."""
     storage = config.storage
     charsets = {peer.title: peer.charset for peer in config.peers}
-    policy = StoragePolicy(storage.duplicates, storage.min_free_bytes, storage.max_instance_bytes)
+    policy = StoragePolicy(
+        duplicates=storage.duplicates,
+        min_free_bytes=storage.min_free_bytes,
+        max_instance_bytes=storage.max_instance_bytes,
+    )
     return Archive.open(
         storage.path,
         policy,
@@ -45,21 +49,34 @@ def open_archive(
 def peers(config: Config) -> list[Peer]:
     """Return the configured peers as the network layer knows them."""
     return [
-        Peer(p.title, p.host, p.port, p.allow, p.charset, p.max_associations, p.transfer_syntaxes) for p in config.peers
+        Peer(
+            title=p.title,
+            host=p.host,
+            port=p.port,
+            allow=p.allow,
+            charset=p.charset,
+            max_associations=p.max_associations,
+            transfer_syntaxes=p.transfer_syntaxes,
+        )
+        for p in config.peers
     ]
 
 
 def requestor(config: Config) -> Requestor:
     """Return what opens associations under our title."""
     limits = config.timeouts
-    timeouts = Timeouts(limits.acse, limits.dimse, limits.idle, limits.connect)
+    timeouts = Timeouts(acse=limits.acse, dimse=limits.dimse, idle=limits.idle, connect=limits.connect)
     return Requestor(config.ae.title, timeouts, config.ae.max_pdu_bytes)
 
 
 def query_policy(config: Config) -> QueryPolicy:
     """Return what C-FIND may do."""
     query = config.query
-    return QueryPolicy(query.max_matches, query.relational == "always", query.match_unknown)
+    return QueryPolicy(
+        max_matches=query.max_matches,
+        relational=query.relational == "always",
+        match_unknown=query.match_unknown,
+    )
 
 
 def access(config: Config, addresses: Iterable[str], places: Places) -> Access:
@@ -68,4 +85,11 @@ def access(config: Config, addresses: Iterable[str], places: Places) -> Access:
     They decide the default policy, not `ae.bind`: sockets that systemd opened may be at others.
     """
     ae, policy = config.ae, config.policy(addresses)
-    return Access(ae.title, policy, peers(config), ae.max_associations, ae.check_called_title, places)
+    return Access(
+        ae.title,
+        policy,
+        peers(config),
+        ae.max_associations,
+        check_called_title=ae.check_called_title,
+        places=places,
+    )

@@ -1,14 +1,14 @@
-"""The data sets of DIMSE-N requests: read as values (PS3.7 10.1)."""
+"""The data sets of requests: identifiers of C-FIND, C-MOVE and C-GET, values of DIMSE-N (PS3.4 C.4, PS3.7 10.1)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 
-from minipacs.dicom.data_set.identifier import decode_identifier
+from minipacs.dicom.data_set.identifier import MAX_IDENTIFIER_BYTES, Identifier, decode_identifier
 from minipacs.dicom.data_set.values import MutableValues, read
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
-from minipacs.errors import Failure, Kind
+from minipacs.errors import DataSetError, Failure, Kind
 from minipacs.net.association import Message
 from minipacs.services.environment import Request
 
@@ -21,6 +21,17 @@ MAX_LARGE_AT_ONCE = 4
 """Data sets over `LARGE_BYTES` that a process reads at once: each takes up to 16 MiB as sent, and 100 as read."""
 
 _large = BoundedSemaphore(MAX_LARGE_AT_ONCE)
+
+
+def read_identifier(request: Request) -> Identifier:
+    """Read and decode a request's identifier. Raises Failure, AssociationEnded."""
+    if not request.message.command.has_data_set:
+        raise DataSetError("no identifier")
+    data = request.message.read(MAX_IDENTIFIER_BYTES)
+    if data is None:
+        raise Failure(Kind.TOO_LARGE, f"identifier is larger than {MAX_IDENTIFIER_BYTES} bytes")
+    charsets = terms(request.charset)
+    return decode_identifier(data, TRANSFER_SYNTAXES[request.message.context.transfer_syntax], charsets)
 
 
 def read_values(request: Request) -> tuple[MutableValues, tuple[int, ...]]:

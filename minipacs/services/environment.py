@@ -95,6 +95,10 @@ class Request:
             has_data_set=has_data_set,
         )
 
+    def cancelled(self) -> bool:
+        """Tell whether the peer has cancelled this request, without waiting. Raises AssociationEnded."""
+        return self.association.cancelled(self.message_id)
+
     def note(self, event: str, keys: Mapping[str, str]) -> None:
         """Log, at debug level, what was asked for: the keywords, and their values where patients may be named."""
         if logger.isEnabledFor(logging.DEBUG):

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from minipacs.dicom.data_set import items
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.data_set.identifier import Identifier, ResponseEncoder
 from minipacs.dicom.data_set.values import MutableValues, encode
 from minipacs.dicom.matching.zones import ZONE, is_offset
-from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import (
     BY_KEYWORD,
     QUERY_RETRIEVE_LEVEL,
@@ -20,9 +18,9 @@ from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import Failure, Kind
 from minipacs.index import Query
+from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
-from minipacs.services.identifiers import read_identifier
-from minipacs.services.pending import answer_matches, cancelled
+from minipacs.services.pending import answer_matches
 from minipacs.services.query_keys import Asked, check_hierarchy, read_keys
 
 LEFT_OUT_IF_EMPTY = frozenset({TIMEZONE_OFFSET_FROM_UTC, BY_KEYWORD["ModalitiesInStudy"].tag})
@@ -58,10 +56,7 @@ def find(request: Request) -> CommandSet:
     negotiated = Negotiated.read(request.message.context.extended)
     if not (request.environment.query.relational or negotiated.relational):
         check_hierarchy(asked, model)
-    status = statuses.PENDING_UNSUPPORTED_KEYS if asked.unsupported else statuses.PENDING
-    final = request.response(answer_matches(request, status, _answers(request, identifier, asked, negotiated)))
-    request.respond(final)
-    return final
+    return answer_matches(request, _answers(request, identifier, asked, negotiated), unsupported=asked.unsupported)
 
 
 def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated: Negotiated) -> Iterator[bytes]:
@@ -76,11 +71,10 @@ def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated:
         combined=negotiated.combined,
         offset=_offset(asked) if negotiated.zone else "",
     )
-    stop = partial(cancelled, request)
     most = policy.max_matches
-    if most and index.count(query, most + 1, cancelled=stop) > most:
+    if most and index.count(query, most + 1, cancelled=request.cancelled) > most:
         raise Failure(Kind.TOO_MANY, f"more than {most} matches")
-    yield from map(_encoder(request, identifier, asked), index.find(query, cancelled=stop))
+    yield from map(_encoder(request, identifier, asked), index.find(query, cancelled=request.cancelled))
 
 
 def _offset(asked: Asked) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from minipacs.dicom.tables.statuses import CANCEL, SUCCESS
+from minipacs.dicom.data_set.command_set import CommandSet
+from minipacs.dicom.tables.statuses import CANCEL, PENDING, PENDING_UNSUPPORTED_KEYS, SUCCESS
 from minipacs.index import QueryCancelled
 from minipacs.services.environment import Request
 
@@ -10,11 +11,6 @@ MAX_BATCH_BYTES = 64 << 10
 """Responses gathered for one write. Between writes a C-CANCEL is looked for."""
 FIRST_BATCH_BYTES = 1
 """The first response goes out alone, at once."""
-
-
-def cancelled(request: Request) -> bool:
-    """Tell whether the requestor has cancelled, without waiting. Raises AssociationEnded."""
-    return request.association.cancelled(request.message_id)
 
 
 def send_pending(request: Request, status: int, identifiers: Iterable[bytes]) -> Iterator[int]:
@@ -35,19 +31,24 @@ def send_pending(request: Request, status: int, identifiers: Iterable[bytes]) ->
             association.send_all(batch)
             batch, size, limit = [], 0, MAX_BATCH_BYTES
             yield sent
-            if cancelled(request):
+            if request.cancelled():
                 raise QueryCancelled("query cancelled")
     if batch:
         association.send_all(batch)
         yield sent
 
 
-def answer_matches(request: Request, status: int, identifiers: Iterable[bytes]) -> int:
-    """Send all matches; returns the status of the final response. The log is told of their number."""
+def answer_matches(request: Request, identifiers: Iterable[bytes], *, unsupported: int) -> CommandSet:
+    """Send all matches, then the final response, which is returned. The log is told of their number.
+
+    `unsupported` is the number of keys that were passed over. A query that is cancelled meanwhile ends with FE00.
+    """
     request.log["matches"] = 0
+    final = request.response(SUCCESS)
     try:
-        for matches in send_pending(request, status, identifiers):
+        for matches in send_pending(request, PENDING_UNSUPPORTED_KEYS if unsupported else PENDING, identifiers):
             request.log["matches"] = matches
     except QueryCancelled:
-        return CANCEL
-    return SUCCESS
+        final.status = CANCEL
+    request.respond(final)
+    return final

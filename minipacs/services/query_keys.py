@@ -18,10 +18,9 @@ from minipacs.dicom.tables.attributes import (
     Level,
 )
 from minipacs.dicom.tables.keys import FIRST_BLOCK, STANDARD_KEYS, KeyTable
-from minipacs.dicom.tables.sop_classes import Model
+from minipacs.dicom.tables.sop_classes import LEVELS_OF, Model
 from minipacs.errors import Failure, Kind
 from minipacs.index import AVAILABILITY
-from minipacs.services.identifiers import levels_of, read_level
 
 _NEVER_MATCHED = frozenset(
     {SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY, TIMEZONE_OFFSET_FROM_UTC}
@@ -72,16 +71,27 @@ def read_keys(identifier: Identifier, model: Model, table: KeyTable = STANDARD_K
     for attribute in (AVAILABILITY, ZONE):
         if attribute.tag in identifier.elements and attribute.level in within:
             returned[attribute.tag] = attribute
-    for at in (*levels_of(model), "PATIENT"):
+    for at in (*LEVELS_OF[model], "PATIENT"):
         if at in within:
             returned[UNIQUE_KEY[at].tag] = UNIQUE_KEY[at]
     return Asked(level, tuple(keys), returned, unsupported, creators, identifier.text(ZONE.tag, ZONE.vr))
 
 
+def read_level(identifier: Identifier, model: Model) -> Level:
+    """Return the Query/Retrieve Level. Raises Failure INVALID if it is missing or not of the model."""
+    text = identifier.text(QUERY_RETRIEVE_LEVEL)
+    for level in LEVELS_OF[model]:
+        if text == level:
+            return level
+    allowed = ", ".join(LEVELS_OF[model])
+    comment = f"Query/Retrieve Level must be one of {allowed}"
+    raise Failure(Kind.INVALID, comment, (QUERY_RETRIEVE_LEVEL,))
+
+
 def check_hierarchy(asked: Asked, model: Model) -> None:
     """Refuse a query whose unique keys above its level are not single values (PS3.4 C.4.1.3.1.1)."""
     texts = dict(asked.keys)
-    for at in levels_of(model):
+    for at in LEVELS_OF[model]:
         if at == asked.level:
             return
         key = UNIQUE_KEY[at]

@@ -6,16 +6,17 @@ from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.data_set.identifier import Identifier, ResponseEncoder
 from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY, Level
-from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
+from minipacs.dicom.tables.sop_classes import LEVELS_OF, QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import Failure, Kind
 from minipacs.index import Index, StoredInstance
 from minipacs.scu.delivery import Delivery
 from minipacs.scu.sub_operations import Originator, Receiver, Sender
 from minipacs.scu.tally import Tally
+from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
-from minipacs.services.identifiers import levels_of, read_identifier, read_level
 from minipacs.services.invoker import Invoker
+from minipacs.services.query_keys import read_level
 
 PATIENT_ID, ISSUER = UNIQUE_KEY["PATIENT"].keyword, BY_KEYWORD["IssuerOfPatientID"]
 _FAILED_SOP_INSTANCE_UID_LIST = (0x00080058, "UI")
@@ -80,7 +81,7 @@ def _matches(request: Request) -> list[StoredInstance]:
     level = read_level(identifier, model)
     request.log["level"] = level
     relational = context.extended[:1] == b"\1"
-    keys = _unique_keys(identifier, level, levels_of(model), relational=relational)
+    keys = _unique_keys(identifier, level, LEVELS_OF[model], relational=relational)
     index = request.environment.archive.index
     keys = {**_issuer(identifier, keys, index), **keys}
     request.note("retrieval", {keyword: "\\".join(values) for keyword, values in keys.items()})

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.data_set.identifier import Identifier
 from minipacs.dicom.data_set.values import MutableValues, Values, encode, items, text, vr_of
-from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.workflow.worklist import REQUEST_KEYS, STEP_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
+from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
-from minipacs.services.identifiers import read_identifier
-from minipacs.services.pending import answer_matches, cancelled
+from minipacs.services.pending import answer_matches
 
 _NEVER_MATCHED = frozenset({SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC})
 
@@ -37,10 +35,7 @@ def find(request: Request) -> CommandSet:
     state = request.environment.archive.index.worklist.folder_state()
     if state.fault:
         raise Failure(Kind.BUSY, f"worklist source is not available: {state.fault}")
-    status = statuses.PENDING_UNSUPPORTED_KEYS if asked.unsupported else statuses.PENDING
-    final = request.response(answer_matches(request, status, _answers(request, identifier, asked)))
-    request.respond(final)
-    return final
+    return answer_matches(request, _answers(request, identifier, asked), unsupported=asked.unsupported)
 
 
 def read_keys(identifier: Identifier) -> Asked:
@@ -85,10 +80,9 @@ def _answers(request: Request, identifier: Identifier, asked: Asked) -> Iterator
     """Give the identifier of each match. Raises QueryCancelled; Failure TOO_MANY if they are more than they may be."""
     implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
     worklist, most = request.environment.archive.index.worklist, request.environment.query.max_matches
-    stop = partial(cancelled, request)
-    if most and worklist.count(asked.keys, most + 1, cancelled=stop) > most:
+    if most and worklist.count(asked.keys, most + 1, cancelled=request.cancelled) > most:
         raise Failure(Kind.TOO_MANY, f"more than {most} matches")
-    for step in worklist.find(asked.keys, cancelled=stop):
+    for step in worklist.find(asked.keys, cancelled=request.cancelled):
         yield encode(answer(identifier, step), identifier.charsets, implicit=implicit)
 
 

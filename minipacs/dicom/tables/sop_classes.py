@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from minipacs.dicom.tables.attributes import LEVELS, Level
 from minipacs.dicom.tables.dictionary import UIDS
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -12,6 +13,11 @@ MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 Model = Literal["PATIENT", "STUDY", "PATIENT_STUDY_ONLY"]
 Operation = Literal["find", "move", "get"]
+
+LEVELS_OF: Mapping[Model, tuple[Level, ...]] = MappingProxyType(
+    {"PATIENT": LEVELS, "STUDY": LEVELS[1:], "PATIENT_STUDY_ONLY": LEVELS[:2]}
+)
+"""The levels of an information model, from the top (PS3.4 C.6.1.1, C.6.2.1, C.6.3.1)."""
 
 _OUTSIDE_STUDIES = frozenset(
     {
