@@ -1,6 +1,7 @@
 """What is stored, in tables: peewee over SQLite stays in here."""
 
 from minipacs.index.engine.connection import QueryCancelled
+from minipacs.index.engine.readers import Allowance
 from minipacs.index.index import WHY_DISPLACED, Index
 from minipacs.index.ledger.removals import ToGo
 from minipacs.index.objects.conflicts import Disagreement
@@ -12,6 +13,7 @@ from minipacs.index.objects.selection import AVAILABILITY, Query
 __all__ = [
     "AVAILABILITY",
     "WHY_DISPLACED",
+    "Allowance",
     "Availability",
     "Disagreement",
     "Duplicates",

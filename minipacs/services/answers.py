@@ -62,6 +62,7 @@ _FIND: Mapping[Kind, int] = {
 _RETRIEVE: Mapping[Kind, int] = {
     **_FIND,
     Kind.NOT_FOUND: statuses.MOVE_DESTINATION_UNKNOWN,
+    Kind.TOO_MANY: statuses.UNABLE_TO_COUNT_MATCHES,
     Kind.BUSY: statuses.UNABLE_TO_COUNT_MATCHES,
     Kind.FULL: statuses.UNABLE_TO_COUNT_MATCHES,
 }

@@ -20,7 +20,7 @@ from minipacs.errors import Failure, Kind
 from minipacs.index import Query
 from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
-from minipacs.services.pending import answer_matches
+from minipacs.services.pending import allowance_of, answer_matches
 from minipacs.services.query_keys import Asked, check_hierarchy, read_keys
 
 LEFT_OUT_IF_EMPTY = frozenset({TIMEZONE_OFFSET_FROM_UTC, BY_KEYWORD["ModalitiesInStudy"].tag})
@@ -71,10 +71,11 @@ def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated:
         combined=negotiated.combined,
         offset=_offset(asked) if negotiated.zone else "",
     )
+    allowance = allowance_of(request)
     most = policy.max_matches
-    if most and index.count(query, most + 1, cancelled=request.cancelled) > most:
+    if most and index.count(query, most + 1, allowance=allowance) > most:
         raise Failure(Kind.TOO_MANY, f"more than {most} matches")
-    yield from map(_encoder(request, identifier, asked), index.find(query, cancelled=request.cancelled))
+    yield from map(_encoder(request, identifier, asked), index.find(query, allowance=allowance))
 
 
 def _offset(asked: Asked) -> str:

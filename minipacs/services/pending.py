@@ -4,13 +4,19 @@ from collections.abc import Iterable, Iterator
 
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.tables.statuses import CANCEL, PENDING, PENDING_UNSUPPORTED_KEYS, SUCCESS
-from minipacs.index import QueryCancelled
+from minipacs.index import Allowance, QueryCancelled
 from minipacs.services.environment import Request
 
 MAX_BATCH_BYTES = 64 << 10
 """Responses gathered for one write. Between writes a C-CANCEL is looked for."""
 FIRST_BATCH_BYTES = 1
 """The first response goes out alone, at once."""
+
+
+def allowance_of(request: Request) -> Allowance:
+    """Make what a query of this request may take of the index, in the share of its peer, or of its address."""
+    caller = request.caller
+    return Allowance(caller.address if caller.peer is None else caller.label, request.cancelled)
 
 
 def send_pending(request: Request, status: int, identifiers: Iterable[bytes]) -> Iterator[int]:

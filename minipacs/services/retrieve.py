@@ -16,6 +16,7 @@ from minipacs.scu.tally import Tally
 from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
 from minipacs.services.invoker import Invoker
+from minipacs.services.pending import allowance_of
 from minipacs.services.query_keys import read_level
 
 PATIENT_ID, ISSUER = UNIQUE_KEY["PATIENT"].keyword, BY_KEYWORD["IssuerOfPatientID"]
@@ -85,7 +86,7 @@ def _matches(request: Request) -> list[StoredInstance]:
     index = request.environment.archive.index
     keys = {**_issuer(identifier, keys, index), **keys}
     request.note("retrieval", {keyword: "\\".join(values) for keyword, values in keys.items()})
-    return index.instances(keys)
+    return index.instances(keys, allowance=allowance_of(request))
 
 
 def _issuer(identifier: Identifier, keys: Mapping[str, Sequence[str]], index: Index) -> Mapping[str, Sequence[str]]:

@@ -13,7 +13,7 @@ from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
 from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
-from minipacs.services.pending import answer_matches
+from minipacs.services.pending import allowance_of, answer_matches
 
 _NEVER_MATCHED = frozenset({SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC})
 
@@ -80,9 +80,10 @@ def _answers(request: Request, identifier: Identifier, asked: Asked) -> Iterator
     """Give the identifier of each match. Raises QueryCancelled; Failure TOO_MANY if they are more than they may be."""
     implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
     worklist, most = request.environment.archive.index.worklist, request.environment.query.max_matches
-    if most and worklist.count(asked.keys, most + 1, cancelled=request.cancelled) > most:
+    allowance = allowance_of(request)
+    if most and worklist.count(asked.keys, most + 1, allowance=allowance) > most:
         raise Failure(Kind.TOO_MANY, f"more than {most} matches")
-    for step in worklist.find(asked.keys, cancelled=request.cancelled):
+    for step in worklist.find(asked.keys, allowance=allowance):
         yield encode(answer(identifier, step), identifier.charsets, implicit=implicit)
 
 

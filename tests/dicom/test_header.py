@@ -17,6 +17,7 @@ from minipacs.dicom.data_set import inflater
 from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH, MAX_VALUE_BYTES, Header, HeaderScanner
 from minipacs.dicom.data_set.part10 import parse_file_meta
 from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD
+from minipacs.dicom.tables.keys import KeyTable, extended_key
 from minipacs.dicom.tables.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
@@ -552,3 +553,9 @@ def test_functional_groups_of_many_frames_may_be_deflated() -> None:
 def test_bytes_that_are_not_deflated_are_refused() -> None:
     with pytest.raises(DataSetError, match="cannot be inflated"):
         scan(b"\xff" * 100, DEFLATED)
+
+
+def test_what_is_wanted_is_sorted_once_for_all_objects() -> None:
+    keys = KeyTable([extended_key(f'0009,"CREATOR {n}",01') for n in range(100)])
+    scanners = [HeaderScanner(TRANSFER_SYNTAXES[EXPLICIT_VR_LITTLE_ENDIAN], keys.tags) for _ in range(3)]
+    assert len({id(scanner._notable) for scanner in scanners}) == 1

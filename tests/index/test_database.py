@@ -1,6 +1,5 @@
 import os
 import sqlite3
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -8,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.dicom.tables.keys import STANDARD_KEYS
 from minipacs.dicom.text import person_name
 from minipacs.errors import Failure, Kind, MinipacsError
-from minipacs.index import Index, Query, QueryCancelled
+from minipacs.index import Index, Query
 from minipacs.index import schema as schema_module
-from minipacs.index.engine import database as database_module
 from minipacs.index.engine.schema import Migration
 from minipacs.index.objects import derived as derived_module
 from minipacs.index.objects import headings as headings_module
-from minipacs.index.schema import SCHEMA_VERSION, open_database
+from minipacs.index.schema import SCHEMA_VERSION
 from tests.index.conftest import Files
 
 Ask = Callable[..., list[str]]
@@ -160,24 +157,6 @@ def test_a_path_may_have_any_letters(tmp_path: Path, files: Files):
     assert path.exists()
 
 
-def test_readers_are_lent_and_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(database_module, "MAX_READERS", 2)
-    monkeypatch.setattr(database_module, "READER_WAIT_S", 0.01)
-    database = open_database(tmp_path / "index.db", STANDARD_KEYS, sync="always", read_only=False)
-    with database.reader() as first:
-        with database.reader() as second:
-            assert first is not second
-            with pytest.raises(Failure, match="no free reader") as refused, database.reader():
-                pass
-            assert refused.value.kind is Kind.BUSY
-        with database.reader() as again:
-            assert again is second
-        database.close()
-        first.execute("SELECT 1")
-    with pytest.raises(sqlite3.ProgrammingError):
-        first.execute("SELECT 1")
-
-
 def test_no_descriptor_stays_open(open_index: Callable[..., Index], files: Files):
     open_index().close()
     before = len(os.listdir("/proc/self/fd"))
@@ -194,21 +173,6 @@ def test_readers_see_the_last_commit_while_a_transaction_runs(index: Index, file
         index._writer._connection.execute("DELETE FROM instance")
         assert index.instance("1") is not None
     assert index.instance("1") is None
-
-
-LONG = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000000) SELECT COUNT(*) FROM n"
-
-
-def test_f20_a_long_scan_ends_when_it_is_cancelled(tmp_path: Path):
-    database = open_database(tmp_path / "index.db", STANDARD_KEYS, sync="always", read_only=False)
-    asked = threading.Event()
-    with pytest.raises(QueryCancelled), database.reader(lambda: asked.is_set() or asked.set() or False) as connection:
-        connection.execute(LONG).fetchone()
-    with pytest.raises(ConnectionResetError), database.reader(lambda: (_ for _ in ()).throw(ConnectionResetError)) as c:
-        c.execute(LONG).fetchone()
-    with database.reader() as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
-    database.close()
 
 
 def test_errors_of_a_query_become_failures(index: Index):

@@ -2,7 +2,7 @@ import pytest
 
 from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
 from minipacs.errors import Failure, Kind
-from minipacs.index import AVAILABILITY, Index, Query, QueryCancelled, StoredInstance
+from minipacs.index import AVAILABILITY, Allowance, Index, Query, QueryCancelled, StoredInstance
 from minipacs.index.objects.selection import selections
 from tests.index.conftest import CT, EXPLICIT, MR, Files
 
@@ -94,7 +94,7 @@ def test_nothing_is_held_between_pages(index: Index, files: Files):
     fill(index, files, studies=3)
     rows = index.find(Query("IMAGE", [], [BY_KEYWORD["SOPInstanceUID"]]), page_rows=2)
     first = next(rows)
-    assert len(index._database._idle) == 1
+    assert index._database._readers.idle == 1
     busy, _, _ = index._writer._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     assert busy == 0
     index.remove([f"9.{s}.{i}" for s in range(1, 3) for i in range(5)])
@@ -104,9 +104,8 @@ def test_nothing_is_held_between_pages(index: Index, files: Files):
 def test_f20_a_query_can_be_cancelled_between_pages(index: Index, files: Files):
     fill(index, files)
     cancelled: list[bool] = []
-    rows = index.find(
-        Query("IMAGE", [], [BY_KEYWORD["SOPInstanceUID"]]), cancelled=lambda: bool(cancelled), page_rows=3
-    )
+    allowance = Allowance("PEER", lambda: bool(cancelled))
+    rows = index.find(Query("IMAGE", [], [BY_KEYWORD["SOPInstanceUID"]]), allowance=allowance, page_rows=3)
     assert len([next(rows) for _ in range(3)]) == 3
     cancelled.append(True)
     with pytest.raises(QueryCancelled):
@@ -202,6 +201,17 @@ def test_instances_of_unique_keys_in_order(index: Index, files: Files):
     assert uids(SOPInstanceUID=["5", "6", "none"]) == ["5", "6"]
     assert uids(SOPInstanceUID=[*map(str, range(3000))]) == ["4", "2", "1", "3", "5", "6"]
     assert uids(SOPInstanceUID=["%", "*", ""]) == []
+
+
+def test_a_list_of_instances_has_a_bound(index: Index, files: Files, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("minipacs.index.objects.queries.MAX_LISTED", 3)
+    for n in range(4):
+        index.add(files.record(str(n)), "replace")
+    assert len(index.instances({"SOPInstanceUID": ["0", "1", "2", "none"]})) == 3
+    for keys in ({"StudyInstanceUID": ["1.1"]}, {"SOPInstanceUID": [*"0123", *map(str, range(600, 1600))]}):
+        with pytest.raises(Failure, match="more than 3 instances") as refused:
+            index.instances(keys)
+        assert refused.value.kind is Kind.TOO_MANY
 
 
 def test_looking_up_an_instance(index: Index, files: Files):

@@ -16,10 +16,10 @@ from tests.support.wire import IMPLICIT, STUDY_MOVE
 
 @pytest.mark.parametrize(
     ("fault", "status"),
-    [(Kind.BUSY, 0xA701), (Kind.FULL, 0xA701), (Kind.BROKEN, 0xC002)],
+    [(Kind.BUSY, 0xA701), (Kind.FULL, 0xA701), (Kind.TOO_MANY, 0xA701), (Kind.BROKEN, 0xC002)],
 )
 def test_an_index_that_cannot_count_matches(monkeypatch: pytest.MonkeyPatch, fault: Kind, status: int) -> None:
-    def instances(keys: object) -> None:
+    def instances(keys: object, *, allowance: object) -> None:
         raise Failure(fault, "index busy")
 
     keys = decode_identifier(identifier("STUDY", study="1.2"), TRANSFER_SYNTAXES[IMPLICIT])
@@ -28,8 +28,10 @@ def test_an_index_that_cannot_count_matches(monkeypatch: pytest.MonkeyPatch, fau
     request = SimpleNamespace(
         message=SimpleNamespace(context=SimpleNamespace(abstract_syntax=STUDY_MOVE, extended=b"")),
         environment=SimpleNamespace(archive=SimpleNamespace(index=index)),
+        caller=SimpleNamespace(peer=None, address="127.0.0.1"),
         log={},
         note=lambda event, keys: None,
+        cancelled=lambda: False,
     )
     for operation, field in ((retrieve.move, CommandField.C_MOVE_RQ), (retrieve.get, CommandField.C_GET_RQ)):
         with pytest.raises(Failure) as raised:

@@ -63,6 +63,15 @@ def _by_key(tags: frozenset[int], big_endian: bool) -> dict[int, int]:
     return {tag if big_endian else _swap(tag): tag for tag in tags}
 
 
+@lru_cache(maxsize=16)
+def _notable(wanted: frozenset[int], big_endian: bool) -> dict[int, int]:
+    """Give what is notable at the top: remembered by the set itself, whose hash is counted but once.
+
+    Each private key stands for hundreds of tags, one for every block.
+    """
+    return _by_key(wanted | _STRUCTURAL, big_endian)
+
+
 def _encoding(implicit: bool, big_endian: bool) -> _Encoding:
     order = ">" if big_endian else "<"
     item = struct.Struct(order + "II").unpack_from
@@ -97,7 +106,7 @@ class HeaderScanner:
             _IMPLICIT if transfer_syntax.implicit else _BIG_ENDIAN if transfer_syntax.big_endian else _EXPLICIT
         )
         self._outermost = self._encoding
-        self._notable = _by_key(wanted | _STRUCTURAL, transfer_syntax.big_endian)
+        self._notable = _notable(wanted, transfer_syntax.big_endian)
         self._inflater = Inflater() if transfer_syntax.deflated else None
         self._values: dict[int, tuple[bytes, bytes]] = {}
         self._kept_bytes = 0

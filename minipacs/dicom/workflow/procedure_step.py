@@ -82,6 +82,9 @@ RULES: tuple[Rule, ...] = (
 )
 """PS3.4 Table F.7.2-1. What it does not name is kept as it comes; an N-SET may change that too if it was created."""
 
+MAX_SCHEDULED_STEPS = 1000
+"""Scheduled steps that one performed step may refer to: all change their state in one commit."""
+
 _FIXED = frozenset(rule.tag for rule in RULES if not rule.settable)
 _STATUS = tag_named("PerformedProcedureStepStatus")
 _SERIES_SEQUENCE = tag_named("PerformedSeriesSequence")
@@ -103,8 +106,10 @@ def scheduled_steps(values: Values) -> list[tuple[str, str]]:
 def created(values: Values) -> MutableValues:
     """Return the attributes of a new step: those of an N-CREATE, and those of type 2 that it left out.
 
-    Raises Failure INVALID, MISSING or EMPTY with the attributes at fault (PS3.4 F.7.2.1).
+    Raises Failure INVALID, MISSING, EMPTY or TOO_MANY with the attributes at fault (PS3.4 F.7.2.1).
     """
+    if len(items(values, _SCHEDULED)) > MAX_SCHEDULED_STEPS:
+        raise Failure(Kind.TOO_MANY, f"refers to more than {MAX_SCHEDULED_STEPS} scheduled steps", [_SCHEDULED])
     _check_types(values, RULES, "create")
     if status_of(values) != IN_PROGRESS:
         raise _invalid([_STATUS], f"must be {IN_PROGRESS}")

@@ -5,8 +5,6 @@ The writer's connection commits into the write-ahead log; readers see the last c
 
 import logging
 import sqlite3
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -14,21 +12,19 @@ from typing import Literal
 
 from peewee import Field, Model, PeeweeException
 
-from minipacs.errors import Failure, Kind, MinipacsError, OutcomeUnknown
+from minipacs.errors import MinipacsError, OutcomeUnknown
 from minipacs.index.engine import files
-from minipacs.index.engine.connection import Connection, QueryCancelled, primary_code, told_errors
+from minipacs.index.engine.connection import Connection, primary_code, told_errors
 from minipacs.index.engine.lock import WriterLock
+from minipacs.index.engine.readers import Allowance, Readers
 from minipacs.index.engine.schema import Schema
 from minipacs.index.engine.shape import differences
 from minipacs.index.engine.statements import OTHER, SerialField, Statements, quoted, table_name
 
-__all__ = ["Connection", "Database", "QueryCancelled", "Sync"]
+__all__ = ["Connection", "Database", "Sync"]
 
 Sync = Literal["always", "recoverable", "batch"]
 
-MAX_READERS = 8
-"""Read connections open at once."""
-READER_WAIT_S = 30.0
 BUSY_TIMEOUT_S = 10
 """For so long a statement waits for a lock of SQLite's own: that of a program which is none of ours."""
 OPEN_WAIT_S = 60.0
@@ -37,9 +33,6 @@ CLOSE_WAIT_MS = 1000
 MAX_IDLE_LOG_BYTES = 64 << 20
 WRITER_CACHE_KIB = 32768
 READER_CACHE_KIB = 8192
-CANCEL_CHECK_STEPS = 50_000
-"""Steps of SQLite's virtual machine, well under a microsecond each, between two looks at `cancelled`."""
-
 MAX_DIFFERENCES_TOLD = 5
 
 logger = logging.getLogger(__name__)
@@ -66,9 +59,7 @@ class Database(Statements):
         self.path = path
         self.read_only = read_only
         self.sync = sync
-        self._free = threading.BoundedSemaphore(MAX_READERS)
-        self._idle: deque[sqlite3.Connection] = deque()
-        self._closed = False
+        self._readers = Readers(self._open_reader)
         self._lock: WriterLock | None = None
         try:
             if not read_only:
@@ -110,15 +101,9 @@ class Database(Statements):
         """Make each commit from now on wait for the disk, and with it all before, or none; not within a transaction."""
         connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
 
-    @contextmanager
-    def reader(self, cancelled: Callable[[], bool] | None = None) -> Iterator[Connection]:
-        """Lend a connection that only reads, for a moment: no peer is waited for meanwhile.
-
-        `cancelled` is asked now and then while a statement runs; if it answers True, or raises, the statement ends
-        with QueryCancelled, or with what it raised. Raises Failure BUSY if none is free within READER_WAIT_S.
-        """
-        with self._reader(cancelled) as connection:
-            yield connection
+    def reader(self, allowance: Allowance | None = None) -> AbstractContextManager[Connection]:
+        """Lend a connection that only reads, for a moment: no peer is waited for meanwhile, see `Readers.lend`."""
+        return self._readers.lend(allowance)
 
     def errors(self) -> AbstractContextManager[None]:
         """Turn errors of the database into Failure: FULL or BUSY where trying again may help, else BROKEN."""
@@ -147,7 +132,7 @@ class Database(Statements):
         `progress` gets pages done and pages in all. A copy that fails leaves nothing. Raises OSError (FileExistsError
         if there is one) and Failure.
         """
-        with self.errors(), self._reader() as connection:
+        with self.errors(), self._readers.lend() as connection:
             files.copy(connection, path, progress)
 
     def take_over(
@@ -195,8 +180,7 @@ class Database(Statements):
 
     def close(self) -> None:
         """Close the readers that are idle now, the others as they are given back, and the lock."""
-        self._closed = True
-        self._close_idle()
+        self._readers.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -214,34 +198,11 @@ class Database(Statements):
         connection.execute("PRAGMA case_sensitive_like = ON")
         return connection
 
-    @contextmanager
-    def _reader(self, cancelled: Callable[[], bool] | None = None) -> Iterator[sqlite3.Connection]:
-        if not self._free.acquire(timeout=READER_WAIT_S):
-            raise Failure(Kind.BUSY, "index busy: no free reader")
-        try:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = self._open_reader()
-            try:
-                with _interruptible(connection, cancelled):
-                    yield connection
-            finally:
-                self._idle.append(connection)
-                if self._closed:
-                    self._close_idle()
-        finally:
-            self._free.release()
-
     def _open_reader(self) -> sqlite3.Connection:
         connection = self._connect()
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
         return connection
-
-    def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
 
     def _prepare(self, lock: WriterLock, schema: Schema) -> None:
         """Create the file and its tables, or bring those of an older release up to date, in one transaction."""
@@ -292,28 +253,3 @@ def _undo(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
     except sqlite3.Error as error:  # what went wrong before is what has to be told
         logger.error("transaction not undone", extra={"fields": {"reason": str(error)}})
-
-
-@contextmanager
-def _interruptible(connection: sqlite3.Connection, cancelled: Callable[[], bool] | None) -> Iterator[None]:
-    if cancelled is None:
-        yield
-        return
-    raised: list[BaseException] = []
-
-    def stop() -> bool:
-        try:
-            return cancelled()
-        except BaseException as error:
-            raised.append(error)
-            return True
-
-    connection.set_progress_handler(stop, CANCEL_CHECK_STEPS)
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise
-        raise (raised[0] if raised else QueryCancelled("query cancelled")) from error
-    finally:
-        connection.set_progress_handler(None, 0)

@@ -5,14 +5,13 @@ from typing import Any
 
 from peewee import OP, ColumnBase, Expression, Tuple
 
-from minipacs.index.engine.connection import QueryCancelled
+from minipacs.index.engine.readers import Allowance
 
 FIRST_PAGE_ROWS = 100
 MAX_PAGE_ROWS = 2000
 PAGE_GROWTH = 4
 """The first page is short, so that the first answer comes soon; the later ones are long, for throughput."""
 
-Cancelled = Callable[[], bool]
 Place = tuple[Any, ...]
 """The values of a row by which rows are ordered; () before the first."""
 
@@ -23,11 +22,11 @@ def pages(
     *,
     first_rows: int = FIRST_PAGE_ROWS,
     max_rows: int = MAX_PAGE_ROWS,
-    cancelled: Cancelled | None = None,
+    allowance: Allowance | None = None,
 ) -> Iterator[Any]:
     """Give rows in their order; `read` reads so many of those after a place, which stands in each row at `place`.
 
-    Raises QueryCancelled if `cancelled` says so between pages.
+    Between pages, `allowance` is asked whether anybody waits for the next: raises QueryCancelled if not.
     """
     after: Place = ()
     size = min(first_rows, max_rows)
@@ -37,8 +36,8 @@ def pages(
         if len(rows) < size:
             return
         after, size = tuple(rows[-1][place]), min(size * PAGE_GROWTH, max_rows)
-        if cancelled is not None and cancelled():
-            raise QueryCancelled("query cancelled")
+        if allowance is not None:
+            allowance.check_cancelled()
 
 
 def beyond(order: Sequence[ColumnBase], place: Place) -> list[ColumnBase]:

@@ -15,9 +15,11 @@ from peewee import SQL, Field, Select, fn
 
 from minipacs.dicom.matching.zones import Adjustment
 from minipacs.dicom.tables.attributes import BY_KEYWORD
+from minipacs.errors import Failure, Kind
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database
-from minipacs.index.engine.paging import MAX_PAGE_ROWS, Cancelled, Place, beyond, pages
+from minipacs.index.engine.paging import MAX_PAGE_ROWS, Place, beyond, pages
+from minipacs.index.engine.readers import Allowance
 from minipacs.index.objects.conditions import MAX_SQL_VALUES
 from minipacs.index.objects.conflicts import Disagreement, disagreements
 from minipacs.index.objects.models import (
@@ -40,6 +42,8 @@ COMPRESSIBLE_PAGE_ROWS = 100
 PICKED_PAGE_ROWS = 100
 _BEYOND = "g"
 """Sorts after every digit of a digest."""
+MAX_LISTED = 250_000
+"""Instances of one list, which takes some 100 MB then."""
 
 
 class StoredInstance(NamedTuple):
@@ -112,29 +116,31 @@ class Reader:
         self._select_digest, _ = database.compile(Instance.select(Instance.id).where(Instance.digest == ""))
 
     def find(
-        self, query: Query, *, cancelled: Cancelled | None = None, page_rows: int = MAX_PAGE_ROWS
+        self, query: Query, *, allowance: Allowance | None = None, page_rows: int = MAX_PAGE_ROWS
     ) -> Iterator[tuple[str, ...]]:
         """Give the rows that match, each with the texts of `query.returns`, in no promised order.
 
-        What changes meanwhile is seen as before or as after. `cancelled` is asked between pages and during long scans:
-        if it answers True the iterator raises QueryCancelled. Keys are checked before this returns.
+        What changes meanwhile is seen as before or as after. Keys are checked before this returns; the iterator raises
+        QueryCancelled as `allowance` does between pages, and Failure BUSY if its time is over.
         """
         if query.offset:
             adjustment = Adjustment(query.returns, query.offset)
             query = replace(query, returns=adjustment.attributes)
         parts = selections(query)
-        rows = self._find(chain([next(parts)], parts), cancelled, page_rows)
+        rows = self._find(chain([next(parts)], parts), allowance, page_rows)
         return map(adjustment, rows) if query.offset else rows
 
-    def count(self, query: Query, limit: int, *, cancelled: Cancelled | None = None) -> int:
+    def count(self, query: Query, limit: int, *, allowance: Allowance | None = None) -> int:
         """Count the rows that match, up to `limit`."""
-        return sum(1 for _ in islice(self.find(replace(query, returns=()), cancelled=cancelled), limit))
+        return sum(1 for _ in islice(self.find(replace(query, returns=()), allowance=allowance), limit))
 
-    def instances(self, keys: Mapping[str, Sequence[str]]) -> list[StoredInstance]:
+    def instances(
+        self, keys: Mapping[str, Sequence[str]], *, allowance: Allowance | None = None
+    ) -> list[StoredInstance]:
         """List every instance that the values of unique keys, by keyword, lead to; the last key may hold many.
 
         Ordered by study and series as first stored, then by Instance Number. A list that is frozen: what is stored
-        or removed meanwhile does not change it.
+        or removed meanwhile does not change it. Raises Failure TOO_MANY beyond MAX_LISTED, BUSY as `find` does.
         """
         *others, (listed, found_values) = keys.items()
         values = list(dict.fromkeys(found_values))
@@ -142,12 +148,14 @@ class Reader:
         same: dict[str, str] = {}
         for i in range(0, len(values), MAX_SQL_VALUES):
             select = self._retrieval({**dict(others), listed: values[i : i + MAX_SQL_VALUES]})
-            with self._reading() as connection:
+            with self._reading(allowance) as connection:
                 for study_id, series_id, number, row_id, sop_class, uid, syntax, *rest in connection.execute(
-                    *self._database.compile(select)
+                    *self._database.compile(select.limit(MAX_LISTED - len(found) + 1))
                 ):
                     shared = same.setdefault(sop_class, sop_class), uid, same.setdefault(syntax, syntax)
                     found.append(((study_id, series_id, _number(number), row_id), StoredInstance(*shared, *rest)))
+            if len(found) > MAX_LISTED:
+                raise Failure(Kind.TOO_MANY, f"more than {MAX_LISTED} instances")
         found.sort(key=lambda pair: pair[0])
         return [instance for _, instance in found]
 
@@ -265,21 +273,31 @@ class Reader:
         return [StoredFile(*row) for row in self._rows(select.order_by(Instance.id).limit(limit))]
 
     @contextmanager
-    def _reading(self, cancelled: Cancelled | None = None) -> Iterator[Connection]:
-        with self._database.errors(), self._database.reader(cancelled) as connection:
+    def _reading(self, allowance: Allowance | None = None) -> Iterator[Connection]:
+        with self._database.errors(), self._database.reader(allowance) as connection:
             yield connection
 
     def _find(
-        self, parts: Iterable[Selection], cancelled: Cancelled | None, page_rows: int
+        self, parts: Iterable[Selection], allowance: Allowance | None, page_rows: int
     ) -> Iterator[tuple[str, ...]]:
         for part in parts:
-            read = partial(self._page, part, cancelled)
-            rows = pages(read, part.place, max_rows=page_rows, cancelled=cancelled)
-            yield from (answer for row in rows if (answer := part.answer(row)) is not None)
+            read = partial(self._page, part, allowance)
+            for row in pages(read, slice(1, None), max_rows=page_rows, allowance=allowance):
+                if row[0] is not None:
+                    yield row[0]
 
-    def _page(self, part: Selection, cancelled: Cancelled | None, after: Place, rows: int) -> list[tuple[Any, ...]]:
-        with self._reading(cancelled) as connection:
-            return connection.execute(*self._database.compile(part.page(after, rows))).fetchall()
+    def _page(self, part: Selection, allowance: Allowance | None, after: Place, rows: int) -> list[tuple[Any, ...]]:
+        """Read rows, each as what it answers, None if it does not match after all, and its place."""
+        with self._reading(allowance) as connection:
+            found = connection.execute(*self._database.compile(part.page(after, rows))).fetchall()
+        if allowance is None or part.is_exact:
+            return [(part.answer(row), *row[part.place]) for row in found]
+        answers = []
+        with allowance.spent():
+            for row in found:
+                answers.append((part.answer(row), *row[part.place]))
+                allowance.check_time()
+        return answers
 
     def _each(self, select: Select, key: Field, page_rows: int) -> Iterator[Any]:
         """Give all rows of a SELECT whose first column is a key, in its order."""

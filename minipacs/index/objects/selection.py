@@ -166,6 +166,11 @@ class Selection:
         """Tell where in a row its place in the order stands."""
         return slice(-len(self._order), None)
 
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether all rows match that are read, so that no condition has to be asked."""
+        return not self._inexact
+
     def answer(self, row: Sequence[Any]) -> tuple[str, ...] | None:
         """Return what was asked for of a row; None if it does not match after all."""
         width = place = len(self._query.returns)

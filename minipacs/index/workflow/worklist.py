@@ -18,7 +18,8 @@ from minipacs.dicom.matching.conditions import Condition, Interval, KeyCondition
 from minipacs.dicom.workflow.worklist import BY_KEYWORD, MATCHED_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database
-from minipacs.index.engine.paging import Cancelled, Place, beyond, pages
+from minipacs.index.engine.paging import Place, beyond, pages
+from minipacs.index.engine.readers import Allowance
 from minipacs.index.engine.statements import Statements
 from minipacs.index.engine.writer import Change
 from minipacs.index.objects.conditions import all_of, match
@@ -96,22 +97,22 @@ class Worklist:
         self._delete_document, _ = compile_(WorklistDocument.delete().where(WorklistDocument.step_id == 0))
         self._delete_step, _ = compile_(WorklistStep.delete().where(WorklistStep.id == 0))
 
-    def find(self, keys: Keys, *, hidden_too: bool = False, cancelled: Cancelled | None = None) -> Iterator[Step]:
+    def find(self, keys: Keys, *, hidden_too: bool = False, allowance: Allowance | None = None) -> Iterator[Step]:
         """Give the steps that match, by start; those begun or over only if their status is a key, or `hidden_too`.
 
-        Keys are checked before this returns: Failure INVALID for one that is malformed. Raises QueryCancelled once
-        `cancelled` says so.
+        Keys are checked before this returns: Failure INVALID for one that is malformed. Raises QueryCancelled as
+        `allowance` does, and Failure BUSY if its time is over.
         """
         asked = conditions(keys, Semantics(combined=True), {_DATE: _TIME})
         expressions, inexact = _expressions(asked)
         if not hidden_too and not any(_STATUS in condition.attributes for condition in asked):
             expressions.append(_status_column.not_in(HIDDEN))
-        steps = self._pages(expressions, cancelled)
+        steps = self._pages(expressions, allowance)
         return (step for step in steps if all(condition.matches(_Stored(step)) for condition in inexact))
 
-    def count(self, keys: Keys, limit: int, *, cancelled: Cancelled | None = None) -> int:
+    def count(self, keys: Keys, limit: int, *, allowance: Allowance | None = None) -> int:
         """Count the steps that `find` would give, up to `limit`."""
-        return sum(1 for _ in islice(self.find(keys, cancelled=cancelled), limit))
+        return sum(1 for _ in islice(self.find(keys, allowance=allowance), limit))
 
     def step(self, step_id: int) -> Step | None:
         """Look a step up, whatever its state."""
@@ -194,7 +195,7 @@ class Worklist:
             connection.execute(self._delete_step, (step_id,))
             connection.execute(self._delete_document, (step_id,))
 
-    def _pages(self, expressions: Sequence[ColumnBase], cancelled: Cancelled | None) -> Iterator[Step]:
+    def _pages(self, expressions: Sequence[ColumnBase], allowance: Allowance | None) -> Iterator[Step]:
         order = (WorklistStep.start, WorklistStep.id)
         select = WorklistStep.select(*order, WorklistStep.source, _status_column, WorklistDocument.document).join(
             WorklistDocument, on=WorklistDocument.step_id == WorklistStep.id
@@ -203,13 +204,13 @@ class Worklist:
         def read(after: Place, rows: int) -> list[tuple[Any, ...]]:
             where = [*expressions, *beyond(order, after)]
             page = select.where(all_of(where)) if where else select
-            return self._rows(page.order_by(*order).limit(rows), cancelled)
+            return self._rows(page.order_by(*order).limit(rows), allowance)
 
-        for _, row_id, source, status, document in pages(read, slice(2), cancelled=cancelled):
+        for _, row_id, source, status, document in pages(read, slice(2), allowance=allowance):
             yield _step(row_id, source, status, document)
 
-    def _rows(self, select: Any, cancelled: Cancelled | None = None) -> list[tuple[Any, ...]]:
-        with self._database.errors(), self._database.reader(cancelled) as connection:
+    def _rows(self, select: Any, allowance: Allowance | None = None) -> list[tuple[Any, ...]]:
+        with self._database.errors(), self._database.reader(allowance) as connection:
             return connection.execute(*self._database.compile(select)).fetchall()
 
 
