@@ -98,7 +98,7 @@ class FileTree:
     def identity(self) -> str:
         """Return who the archive is that the folder belongs to, "" if it is not known. Raises OSError."""
         try:
-            return self.layout.identity.read_text("ascii", "replace").strip()[:MAX_IDENTITY_CHARS]
+            return self.layout.identity.read_text("utf-8", "replace").strip()[:MAX_IDENTITY_CHARS]
         except FileNotFoundError:
             return ""
 
