@@ -14,7 +14,7 @@ from minipacs import __version__
 from minipacs.archive.archive import Figures
 from minipacs.metrics import Metrics, MetricsServer, Processes, figures, register_figures
 from minipacs.metrics import server as http_server
-from minipacs.net.ending import Outcome
+from minipacs.net.ending import Ending
 from minipacs.net.listener import bind
 
 FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, {"CT": 4}, 6, 7, 8, 11, 9, 10)
@@ -106,7 +106,7 @@ def test_every_series_begins_at_0():
                 assert found["minipacs_operations_total", *labels] == 0
     before = set(found)
     counted.association_opened()
-    for outcome in set(get_args(Outcome)) - {"rejected"}:
+    for outcome in set(get_args(Ending)) - {"rejected"}:
         counted.association_ended("CT1", outcome)
     counted.association_rejected("X")
     counted.operation("C-STORE", "CT1", "failure", 0.1)

@@ -6,7 +6,7 @@ from minipacs.archive.archive import Archive
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.config import Config
 from minipacs.dicom.tables.keys import KeyTable, extended_key
-from minipacs.net.access import Access, Peer
+from minipacs.net.access import Access, Peer, PeerTable
 from minipacs.net.association import Timeouts
 from minipacs.net.places import Places
 from minipacs.net.requestor import Requestor
@@ -46,9 +46,9 @@ def open_archive(
     )
 
 
-def peers(config: Config) -> list[Peer]:
+def peers(config: Config) -> PeerTable:
     """Return the configured peers as the network layer knows them."""
-    return [
+    return PeerTable(
         Peer(
             title=p.title,
             host=p.host,
@@ -59,7 +59,7 @@ def peers(config: Config) -> list[Peer]:
             transfer_syntaxes=p.transfer_syntaxes,
         )
         for p in config.peers
-    ]
+    )
 
 
 def requestor(config: Config) -> Requestor:

@@ -157,7 +157,7 @@ def _jobs(
         config.ae.title,
         archive,
         composition.requestor(config),
-        {peer.title: peer for peer in composition.peers(config) if peer.is_destination}.get,
+        composition.peers(config).destination,
         storage_classes(config.storage.sop_classes),
         background.stopping,
         background.wake,

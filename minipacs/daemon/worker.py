@@ -41,7 +41,7 @@ class Worker:
             config.ae.title,
             self._archive,
             calls,
-            self._access.destination,
+            composition.peers(config).destination,
             counted,
             composition.query_policy(config),
             wake_jobs,

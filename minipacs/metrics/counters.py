@@ -13,11 +13,11 @@ from typing import Generic, TypeVar, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 from prometheus_client.metrics import MetricWrapperBase
 
-from minipacs.net.ending import Outcome
+from minipacs.net.ending import Ending
 
 OTHER_PEER = "other"
 
-ASSOCIATION_OUTCOMES = get_args(Outcome)
+ASSOCIATION_OUTCOMES = get_args(Ending)
 OPERATION_STATUSES = ("success", "warning", "failure", "cancel")
 COMPRESSION_OUTCOMES = ("compressed", "left")
 

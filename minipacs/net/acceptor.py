@@ -27,7 +27,7 @@ TOKEN_BYTES = 3
 _TITLES_IN_REQUEST = slice(4, 68)
 
 
-class Observer(Protocol):
+class AssociationObserver(Protocol):
     """Is told of associations; called from their threads."""
 
     def association_opened(self) -> None:
@@ -58,7 +58,7 @@ class Acceptor:
         timeouts: Timeouts,
         max_pdu_bytes: int,
         serve: Serve,
-        observer: Observer,
+        observer: AssociationObserver,
         explain: Callable[[Explanation], None] = lambda told: None,
     ) -> None:
         self.access = access

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from minipacs.net.certificate import Certificate
@@ -133,6 +134,18 @@ class Admission:
         return self.peer.title if self.peer is not None else OTHER
 
 
+class PeerTable:
+    """The configured peers, by their titles."""
+
+    def __init__(self, peers: Iterable[Peer]) -> None:
+        self.by_title: Mapping[str, Peer] = MappingProxyType({peer.title: peer for peer in peers})
+
+    def destination(self, ae_title: str) -> Peer | None:
+        """Return the peer to open an association to, or None if there is none of that title that has a host to call."""
+        peer = self.by_title.get(ae_title)
+        return peer if peer is not None and peer.is_destination else None
+
+
 class Access:
     """Admits callers and counts them. Under policy "open" anybody may call, and configured peers keep their rights.
 
@@ -143,14 +156,14 @@ class Access:
         self,
         ae_title: str,
         policy: Literal["open", "peers"],
-        peers: Iterable[Peer],
+        peers: PeerTable,
         max_associations: int,
         check_called_title: bool,
         places: Places | None = None,
     ) -> None:
         self._ae_title = ae_title
         self.policy = policy
-        self._peers = {peer.title: peer for peer in peers}
+        self._peers = peers.by_title
         self._max_associations = max_associations
         self._check_called_title = check_called_title
         self._places = places or Places.alone(self._peers)
@@ -164,11 +177,6 @@ class Access:
     def close(self) -> None:
         """Reject whoever calls from now on: the archive is shutting down."""
         self._is_closed = True
-
-    def destination(self, ae_title: str) -> Peer | None:
-        """Return the peer to open an association to, or None if there is none of that title."""
-        peer = self._peers.get(ae_title)
-        return peer if peer is not None and peer.is_destination else None
 
     def is_configured(self, ae_title: str) -> bool:
         """Tell whether a peer has this title."""

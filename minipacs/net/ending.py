@@ -11,16 +11,16 @@ ABORT_LINGER_S = 5
 SERVICE_USER, SERVICE_PROVIDER = 0, 2
 """Sources of an A-ABORT (PS3.8 9.3.8)."""
 
-Outcome = Literal["released", "aborted", "lost", "timeout", "protocol_error", "shutdown", "rejected", "failed"]
+Ending = Literal["released", "aborted", "lost", "timeout", "protocol_error", "shutdown", "rejected", "failed"]
 """How an association can end: a closed set, since metrics are labelled with it."""
 
 
 class AssociationEnded(Exception):
     """The association is over; `reason` is for the log, `abort` the source and reason of the A-ABORT to send."""
 
-    def __init__(self, outcome: Outcome, reason: str = "", abort: tuple[int, int] | None = None) -> None:
+    def __init__(self, outcome: Ending, reason: str = "", abort: tuple[int, int] | None = None) -> None:
         super().__init__(reason or outcome)
-        self.outcome: Outcome = outcome
+        self.outcome: Ending = outcome
         self.reason = reason
         self.abort = abort
 

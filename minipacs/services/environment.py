@@ -18,7 +18,7 @@ RESPONSE = 0x8000
 """Set in the command field of a response (PS3.7 E.1)."""
 
 
-class Observer(Protocol):
+class OperationObserver(Protocol):
     """Is told of operations; called from the threads of associations."""
 
     def operation(self, service: str, peer: str, status: str, duration_s: float, /) -> None:
@@ -57,7 +57,7 @@ class Environment:
     archive: Archive
     requestor: Requestor
     destination: Callable[[str], Peer | None]
-    observer: Observer
+    observer: OperationObserver
     query: QueryPolicy = QueryPolicy()
     wake_jobs: Callable[[], None] = lambda: None
 

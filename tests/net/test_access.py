@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from minipacs.net import access, names
-from minipacs.net.access import OTHER, RIGHTS, Access, Admission, Origin, Peer, Rejection
+from minipacs.net.access import OTHER, RIGHTS, Access, Admission, Origin, Peer, PeerTable, Rejection
 from minipacs.net.certificate import Certificate
 from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, Proposal
 
@@ -18,7 +18,7 @@ def proposal(calling: str = "CALLER", called: str = "MINIPACS", **more: object) 
 
 
 def control(policy: str = "open", *peers: Peer, limit: int = 10, check_called: bool = False) -> Access:
-    return Access("MINIPACS", policy, peers, limit, check_called)  # type: ignore[arg-type]
+    return Access("MINIPACS", policy, PeerTable(peers), limit, check_called)  # type: ignore[arg-type]
 
 
 def rejection(found: Admission | Rejection) -> tuple[int, int, int]:
@@ -178,10 +178,10 @@ def test_a2_a_peer_has_a_limit_of_its_own():
 
 @pytest.mark.parametrize(("host", "is_destination"), [("10.0.0.12", True), ("", False), ("10.0.0.0/24", False)])
 def test_only_a_peer_with_one_address_is_a_move_destination(host, is_destination):
-    entry = control("peers", Peer("WS", host))
-    assert (entry.destination("WS") is not None) == is_destination
-    assert entry.destination("NOWHERE") is None
-    assert entry.destination("ws") is None
+    known = PeerTable([Peer("WS", host)])
+    assert (known.destination("WS") is not None) == is_destination
+    assert known.destination("NOWHERE") is None
+    assert known.destination("ws") is None
 
 
 def test_every_rejection_is_one_of_the_standard():

@@ -28,9 +28,10 @@ def echo(load: Load, title: str) -> None:
 
 def known_peer(config: Config, title: str) -> Peer:
     """Look up a peer that can be called. Raises MinipacsError."""
-    known = {p.title: p for p in daemon.peers(config)}
-    if title not in known:
-        raise MinipacsError(f"no [[peer]] is called {title!r}; configured: {', '.join(known) or 'none'}")
-    if not known[title].is_destination:
+    known = daemon.peers(config)
+    if title not in known.by_title:
+        raise MinipacsError(f"no [[peer]] is called {title!r}; configured: {', '.join(known.by_title) or 'none'}")
+    peer = known.destination(title)
+    if peer is None:
         raise MinipacsError(f"[[peer]] {title} has no host to call")
-    return known[title]
+    return peer
