@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from minipacs.archive.archive import Figures
-from minipacs.metrics import Metrics, Processes, register_figures
+from minipacs.metrics import Metrics, Processes, register_expiries, register_figures
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "etc/prometheus/rules.yml"
@@ -26,6 +26,8 @@ def exported() -> dict[str, set[str]]:
     counted.commit(1)
     counted.compression("left", 0)
     counted.stored("CT1", 0.1)
+    counted.handshake("expired")
+    register_expiries(counted.registry, {"tls.ca": 1.0})
     register_figures(counted.registry, lambda: FIGURES, lambda: Processes({"worker": 1}, 0, 0, 1, 1))
     found: dict[str, set[str]] = {}
     for family in counted.registry.collect():

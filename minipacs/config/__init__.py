@@ -12,6 +12,7 @@ from minipacs.config.schema import (
     QueryConfig,
     StorageConfig,
     TimeoutsConfig,
+    TlsConfig,
     WorklistConfig,
 )
 from minipacs.config.text import sample, show, table
@@ -27,6 +28,7 @@ __all__ = [
     "QueryConfig",
     "StorageConfig",
     "TimeoutsConfig",
+    "TlsConfig",
     "WorklistConfig",
     "load",
     "resolve",

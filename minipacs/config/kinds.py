@@ -170,6 +170,10 @@ def _parse_extended_key(value: object) -> str:
     return cast(str, value)
 
 
+def _is_certificate(name: str) -> object:
+    return re.fullmatch(r"sha256:([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}|(CN=|DNS:|URI:).{1,200}", name)
+
+
 BOOLEAN = Kind("true or false", _parse_boolean)
 SECONDS = Kind(f"seconds above 0, at most {MAX_TIMEOUT_S}", _parse_seconds)
 SIZE = whole(0, MAX_SIZE_BYTES, "a whole number of bytes, 0 or more")
@@ -182,6 +186,8 @@ NETWORK = text('an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _i
 URL = text('an address such as "https://pacs.example.org"', _is_url)
 FILE = text("the path of a file, in printable characters", str.isprintable)
 PATH = Kind("the path of a folder, in printable characters", _parse_path)
+FILE = text("the path of a file, in printable characters", lambda path: path and path.isprintable())
+CERTIFICATE = text('"sha256:" and a fingerprint, or "CN=", "DNS:" or "URI:" and a name', _is_certificate)
 SQLITE_URL = text(f'"{SQLITE_PREFIX}" and the path of a file', _is_sqlite_url)
 UID = text("a UID", partial(is_uid, strict=True))
 EXTENDED_KEY = Kind(

@@ -19,6 +19,7 @@ T = TypeVar("T")
 ENVIRONMENT_VARIABLE = "MINIPACS_CONFIG"
 SYSTEM_FILE = Path("/etc/minipacs/minipacs.toml")
 MAX_FILE_BYTES = 1 << 20
+_TLS_FILES = ("certificate", "key", "ca", "crl")
 
 
 def resolve(path: Path | None) -> Path | None:
@@ -126,6 +127,7 @@ def _joint_faults(config: Config) -> Iterator[str]:
         keyword = extended_key(text).keyword
         if keys.setdefault(keyword, text) != text:
             yield f"index.keys: {toml(text)} is the same as {toml(keys[keyword])}"
+    yield from _tls_faults(config)
     if config.metrics.port == config.ae.port != 0 and config.metrics.bind in config.ae.bind:
         yield f"metrics.port = {config.metrics.port}: must differ from ae.port on the same address"
     yield from _web_faults(config.web)
@@ -142,6 +144,20 @@ def _web_faults(web: WebConfig) -> Iterator[str]:
         )
 
 
+def _tls_faults(config: Config) -> Iterator[str]:
+    tls = config.tls
+    if bool(tls.certificate) != bool(tls.key):
+        yield "tls.certificate and tls.key: must both be set, or none"
+    if tls.certificate and tls.require_client_certificate and not tls.ca:
+        yield "tls.ca: must be set, since tls.require_client_certificate is true"
+    if tls.crl and not tls.ca:
+        yield "tls.crl: needs tls.ca"
+    if not config.ae.plain and not tls.certificate:
+        yield "ae.plain = false: needs tls.certificate, else nothing would listen"
+    if tls.certificate and config.ae.plain and tls.port == config.ae.port != 0:
+        yield f"tls.port = {tls.port}: must differ from ae.port"
+
+
 def _anchored(config: Config, folder: Path) -> Config:
     """Make relative paths absolute, from `folder`."""
     storage = replace(config.storage, path=Path(os.path.abspath(folder / config.storage.path)))
@@ -149,8 +165,10 @@ def _anchored(config: Config, folder: Path) -> Config:
     if url:
         url = SQLITE_PREFIX + os.path.abspath(folder / url.removeprefix(SQLITE_PREFIX))
     worklist = config.worklist.folder and os.path.abspath(folder / config.worklist.folder)
+    files = {name: os.path.abspath(folder / path) for name in _TLS_FILES if (path := getattr(config.tls, name))}
     return replace(
         config,
+        tls=replace(config.tls, **files),
         storage=storage,
         index=replace(config.index, url=url),
         worklist=replace(config.worklist, folder=worklist),

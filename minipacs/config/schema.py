@@ -80,6 +80,7 @@ class AeConfig:
         "Largest PDU announced to peers; 0 sets no limit.",
     )
     workers: int = setting(0, kinds.whole(0, MAX_WORKERS), "Processes that share the port; 0 means one for each core.")
+    plain: bool = setting(True, kinds.BOOLEAN, "Listen without encryption; false leaves the listener of [tls] alone.")
     check_called_title: bool = setting(
         False, kinds.BOOLEAN, "Reject calls to a title other than ours (1/1/7), instead of answering to any."
     )
@@ -217,11 +218,33 @@ class PeerConfig:
         "Objects are sent to it in the first of these that it accepts and they can be had in, else as stored, else "
         "uncompressed.",
     )
+    tls: bool = setting(False, kinds.BOOLEAN, "It is called with TLS, and has to call with it.")
+    certificate: str = setting(
+        "",
+        kinds.either("", kinds.CERTIFICATE),
+        "How the certificate that it shows is named, or its fingerprint; it has to call with TLS then. Empty: any that "
+        "tls.ca signed.",
+    )
 
     @property
     def destination(self) -> tuple[str, int] | None:
         """Where it is called: host and port, or None if it cannot be."""
         return (self.host, self.port) if self.host and "/" not in self.host else None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """TLS: a second, encrypted listener, off without a certificate, and calls to peers. Files are read at a reload."""
+
+    port: int = setting(2762, kinds.ANY_PORT, "TCP port of the encrypted listener, on ae.bind.")
+    certificate: str = setting("", kinds.either("", kinds.FILE), "PEM: our certificate, then its chain.")
+    key: str = setting("", kinds.either("", kinds.FILE), "PEM: its key, without a password.")
+    ca: str = setting("", kinds.either("", kinds.FILE), "PEM: who may have signed the certificates of peers.")
+    crl: str = setting("", kinds.either("", kinds.FILE), "PEM: certificates that are no longer good.")
+    minimum: Literal["1.2", "1.3"] = setting("1.2", kinds.choice("1.2", "1.3"), "Lowest version of TLS.")
+    require_client_certificate: bool = setting(
+        True, kinds.BOOLEAN, "Refuse callers that show no certificate signed by one of tls.ca."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +327,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "query": QueryConfig,
     "access": AccessConfig,
     "peer": PeerConfig,
+    "tls": TlsConfig,
     "worklist": WorklistConfig,
     "metrics": MetricsConfig,
     "web": WebConfig,
@@ -322,6 +346,7 @@ class Config:
     query: QueryConfig
     access: AccessConfig
     peers: tuple[PeerConfig, ...]
+    tls: TlsConfig
     worklist: WorklistConfig
     metrics: MetricsConfig
     web: WebConfig

@@ -5,10 +5,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Literal
 
 from minipacs.config import Config
+from minipacs.daemon import certificates
 from minipacs.daemon.composition import open_archive
 from minipacs.daemon.sockets import ENDPOINTS
 from minipacs.errors import MinipacsError, system_words
@@ -40,6 +42,7 @@ def findings(config: Config) -> Iterator[Finding]:
     """Look at everything."""
     yield configuration(config)
     yield from _storage(config)
+    yield from starmap(Finding, certificates.look(config))
     yield from _ports(config)
     yield from _names(config)
 

@@ -10,6 +10,7 @@ from minipacs.net.access import Access, Peer, PeerTable
 from minipacs.net.association import Timeouts
 from minipacs.net.places import Places
 from minipacs.net.requestor import Requestor
+from minipacs.net.tls import TlsFiles
 from minipacs.services.environment import QueryPolicy
 
 
@@ -57,16 +58,27 @@ def peers(config: Config) -> PeerTable:
             charset=p.charset,
             max_associations=p.max_associations,
             transfer_syntaxes=p.transfer_syntaxes,
+            tls=p.tls,
+            certificate=p.certificate,
         )
         for p in config.peers
     )
 
 
+def tls_files(config: Config) -> TlsFiles:
+    """Return what TLS is made of."""
+    tls = config.tls
+    return TlsFiles(tls.certificate, tls.key, tls.ca, tls.crl, tls.minimum)
+
+
 def requestor(config: Config) -> Requestor:
-    """Return what opens associations under our title."""
+    """Return what opens associations under our title. Raises MinipacsError for files of [tls] that are no good."""
     limits = config.timeouts
     timeouts = Timeouts(acse=limits.acse, dimse=limits.dimse, idle=limits.idle, connect=limits.connect)
-    return Requestor(config.ae.title, timeouts, config.ae.max_pdu_bytes)
+    is_needed = any(peer.tls for peer in config.peers)
+    return Requestor(
+        config.ae.title, timeouts, config.ae.max_pdu_bytes, tls_files(config).client() if is_needed else None
+    )
 
 
 def query_policy(config: Config) -> QueryPolicy:

@@ -15,7 +15,7 @@ from minipacs.archive.archive import Archive, Figures
 from minipacs.archive.care.sizes import SizeCheck
 from minipacs.archive.care.start import prepare, tell_unfilled_keys
 from minipacs.config import Config
-from minipacs.daemon import composition
+from minipacs.daemon import certificates, composition
 from minipacs.daemon.accounts import Keeper
 from minipacs.daemon.process import Control, Order
 from minipacs.daemon.pulse import LATE_S
@@ -96,6 +96,7 @@ class Jobs:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(shared.metrics_folder))  # type: ignore[no-untyped-call]
         metrics.register_figures(registry, self._figures, self._processes)
+        metrics.register_expiries(registry, certificates.expiries(shared.config))
         return registry
 
     def _figures(self) -> Figures | None:

@@ -29,7 +29,7 @@ from minipacs.daemon.roles import FIRST, ROLES, Role, team_size
 from minipacs.daemon.service_manager import ServiceManager, inherited_sockets
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.slots import MAX_PROCESSES, Slots
-from minipacs.daemon.sockets import DICOM, METRICS, WEB, Sockets
+from minipacs.daemon.sockets import DICOM, DICOM_TLS, METRICS, WEB, Sockets
 from minipacs.errors import ConfigError, MinipacsError
 from minipacs.net.listener import address_of
 from minipacs.net.places import PlaceTable
@@ -201,7 +201,8 @@ class Parent:
         fields: dict[str, object] = {
             "version": __version__,
             "ae_title": coming.config.ae.title,
-            "dicom": ",".join(map(address_of, coming.sockets.of(DICOM))),
+            "dicom": ",".join(map(address_of, coming.sockets.of(DICOM))) or None,
+            "dicom_tls": ",".join(map(address_of, coming.sockets.of(DICOM_TLS))) or None,
             "metrics": ",".join(map(address_of, coming.sockets.of(METRICS))) or None,
             "web": ",".join(dict.fromkeys(map(address_of, coming.sockets.of(WEB)))) or None,
             "storage": str(coming.config.storage.path),
@@ -212,7 +213,8 @@ class Parent:
         self._manager.ready(f"{coming.config.ae.title} accepts associations")
 
     def _policy(self, generation: Generation) -> str:
-        return generation.config.policy([str(sock.getsockname()[0]) for sock in generation.sockets.of(DICOM)])
+        sockets = [*generation.sockets.of(DICOM), *generation.sockets.of(DICOM_TLS)]
+        return generation.config.policy([str(sock.getsockname()[0]) for sock in sockets])
 
     def _fork(self, role: Role, number: int, generation: Generation) -> None:
         settings = generation.config.log

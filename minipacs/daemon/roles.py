@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from minipacs.config import Config
 from minipacs.daemon import jobs, web, worker
 from minipacs.daemon.shared import Run
-from minipacs.daemon.sockets import DICOM, METRICS, WEB, web_workers
+from minipacs.daemon.sockets import DICOM, DICOM_TLS, METRICS, WEB, web_workers
 
 MAX_NAME_LENGTH = 6
 """Of `minipacs-<name>`, which the system cuts at 15 characters."""
@@ -29,7 +29,7 @@ def _workers(config: Config) -> int:
 
 ROLES = (
     Role("jobs", jobs.run, lambda config: 1, frozenset({METRICS})),
-    Role("worker", worker.run, _workers, frozenset({DICOM})),
+    Role("worker", worker.run, _workers, frozenset({DICOM, DICOM_TLS})),
     Role("web", web.run, web_workers, frozenset({WEB})),
 )
 """The first is alone, comes before the others, gets the archive ready for them, and ends after them."""

@@ -12,7 +12,7 @@ from minipacs.net.listener import bind
 Key = tuple[str, int, int]
 """An address, a port as configured, and which copy; of a socket that was inherited an empty address and its number."""
 
-DICOM, METRICS, WEB = "dicom", "metrics", "web"
+DICOM, DICOM_TLS, METRICS, WEB = "dicom", "dicom-tls", "metrics", "web"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ def web_workers(config: Config) -> int:
 
 
 ENDPOINTS = (
-    Endpoint(DICOM, lambda config: (config.ae.bind, config.ae.port)),
+    Endpoint(DICOM, lambda config: (config.ae.bind if config.ae.plain else (), config.ae.port)),
+    Endpoint(DICOM_TLS, lambda config: (config.ae.bind if config.tls.certificate else (), config.tls.port), "tls: "),
     Endpoint(
         METRICS, lambda config: ([config.metrics.bind] * bool(config.metrics.bind), config.metrics.port), "metrics: "
     ),

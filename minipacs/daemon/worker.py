@@ -2,14 +2,19 @@
 
 import logging
 import os
+import socket
+import ssl
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from minipacs import metrics
+from minipacs.config import Config
 from minipacs.daemon import accounts, composition
 from minipacs.daemon.process import Control, Order
 from minipacs.daemon.shared import Shared
-from minipacs.daemon.sockets import DICOM
+from minipacs.daemon.sockets import DICOM, DICOM_TLS
+from minipacs.errors import MinipacsError
 from minipacs.jobs.commitment import answer_bell
 from minipacs.net.acceptor import Acceptor
 from minipacs.net.listener import Listener
@@ -32,8 +37,9 @@ class Worker:
         metrics.share(shared.metrics_folder, control.slot)
         counted = metrics.Metrics(p.title for p in config.peers)
         self._archive = composition.open_archive(config, counted.commit, recovers=True)
-        sockets = shared.sockets.of(DICOM)
-        addresses = [str(sock.getsockname()[0]) for sock in sockets]
+        sockets = shared.sockets.of(DICOM) if config.ae.plain else []
+        encrypted = shared.sockets.of(DICOM_TLS)
+        addresses = [str(sock.getsockname()[0]) for sock in (*sockets, *encrypted)]
         self._access = composition.access(config, addresses, Places(shared.places, control.slot))
         calls = composition.requestor(config)
         wake_jobs = partial(os.eventfd_write, shared.wake_fd, 1)
@@ -56,7 +62,7 @@ class Worker:
             counted,
             partial(accounts.send, shared.accounts),
         )
-        self._listener = Listener(sockets, acceptor, config.ae.max_associations)
+        self._listener = Listener(sockets, acceptor, config.ae.max_associations, _with_context(config, encrypted))
 
     def run(self) -> None:
         """Accept until told otherwise, then until the last association has ended or the time for it is over."""
@@ -96,6 +102,16 @@ class Worker:
         if self._ends_at is not None:
             return not self._access.active or time.monotonic() >= self._ends_at
         return not self._listener.sockets and not self._listener.connections
+
+
+def _with_context(config: Config, sockets: Sequence[socket.socket]) -> Mapping[socket.socket, ssl.SSLContext]:
+    """Give each socket what TLS is done with. Raises MinipacsError for files that are no good."""
+    if not sockets:
+        return {}
+    if not config.tls.certificate:
+        raise MinipacsError("a socket for TLS was passed, but tls.certificate is not set")
+    required = config.tls.require_client_certificate
+    return dict.fromkeys(sockets, composition.tls_files(config).server(require_certificate=required))
 
 
 def run(shared: Shared, control: Control) -> None:

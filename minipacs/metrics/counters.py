@@ -60,6 +60,9 @@ class Metrics:
                 registry=registry,
             )
         )
+        self._handshakes = _Children(
+            Counter("minipacs_tls_handshakes", "TLS handshakes of callers.", ["outcome"], registry=registry)
+        )
         self._operations = _Children(
             Counter("minipacs_operations", "DIMSE operations done.", ["service", "peer", "status"], registry=registry)
         )
@@ -151,6 +154,10 @@ class Metrics:
     def association_rejected(self, peer: str) -> None:
         """Count an association that never opened."""
         self._associations[self._label(peer), "rejected"].inc()
+
+    def handshake(self, outcome: str) -> None:
+        """Count a TLS handshake that ended; `outcome` is from a closed set."""
+        self._handshakes[outcome,].inc()
 
     def operation(self, service: str, peer: str, status: str, duration_s: float) -> None:
         """Count a finished operation; `status` is a category of dicom.statuses."""

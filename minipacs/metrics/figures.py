@@ -37,6 +37,25 @@ def gauges() -> list[str]:
     return [field.name for field in fields(Figures) if field.type in (int, float, "int", "float")]
 
 
+def register_expiries(registry: CollectorRegistry, expiries: Mapping[str, float]) -> None:
+    """Add the gauge of when certificates end to be good, by the setting of their file."""
+    if expiries:
+        registry.register(_ExpiriesCollector(expiries))
+
+
+class _ExpiriesCollector(Collector):
+    def __init__(self, expiries: Mapping[str, float]) -> None:
+        self._expiries = expiries
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the gauge."""
+        help = "When the first certificate of a file, or the first list of revoked ones, ends to be good."
+        found = GaugeMetricFamily("minipacs_tls_certificate_expires_timestamp_seconds", help, labels=["of"])
+        for of, at in self._expiries.items():
+            found.add_metric([of], at)
+        yield found
+
+
 def register_figures(
     registry: CollectorRegistry, figures: Callable[[], Figures | None], processes: Callable[[], Processes] | None = None
 ) -> None:

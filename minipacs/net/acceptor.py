@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from minipacs.net import acse, ending, stream
-from minipacs.net.access import PERMANENT, Access, Admission, Caller, Origin, Rejection
+from minipacs.net.access import OTHER, PERMANENT, Access, Admission, Caller, Origin, Rejection
 from minipacs.net.association import Association, Timeouts
+from minipacs.net.channel import HandshakeFailed
 from minipacs.net.ending import SERVICE_USER, AssociationEnded, violation
 from minipacs.net.explanation import REASONS, Explanation
 from minipacs.net.negotiation import ACCEPTANCE, Acceptance, OfferedClass, Proposal, negotiate
@@ -38,6 +39,9 @@ class AssociationObserver(Protocol):
 
     def association_rejected(self, peer: str, /) -> None:
         """Count one that was not."""
+
+    def handshake(self, outcome: str, /) -> None:
+        """Count a TLS handshake that ended: with one of `channel.KINDS`."""
 
 
 Serve = Callable[[Association, Caller], AssociationEnded]
@@ -83,9 +87,9 @@ class Acceptor:
         try:
             self._run(transport, told, started)
         except AssociationEnded as ended:
-            if ended.abort is not None or ended.outcome == "timeout":
-                fields = {"association": told.association_id, "address": address, "reason": ended.reason}
-                logger.warning("association not established", extra={"fields": fields})
+            if ended.abort is not None or ended.outcome in ("timeout", "rejected"):
+                fields = {"association": told.association_id, "reason": ended.reason}
+                self.summed.warn("association not established", address, fields)
                 told.ended(ended, time.monotonic() - started)
             ending.end(transport, ended, self._timeouts.acse)
         except Exception:
@@ -98,12 +102,16 @@ class Acceptor:
 
     def _run(self, transport: Transport, told: Explanation, started: float) -> None:
         reader = PduReader()
-        body = self._first_pdu(transport, reader)
+        deadline = started + self._timeouts.acse
+        if transport.channel.is_encrypted:
+            self._establish(transport, deadline)
+        told.security = transport.channel.description
+        body = self._first_pdu(transport, reader, deadline)
         try:
             proposal = acse.decode_request(body)
         except ProtocolError as error:
             raise violation(str(error), error.reason) from error
-        admission = self.access.admit(proposal, Origin(told.address))
+        admission = self.access.admit(proposal, _origin(transport, told.address))
         caller = _caller(told, proposal, admission)
         told.proposed(proposal)
         told.peer = caller.label
@@ -130,9 +138,29 @@ class Acceptor:
         except ProtocolError as error:
             raise violation(str(error), error.reason) from error
 
-    def _first_pdu(self, transport: Transport, reader: PduReader) -> bytes:
+    def _establish(self, transport: Transport, deadline: float) -> None:
+        """Do the TLS handshake, within the ARTIM time; a peer that it fails with gets to read why (PS3.15 B.12)."""
+        outcome = "established"
+        try:
+            transport.establish(deadline, wakeable=True)
+        except HandshakeFailed as error:
+            outcome = error.kind
+            self._observer.association_rejected(OTHER)
+            transport.linger(min(self._timeouts.acse, ending.ABORT_LINGER_S))
+            raise AssociationEnded("rejected", str(error)) from error
+        except TimedOut:
+            outcome = "timeout"
+            raise AssociationEnded("timeout", f"TLS: no handshake within {self._timeouts.acse:g} s") from None
+        except ConnectionLost as error:
+            outcome = "closed"
+            raise AssociationEnded("lost", str(error)) from error
+        except Woken:
+            raise AssociationEnded("shutdown") from None
+        finally:
+            self._observer.handshake(outcome)
+
+    def _first_pdu(self, transport: Transport, reader: PduReader, deadline: float) -> bytes:
         """Return the body of the A-ASSOCIATE-RQ that must come within the ARTIM time (PS3.8 9.1.5)."""
-        deadline = time.monotonic() + self._timeouts.acse
         try:
             while (found := reader.next()) is None:
                 transport.wait(select.POLLIN, deadline, wakeable=True)
@@ -189,6 +217,7 @@ class Acceptor:
             told.ended(ended, time.monotonic() - started, association)
             fields: dict[str, object] = {
                 **_identity(caller),
+                "tls": told.security or None,
                 "implementation": told.implementation,
                 "contexts": f"{len(association.contexts)}/{len(told.contexts)}",
                 "refused": _refused(told),
@@ -207,6 +236,10 @@ def _caller(told: Explanation, proposal: Proposal, admission: Admission | Reject
     known = admission if isinstance(admission, Admission) else Admission((), None)
     titles = proposal.calling_ae_title, proposal.called_ae_title
     return Caller(told.association_id, *titles, told.address, known.label, known.peer)
+
+
+def _origin(transport: Transport, address: str) -> Origin:
+    return Origin(address, transport.channel.is_encrypted, transport.channel.certificate)
 
 
 def _refused(told: Explanation) -> str | None:

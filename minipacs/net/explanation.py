@@ -47,7 +47,7 @@ class Explanation:
     """One association, from its request to its end; a connection that got no further has no titles.
 
     `contexts` are rows of: context ID, abstract syntax, proposed transfer syntaxes, result, accepted transfer syntax.
-    `remedy` tells which setting would accept what was rejected.
+    `remedy` tells which setting would accept what was rejected; `security` how it was encrypted, "" if it was not.
     """
 
     association_id: str
@@ -64,6 +64,7 @@ class Explanation:
     outcome: str = ""
     reason: str = ""
     remedy: str = ""
+    security: str = ""
     began_at: float = field(default_factory=time.time)
     duration_s: float = 0.0
 

@@ -4,12 +4,14 @@ import errno
 import logging
 import os
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from minipacs.errors import MinipacsError
@@ -95,11 +97,18 @@ class _Connection:
 class Listener:
     """Accepts connections from `sockets`, non-blocking ones, when told to; each is served in a thread by `acceptor`.
 
-    `ended_fd` becomes readable when a connection has ended after `close` or `watch`.
+    Those of `encrypted` speak TLS. `ended_fd` becomes readable when a connection has ended after `close` or `watch`.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], acceptor: "Acceptor", max_associations: int) -> None:
-        self.sockets = {sock.fileno(): sock for sock in sockets}
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        acceptor: "Acceptor",
+        max_associations: int,
+        encrypted: Mapping[socket.socket, ssl.SSLContext] = MappingProxyType({}),
+    ) -> None:
+        self.sockets = {sock.fileno(): sock for sock in (*sockets, *encrypted)}
+        self._encrypted = encrypted
         self.ended_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._acceptor = acceptor
         self._max_connections = max_associations + MAX_PENDING_CONNECTIONS
@@ -154,6 +163,8 @@ class Listener:
             return
         try:
             transport = Transport(connection, self._stop_fd)
+            if sock in self._encrypted:
+                transport.secure(self._encrypted[sock])
         except OSError:  # reset before it was accepted, by a port scanner
             connection.close()
             return

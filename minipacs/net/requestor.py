@@ -1,6 +1,7 @@
 """Associations that this AE opens: to a C-MOVE destination, or for `minipacs echo` and `send` (PS3.8 7.1)."""
 
 import select
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,11 +32,12 @@ class AssociationRefused(MinipacsError):
 
 @dataclass(frozen=True, slots=True)
 class Requestor:
-    """Opens associations under `ae_title`."""
+    """Opens associations under `ae_title`; `tls` is for peers that are called with TLS."""
 
     ae_title: str
     timeouts: Timeouts
     max_pdu_bytes: int
+    tls: ssl.SSLContext | None = None
 
     def called(self, ae_title: str) -> "Requestor":
         """Return one under another title: that by which the peer called us."""
@@ -61,6 +63,8 @@ class Requestor:
             raise AssociationRefused(f"cannot connect: {error.strerror or error}") from error
         reader = PduReader()
         try:
+            if peer.tls:
+                self._secure(transport, peer)
             request = acse.encode_request(self.ae_title, peer.title, contexts, self.max_pdu_bytes, roles)
             transport.send([request], self.timeouts.acse)
             accepted, max_pdu_bytes = acse.decode_accept(self._answer(transport, reader), contexts, roles)
@@ -75,6 +79,16 @@ class Requestor:
             transport.close()
             raise
         return Association(transport, reader, accepted, max_pdu_bytes, self.timeouts)
+
+    def _secure(self, transport: Transport, peer: Peer) -> None:
+        """Do the TLS handshake, and look whether the certificate is the peer's. Raises ConnectionLost, TimedOut."""
+        if self.tls is None:
+            raise AssociationRefused("peer.tls is set, but there is no TLS here")
+        transport.secure(self.tls, peer.host)
+        transport.establish(time.monotonic() + self.timeouts.acse)
+        shown = transport.channel.certificate
+        if peer.certificate and (shown is None or not shown.is_named(peer.certificate)):
+            raise AssociationRefused(f"TLS: the certificate is not {peer.certificate}: {shown and shown.subject}")
 
     def _answer(self, transport: Transport, reader: PduReader) -> bytes:
         deadline = time.monotonic() + self.timeouts.acse

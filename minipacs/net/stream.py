@@ -29,6 +29,8 @@ _P_DATA_HEADER = Struct(">BxLLBB")
 _COMMAND, _LAST = 1, 2
 _MOVED_BYTES = 64
 """Less unread than this is moved to the front of the buffer before a read, so that reads are large."""
+_TLS_HANDSHAKE = 0x16
+"""First byte of a TLS client (RFC 8446 5.1)."""
 _SHORT_PDU_LENGTH = 4
 """Length of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT (PS3.8 9.3.4, 9.3.6 to 9.3.8)."""
 
@@ -124,7 +126,8 @@ class PduReader:
 
     def _control_pdu(self, pdu_type: int, length: int) -> ControlPdu | None:
         if not A_ASSOCIATE_RQ <= pdu_type <= A_ABORT:
-            raise ProtocolError(f"PDU of unknown type {pdu_type:02X}H", UNRECOGNIZED_PDU)
+            hint = ": TLS on the port of plain DICOM" if pdu_type == _TLS_HANDSHAKE else ""
+            raise ProtocolError(f"PDU of unknown type {pdu_type:02X}H{hint}", UNRECOGNIZED_PDU)
         if pdu_type in (A_ASSOCIATE_RQ, A_ASSOCIATE_AC):
             allowed = length <= MAX_CONTROL_PDU_BYTES
         else:

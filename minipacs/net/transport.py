@@ -10,6 +10,7 @@ import fcntl
 import os
 import select
 import socket
+import ssl
 import struct
 import termios
 import time
@@ -17,20 +18,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from minipacs.net.bell import Bell
+from minipacs.net.channel import MAX_BUFFERS_A_WRITE, Channel, PlainChannel, TlsChannel
+from minipacs.net.channel import ConnectionLost as ConnectionLost
 from minipacs.net.names import NAMES
 
-_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _INT = struct.Struct("i")
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
-MAX_BUFFERS_A_WRITE = 512
-"""Buffers handed to one sendmsg call; the system allows 1024 (IOV_MAX)."""
-
 MIN_RATE_BYTES_S = 1024
 """What a peer has to send or take while it is waited for: slower than any line, too fast to hold a place by."""
-
-
-class ConnectionLost(Exception):
-    """The connection ended without an A-ABORT or a release."""
 
 
 class TimedOut(Exception):
@@ -113,6 +108,7 @@ class Transport:
         self.wake_fd = wake_fd
         self.companion: Companion | None = None
         self.bell: Bell | None = None
+        self._channel: Channel = PlainChannel(sock)
         self.is_named = False
         """Whether the peer has said who it is, and was let in."""
         sock.setblocking(False)
@@ -151,6 +147,23 @@ class Transport:
         if code:
             raise OSError(code, os.strerror(code))
 
+    @property
+    def channel(self) -> Channel:
+        """Return how bytes go over the socket."""
+        return self._channel
+
+    def secure(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
+        """Let all bytes go through TLS: as server, or as client of `server_name`."""
+        self._channel = TlsChannel(self.sock, context, server_name)
+
+    def establish(self, deadline: float, *, wakeable: bool = False) -> None:
+        """Do what has to precede all bytes: the TLS handshake, if there is TLS.
+
+        Raises HandshakeFailed, ConnectionLost, TimedOut, and Woken if `wakeable`.
+        """
+        while not self._channel.establish():
+            self.wait(select.POLLIN if self._channel.flush() else select.POLLOUT, deadline, wakeable=wakeable)
+
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self.sock.fileno()
@@ -169,37 +182,23 @@ class Transport:
 
     def receive_now(self, space: memoryview) -> int:
         """Read what is there into `space`; 0 if nothing is. Raises ConnectionLost."""
-        try:
-            size = self.sock.recv_into(space)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise ConnectionLost(error.strerror or str(error)) from error
-        if not size:
-            raise ConnectionLost("closed by the peer")
-        if _QUICKACK is not None:
-            # Peers that leave Nagle's algorithm on wait 40 ms for a delayed ACK; the kernel forgets this setting.
-            with contextlib.suppress(OSError):
-                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        return size
+        return self._channel.receive(space)
 
     def send(self, buffers: Sequence[bytes | memoryview], timeout_s: float) -> None:
         """Write all of `buffers`, in order. Raises ConnectionLost, TimedOut if too little is taken in `timeout_s`."""
-        pending = [memoryview(b) for b in buffers]
+        pending = [memoryview(buffer) for buffer in buffers if len(buffer)]
         first = 0
         while first < len(pending):
-            try:
-                sent = self.sock.sendmsg(pending[first : first + MAX_BUFFERS_A_WRITE])
-            except BlockingIOError:
+            sent = self._channel.send(pending[first : first + MAX_BUFFERS_A_WRITE])
+            if not sent:
                 self._wait_until_taken(timeout_s)
-                continue
-            except OSError as error:
-                raise ConnectionLost(error.strerror or str(error)) from error
             while first < len(pending) and sent >= len(pending[first]):
                 sent -= len(pending[first])
                 first += 1
             if sent:
                 pending[first] = pending[first][sent:]
+        while not self._channel.flush():
+            self._wait_until_taken(timeout_s)
 
     def _wait_until_taken(self, timeout_s: float) -> None:
         """Wait until the socket takes more; it says so only when much of its buffer is free."""
@@ -225,6 +224,8 @@ class Transport:
 
         `deadline` is of the monotonic clock. Raises TimedOut, and Woken or Rung if `wakeable`.
         """
+        if events & select.POLLIN and self._channel.holds_input:
+            return
         companion = self.companion
         poll = select.poll()
         poll.register(self.sock, events)
@@ -260,7 +261,8 @@ class Transport:
         deadline = time.monotonic() + timeout_s
         dropped = memoryview(bytearray(4096))
         with contextlib.suppress(ConnectionLost, TimedOut, Woken, OSError):
-            self.sock.shutdown(socket.SHUT_WR)
+            self._channel.finish()
+            self._channel = PlainChannel(self.sock)
             while (left_s := deadline - time.monotonic()) > 0:
                 self.receive(dropped, left_s, wakeable=True)
         self.close()

@@ -35,7 +35,10 @@ class Invoker:
 
     def due_in_s(self) -> float:
         """Return the time until the next pending response."""
-        return float("inf") if self.stopped else max(self._next_pending - time.monotonic(), 0)
+        if self.stopped:
+            return float("inf")
+        held = self._request.association.transport.channel.holds_input  # decrypted: no descriptor tells of it
+        return 0 if held else max(self._next_pending - time.monotonic(), 0)
 
     def attend(self) -> None:
         """Look for a cancel, an abort or a vanished requestor, and send a pending response if one is due."""

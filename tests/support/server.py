@@ -90,7 +90,7 @@ class Server:
         self._collector = threading.Thread(target=self._collect, daemon=True)
         self._collector.start()
         ready = self.wait_for(lambda line: line.get("event") == "ready", START_TIMEOUT_S)
-        self.port = int(str(ready["dicom"]).rsplit(":", 1)[1])
+        self.port = int(str(ready.get("dicom", ":0")).rsplit(":", 1)[1])
         self.metrics_port = int(str(ready["metrics"]).rsplit(":", 1)[1])
 
     def _collect(self) -> None:
