@@ -28,10 +28,17 @@ def project(tmp_path):
     return tmp_path
 
 
-def test_the_power_cut_says_how_it_is_used():
-    tool = SETUP.parent / "power_cut.py"
+@pytest.mark.parametrize("name", ["power_cut", "crash", "faults", "fuzz", "soak", "pixel_matrix"])
+def test_tools_say_how_they_are_used(name):
+    tool = SETUP.parent / f"{name}.py"
     shown = subprocess.run([sys.executable, tool, "--help"], capture_output=True, text=True, timeout=60, check=True)
-    assert "--rounds N" in shown.stdout.replace("ROUNDS", "N")
+    assert f"tools/{name}.py [" in shown.stdout
+
+
+def test_the_reliability_page_names_every_tool_of_attack():
+    page = (SETUP.parent.parent / "docs/reliability.md").read_text()
+    for name in ("power_cut", "crash", "faults", "fuzz", "soak", "pixel_matrix"):
+        assert f".venv/bin/python tools/{name}.py" in page
 
 
 def run(project, script, python="python"):

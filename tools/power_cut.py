@@ -1,122 +1,118 @@
 """Cuts the power of a running archive, again and again, and says what was lost. To be run by root: it mounts disks.
 
-The archive stores on a file system of its own, in a file. While senders store and replace objects, its processes are
-killed and the file is copied at once: what the system had not written by then is not in the copy, as after a power
-loss. An archive that is started on the copy must have all that was acknowledged, and know when it came and from whom.
+The archive stores on a file system of its own, in a file. While clients store, replace and delete objects, fill the
+worklist, perform steps and ask for commitments, its processes are killed and the file is copied at once: what the
+system had not written by then is not in the copy, as after a power loss. An archive that is started on the copy must
+have all that was acknowledged; with sync = "batch" all but what came in the last seconds. Every second round of each
+kind compresses, every third one ends with one object that is stored when all is quiet, and every third only stores.
 
-    .venv/bin/python tools/power_cut.py [--rounds N] [--sync always|batch]
+    .venv/bin/python tools/power_cut.py [--rounds N] [--sync always|batch|both] [--controls]
+
+--controls leaves out one sync after the other, on purpose: a loss must be found within the rounds, or this tool would
+not find a missing one. The exit status is 1 if anything was lost or a control was not found.
 """
 
 import argparse
 import os
 import random
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.support.objects import ct, encode
-from tests.support.sender import Sender
+from tests.support.acknowledged import Acknowledged
 from tests.support.server import Server
-from tests.support.storing import published
 
 DISK_BYTES = 400 << 20
 SENDERS = 3
-SHARE_REPLACED = 0.15
-RUN_S = (0.5, 4.0)
-UNMOUNT_S = 10
+RUN_S = (2.0, 6.0)
+UNMOUNT_S = 20
+BATCH_EXCUSED_S = 3.0
+"""What `sync = "batch"` may lose: the last second, and as long as it takes to bring that to the disk here."""
 
-Row = tuple[str, str, float, str]
-"""Digest, availability, time of receipt, sender."""
+CONTROLS = {
+    "a file's bytes": (
+        "always",
+        "import minipacs.tree.objects as o, minipacs.tree.staging as s\n"
+        "o.sync_data = lambda fd: None\ns.StagedFile.begin_sync = lambda self: None",
+    ),
+    "a folder's names": (
+        "always",
+        "import os, types, minipacs.tree.objects as o\n"
+        "o.os = types.SimpleNamespace(**{**vars(os), 'fsync': lambda fd: None})",
+    ),
+    "the index's log": (
+        "always",
+        "import minipacs.index.engine.database as d\n"
+        "d.Database.set_synced = lambda self, connection, synced: connection.execute('PRAGMA synchronous = OFF')",
+    ),
+    "the whole file system": (
+        "batch",
+        "import minipacs.archive.background_sync as b\nb.BackgroundSync.wake = lambda self: None",
+    ),
+}
+"""By what is not synced: the kind of archive, and what is changed in it."""
+_PROGRAM = """import runpy, sys
+{change}
+sys.argv = sys.argv[3:]
+runpy.run_module("minipacs", run_name="__main__", alter_sys=True)
+"""
 
-
-class Acknowledged:
-    """What a sender was answered: by SOP Instance UID the data set that is stored, and the one on its way."""
-
-    def __init__(self) -> None:
-        self.stored: dict[str, bytes] = {}
-        self.under_way: dict[str, bytes] = {}
-
-    def send(self, port: int, title: str, seed: int) -> None:
-        """Store and replace objects until the connection breaks."""
-        chance = random.Random(seed)
-        known = []
-        try:
-            with Sender(port, calling=title.encode()) as sender:
-                while True:
-                    if known and chance.random() < SHARE_REPLACED:
-                        ds = chance.choice(known)
-                        ds.PatientName = f"Again^{chance.random()}"
-                    else:
-                        ds = ct(rows=chance.choice((16, 64, 256)), PatientID=f"P{chance.randrange(9)}")
-                        known.append(ds)
-                    self.under_way = {ds.SOPInstanceUID: encode(ds)}
-                    status = sender.store(ds).status
-                    if status:
-                        raise SystemExit(f"refused with {status:04X}")
-                    self.stored |= self.under_way
-                    self.under_way = {}
-        except (OSError, EOFError):
-            pass
+OPEN = '[access]\npolicy="open"'
 
 
-def store_and_cut(disk: Path, folder: Path, storage: str, chance: random.Random) -> tuple[Acknowledged, dict[str, Row]]:
-    """Store for a while, then copy the disk as it is; give what was acknowledged, and the rows there were."""
+def work_and_cut(
+    disk: Path, folder: Path, storage: str, chance: random.Random, change: str, *, is_quiet: bool, is_plain: bool
+) -> tuple[Acknowledged, float]:
+    """Work for a while, then copy the disk as it is; give what was acknowledged, and until when that counts.
+
+    `is_quiet` has everybody stop first, and one object stored: nobody else's sync takes that along. With
+    `is_plain` there are senders only: to delete brings the whole file system to the disk.
+    """
     with mounted(disk, folder):
-        server = Server(folder / "archive", more='[access]\npolicy="open"', storage=storage)
-        heard = [Acknowledged() for _ in range(SENDERS)]
-        seeds = [chance.random() for _ in heard]
-        threads = [
-            threading.Thread(target=one.send, args=(server.port, f"SCU{i}", int(seeds[i] * 1e9)))
-            for i, one in enumerate(heard)
-        ]
+        wrapper = [sys.executable, "-c", _PROGRAM.format(change=change)] if change else None
+        server = Server(folder / "archive", more=OPEN, storage=storage, wrapper=wrapper)
+        heard, is_over = Acknowledged(), threading.Event()
+        over = is_over.is_set
+        works = [(heard.send, server.port, f"SCU{i}", chance.randrange(1 << 30), over) for i in range(SENDERS)]
+        if not is_plain:
+            works += [(heard.remove, server.port, server.config, over), (heard.schedule, server.config, over)]
+            works += [(heard.perform, server.port, over)]
+        threads = [threading.Thread(target=work, args=arguments) for work, *arguments in works]
         for thread in threads:
             thread.start()
         time.sleep(chance.uniform(*RUN_S))
+        if is_quiet:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+            heard.send_one(server.port)
+        cut_at = time.monotonic()
         server.kill()
+        is_over.set()
         subprocess.run(["cp", "--sparse=always", disk, disk.with_suffix(".cut")], check=True)
         for thread in threads:
             thread.join()
-        rows = read_rows(server)
-    everything = Acknowledged()
-    for one in heard:
-        everything.stored |= one.stored
-        everything.under_way |= one.under_way
-    return everything, rows
+    return heard, cut_at
 
 
-def lost(disk: Path, folder: Path, storage: str, heard: Acknowledged, before: dict[str, Row]) -> tuple[list[str], int]:
+def lost(disk: Path, folder: Path, storage: str, heard: Acknowledged, cut_at: float) -> tuple[list[str], int]:
     """Start on the copied disk; give what is wrong with what was acknowledged, and how many rows were made again."""
+    excused_s = BATCH_EXCUSED_S if "batch" in storage else 0
     with mounted(disk.with_suffix(".cut"), folder):
-        server = Server(folder / "archive", more='[access]\npolicy="open"', storage=storage)
-        (line,) = server.events("recovered after an unclean end") or [{"files_indexed": 0}]
-        rows = read_rows(server)
-        files = {path.stem: path.read_bytes() for path in published(server.data)}
+        try:
+            server = Server(folder / "archive", more=OPEN, storage=storage.partition("\n")[0])
+        except AssertionError as error:
+            return [f"it does not start: {str(error)[-300:]}"], 0
+        recovered = server.events("recovered after an unclean end")
         server.stop()
-    faults = []
-    for uid, data in heard.stored.items():
-        digest, availability, *receipt = rows.get(uid, ("", "no row", 0.0, ""))
-        raw = files.get(digest, b"")
-        if availability != "ONLINE":
-            faults.append(f"{uid}: {availability}")
-        elif not raw.endswith((data, heard.under_way.get(uid, data))):
-            faults.append(f"{uid}: not the last one acknowledged")
-        elif uid not in heard.under_way and tuple(receipt) != before[uid][2:]:
-            faults.append(f"{uid}: came {receipt}, not {before[uid][2:]}")
-    return faults, int(str(line["files_indexed"]))
-
-
-def read_rows(server: Server) -> dict[str, Row]:
-    """Read the row of each instance by its SOP Instance UID."""
-    with closing(sqlite3.connect(f"file:{server.data}/index.db?mode=ro", uri=True)) as index:
-        columns = "sop_instance_uid, digest, availability, received_at, source_ae_title"
-        return {uid: tuple(row) for uid, *row in index.execute(f"SELECT {columns} FROM instance")}
+        faults = list(heard.missing(server.data, cut_at, excused_s))
+    return faults, int(str(recovered[0]["files_indexed"])) if recovered else 0
 
 
 @contextmanager
@@ -134,27 +130,56 @@ def mounted(disk: Path, folder: Path) -> Iterator[None]:
             time.sleep(0.05)  # killed processes are on their way out
 
 
+def one_round(seed: int, sync: str, change: str = "") -> list[str]:
+    """Cut once; print a line, and give what was lost."""
+    compress = 'compress = "jpeg2000-lossless"' if seed % 2 else ""
+    storage = f'sync = "{sync}"\n{compress}'
+    with tempfile.TemporaryDirectory(prefix="power-cut-") as root:
+        disk, folder = Path(root, "disk.img"), Path(root, "mount")
+        disk.touch()
+        os.truncate(disk, DISK_BYTES)
+        subprocess.run(["mkfs.ext4", "-q", "-F", disk], check=True)
+        heard, cut_at = work_and_cut(
+            disk, folder, storage, random.Random(seed), change, is_quiet=seed % 3 == 1, is_plain=seed % 3 == 2
+        )
+        faults, made_again = lost(disk, folder, storage, heard, cut_at)
+    versions = sum(map(len, heard.versions.values()))
+    rows = ", ".join(f"{len(names)} {kind}" for kind, names in heard.rows.items())
+    print(
+        f"{seed} {sync}{', compressing' if compress else ''}: {versions} objects, {len(heard.deleted)} deleted, {rows} "
+        f"acknowledged; {made_again} rows made again, {len(faults)} lost",
+        flush=True,
+    )
+    return faults
+
+
+def controls(rounds: int, seed: int) -> bool:
+    """Leave out one sync after the other; tell whether the loss was found each time."""
+    is_found_always = True
+    for name, (sync, change) in CONTROLS.items():
+        found = next((at for at in range(rounds) if one_round(seed + at, sync, change)), None)
+        is_found_always = is_found_always and found is not None
+        print(f"control, {name} not synced: {'NOT FOUND' if found is None else f'found in round {found + 1}'}")
+    return is_found_always
+
+
 def main() -> None:
-    """Run the rounds; the exit status is 1 if anything was lost."""
+    """Run the rounds, or the controls."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--sync", choices=("always", "batch"), default="always", help="batch may lose a second")
+    parser.add_argument("--sync", choices=("always", "batch", "both"), default="both")
+    parser.add_argument("--controls", action="store_true", help="leave out each sync in turn: must be found")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if os.getuid():
         raise SystemExit("only root can mount disks")
-    storage = f'sync = "{options.sync}"'
+    if options.controls:
+        raise SystemExit(not controls(options.rounds, options.seed))
+    kinds = ("always", "batch") if options.sync == "both" else (options.sync,)
     has_lost = False
-    for seed in range(options.seed, options.seed + options.rounds):
-        with tempfile.TemporaryDirectory(prefix="power-cut-") as root:
-            disk, folder = Path(root, "disk.img"), Path(root, "mount")
-            disk.touch()
-            os.truncate(disk, DISK_BYTES)
-            subprocess.run(["mkfs.ext4", "-q", "-F", disk], check=True)
-            heard, rows = store_and_cut(disk, folder, storage, random.Random(seed))
-            faults, made_again = lost(disk, folder, storage, heard, rows)
+    for number in range(options.rounds):
+        faults = one_round(options.seed + number // len(kinds), kinds[number % len(kinds)])
         has_lost = has_lost or bool(faults)
-        print(f"{seed}: {len(heard.stored)} acknowledged, {made_again} rows made again, {len(faults)} lost", flush=True)
         for fault in faults:
             print(f"    {fault}")
     raise SystemExit(has_lost)
