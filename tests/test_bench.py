@@ -90,3 +90,17 @@ def test_table_shows_medians_and_ratios():
     results.add(work, Dcmqrscp.__new__(Dcmqrscp), (5.0,))
     cells = [cell.strip() for cell in results.table().splitlines()[-1].split("|")]
     assert cells == ["", "store_large", "s", "2.00", "5.00", "2.5", ""]
+
+
+def test_recovery_is_measured():
+    done = run("--files", 100, module="tools.bench.recoveries")
+    assert done.returncode == 0, done.stderr
+    assert "100 files of 9250 bytes" in done.stdout
+    for work in (
+        "recovery without an index",
+        "recovery, all rows there",
+        "sizes",
+        "`minipacs verify`",
+        "`minipacs reindex`",
+    ):
+        assert f"| {work}" in done.stdout

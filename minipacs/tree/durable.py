@@ -4,7 +4,13 @@ import ctypes
 import os
 from pathlib import Path
 
+_FALLOC_FL_KEEP_SIZE = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def reserve(fd: int, size_bytes: int) -> None:
+    """Let a file have room for so many bytes, though it is shorter, where the file system can and has it."""
+    _LIBC.fallocate(fd, _FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size_bytes))
 
 
 def sync_data(fd: int) -> None:

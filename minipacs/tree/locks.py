@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from minipacs.errors import MinipacsError
+from minipacs.tree.durable import reserve
 from minipacs.tree.layout import Layout
+
+RESERVED_BYTES = 4096
 
 
 class Held(NamedTuple):
@@ -86,5 +89,6 @@ class DaemonLock:
         """Let the next daemon in, and mark the end as clean if it was. Without this call the end was unclean."""
         if cleanly:
             os.ftruncate(self._fd, 0)
+            reserve(self._fd, RESERVED_BYTES)  # the next daemon can write there though the disk is full
             os.fsync(self._fd)
         os.close(self._fd)

@@ -255,3 +255,10 @@ def test_a_start_that_is_cut_short_does_not_make_the_last_end_a_clean_one(archiv
         lock = archive.tree.daemon_lock()
         assert not lock.ended_cleanly, step
         abandon(lock)
+
+
+def test_a_clean_end_leaves_the_lock_room_for_the_next_start_on_a_full_disk(archive, folder):
+    start_daemon(archive).release()
+    found = (folder / "daemon.lock").stat()
+    assert found.st_size == 0
+    assert found.st_blocks > 0

@@ -72,7 +72,7 @@ def write(load: Load, root: Path) -> None:
         for series in range(load.series):
             for instance in range(load.instances):
                 path = folder / f"{series:02d}-{instance:04d}.dcm"
-                path.write_bytes(_file(load, study, series, instance))
+                path.write_bytes(encode(load, study, series, instance))
 
 
 def write_multi_frame(file: BinaryIO, rows: int, frames: int, bits: int) -> None:
@@ -112,7 +112,7 @@ def _uid(*names: object) -> str:
     return f"2.25.{int.from_bytes(digest[:15])}"
 
 
-def _file(load: Load, study: int, series: int, instance: int) -> bytes:
+def encode(load: Load, study: int, series: int, instance: int) -> bytes:
     sop_instance_uid = _uid(load.name, study, series, instance)
     date = load.study_date(study)
     values: tuple[tuple[int, str, str | int], ...] = (

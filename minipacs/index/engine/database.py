@@ -122,7 +122,8 @@ class Database(Statements):
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             _undo(connection)
-            if primary_code(error) == sqlite3.SQLITE_IOERR:
+            # What could not be written lacks its commit frame; what could not be synced may have it.
+            if primary_code(error) == sqlite3.SQLITE_IOERR and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_WRITE:
                 raise OutcomeUnknown("index disk error, outcome unknown") from error
             raise
 
