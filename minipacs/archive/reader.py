@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from io import FileIO
 from types import TracebackType
@@ -24,6 +26,9 @@ BUFFER_BYTES = 1 << 20
 
 FRESH_S = 3600.0
 """How long after an object was received its file is taken as it is, if nobody has written to it since."""
+
+MAX_INTACT_KNOWN = 10_000
+"""Files that were compared a short while ago."""
 
 MAX_REPLACEMENTS = 3
 """How often an object may be replaced by another while it is opened."""
@@ -112,6 +117,8 @@ class ObjectReader:
         self._tree = tree
         self._look_up = look_up
         self._codecs = CodecPool(min_free_bytes)
+        self._intact: OrderedDict[str, tuple[int, int, float]] = OrderedDict()
+        self._intact_lock = threading.Lock()
 
     def close(self) -> None:
         """End the codec processes; call when nothing is read any more."""
@@ -154,7 +161,10 @@ class ObjectReader:
                     raise ObjectUnreadable(f"file has {status.st_size} bytes, not {instance.size_bytes}")
                 if instance.transfer_syntax_uid != transfer_syntax_uid:
                     return self._transcoded(file, instance, transfer_syntax_uid, buffer, wait)
-                found = _checked(file, instance, buffer, on_piece, is_fresh=_is_fresh(instance, status))
+                is_fresh = _is_fresh(instance, status) or self._was_intact(instance.digest, status)
+                found = _checked(file, instance, buffer, on_piece, is_fresh=is_fresh)
+                if not is_fresh:
+                    self._note_intact(instance.digest, status)
             except OSError as error:
                 raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
             closing.pop_all()
@@ -181,6 +191,35 @@ class ObjectReader:
             except TranscodeError as error:
                 raise ObjectNotConvertible(str(error)) from error
 
+    def native_frames(self, instance: StoredInstance, indices: Sequence[int], buffer: memoryview) -> DataSetFile:
+        """Open the frames of an object, counted from 0, as native samples one behind the other.
+
+        Raises ObjectUnreadable, ObjectNotConvertible, ObjectReplaced.
+        """
+        return self._made("frames", instance, buffer, frames=list(indices))
+
+    def picture(
+        self, instance: StoredInstance, index: int, rendering: Mapping[str, object], buffer: memoryview
+    ) -> DataSetFile:
+        """Open a frame, counted from 0, drawn as the fields of a `pixels.render.Rendering` say.
+
+        Raises ObjectUnreadable, ObjectNotConvertible, ObjectReplaced.
+        """
+        return self._made("render", instance, buffer, frame=index, rendering=rendering)
+
+    def _was_intact(self, digest: str, file: os.stat_result) -> bool:
+        """Tell whether a file was compared within the hour, and not written to since: viewers ask frame by frame."""
+        with self._intact_lock:
+            written_ns, inode, until = self._intact.get(digest, (0, 0, 0.0))
+        return (written_ns, inode) == (file.st_mtime_ns, file.st_ino) and time.monotonic() < until
+
+    def _note_intact(self, digest: str, file: os.stat_result) -> None:
+        with self._intact_lock:
+            self._intact[digest] = file.st_mtime_ns, file.st_ino, time.monotonic() + FRESH_S
+            self._intact.move_to_end(digest)
+            while len(self._intact) > MAX_INTACT_KNOWN:
+                self._intact.popitem(last=False)
+
     def _find(self, instance: StoredInstance) -> tuple[FileIO, StoredInstance]:
         """Open the file of an instance, or the one that it was compressed to since it was looked up."""
         try:
@@ -199,9 +238,20 @@ class ObjectReader:
     def _transcoded(
         self, file: FileIO, instance: StoredInstance, transfer_syntax_uid: str, buffer: memoryview, wait: Wait
     ) -> DataSetFile:
+        return self._run("transcode", file, instance, buffer, wait, transfer_syntax_uid=transfer_syntax_uid)
+
+    def _made(self, verb: str, instance: StoredInstance, buffer: memoryview, **words: object) -> DataSetFile:
+        file, now = self._find(instance)
+        with file:
+            return self._run(verb, file, now, buffer, wait_readable, **words)
+
+    def _run(
+        self, verb: str, file: FileIO, instance: StoredInstance, buffer: memoryview, wait: Wait, **words: object
+    ) -> DataSetFile:
+        """Have a codec process write to a nameless file, and open that."""
         scratch = self._tree.scratch()
         try:
-            space = self._codecs.transcode(file.fileno(), scratch.fileno(), instance.digest, transfer_syntax_uid, wait)
+            space = self._codecs.run(verb, file.fileno(), scratch.fileno(), instance.digest, wait, **words)
             return DataSetFile(scratch, 0, os.fstat(scratch.fileno()).st_size, buffer, on_close=space.close)
         except TranscodeError as error:
             scratch.close()

@@ -2,7 +2,6 @@
 
 import logging
 import struct
-from array import array
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -12,21 +11,18 @@ from minipacs.pixels import jpeg
 from minipacs.pixels.codecs import RLE_LOSSLESS, decoder
 from minipacs.pixels.codestream import (
     CODESTREAM,
-    FRAME_STARTS,
     Codestream,
     JpegFrame,
     check_rle,
-    is_rle_header,
     lossy_error,
     read_codestream,
     read_jpeg,
     strip_jp2,
 )
 from minipacs.pixels.elements import ElementReader, Event, TranscodeError
-from minipacs.pixels.image import MAX_FRAME_BYTES, ImageLayout
+from minipacs.pixels.fragments import Fragments
+from minipacs.pixels.image import ImageLayout
 from minipacs.pixels.samples import Coding, native
-
-MAX_FRAGMENTS = 1 << 22
 
 _FRAGMENT = struct.Struct("<HHI")
 _END_OF_CODE = b"\xff\xd9"
@@ -65,11 +61,10 @@ class EncapsulatedImage:
     def __init__(self, reader: ElementReader, layout: ImageLayout, transfer_syntax: TransferSyntax) -> None:
         self.layout = layout
         self._transfer_syntax_uid = transfer_syntax.uid
-        self._positions, self._lengths, self._starts = array("Q"), array("I"), array("I")
-        self._index_fragments(reader)
-        self.end = reader.position
+        self._fragments = Fragments(reader, transfer_syntax.uid, layout.frames, layout.rle_segments)
+        self.end = self._fragments.end
         self._may_lose, self._has_lost = transfer_syntax.lossy, False
-        self._first, self.interpretation = self._frame(reader, 0)
+        self._first, self.interpretation = self.frame(reader, 0)
         reader.seek(self.end)
         self.lossy = transfer_syntax.lossy and self._has_lost
 
@@ -77,50 +72,15 @@ class EncapsulatedImage:
         """Decode frame after frame: little endian, colour by pixel; the reader ends up behind the fragments."""
         yield self._first
         for index in range(1, self.layout.frames):
-            frame, interpretation = self._frame(reader, index)
+            frame, interpretation = self.frame(reader, index)
             if interpretation != self.interpretation:
                 raise TranscodeError(f"frame {index + 1} decodes to {interpretation}, others to {self.interpretation}")
             yield frame
         reader.seek(self.end)
 
-    def _index_fragments(self, reader: ElementReader) -> None:
-        """Find the fragments and which of them begin a frame.
-
-        By what they hold, not by offset tables: these are optional, and wrong in many files. PS3.5 A.4
-        """
-        items = reader.fragments()
-        next(items, None)  # the Basic Offset Table
-        for position, length in items:
-            if len(self._positions) == MAX_FRAGMENTS:
-                raise TranscodeError(f"more than {MAX_FRAGMENTS} fragments")
-            if self._begins_frame(reader.read(min(8, length))):
-                self._starts.append(len(self._positions))
-            self._positions.append(position)
-            self._lengths.append(length)
-        if len(self._starts) != self.layout.frames or self._starts[0] != 0:
-            raise TranscodeError(f"{len(self._starts)} frames in the fragments, not {self.layout.frames}")
-        self._starts.append(len(self._positions))
-
-    def _begins_frame(self, fragment: bytes) -> bool:
-        """Tell whether a fragment begins a frame, from its first bytes."""
-        if self._transfer_syntax_uid != RLE_LOSSLESS:
-            return fragment.startswith(FRAME_STARTS)
-        # A frame in RLE is one fragment (PS3.5 A.4.2). Where there is but one frame, nothing need be guessed.
-        return self.layout.frames > 1 or not self._starts or is_rle_header(fragment, self.layout.rle_segments)
-
-    def _encoded(self, reader: ElementReader, index: int) -> bytes:
-        fragments = range(self._starts[index], self._starts[index + 1])
-        if sum(self._lengths[fragment] for fragment in fragments) > MAX_FRAME_BYTES:
-            raise TranscodeError(f"frame {index + 1} is longer than {MAX_FRAME_BYTES} bytes")
-        parts = []
-        for fragment in fragments:
-            reader.seek(self._positions[fragment])
-            parts.append(reader.read(self._lengths[fragment]))
-        return b"".join(parts)
-
-    def _frame(self, reader: ElementReader, index: int) -> tuple[bytes, str]:
+    def frame(self, reader: ElementReader, index: int) -> tuple[bytes, str]:
         """Decode a frame to native samples and the Photometric Interpretation that they have."""
-        encoded = self._encoded(reader, index)
+        encoded = self._fragments.read(reader, index)
         try:
             return self._decode(encoded)
         except TranscodeError as error:

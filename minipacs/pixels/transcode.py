@@ -56,7 +56,7 @@ def transcode(
     to be thrown away. PS3.3 C.7.6.3, PS3.5 8, A
     """
     with _buffered(source, io.BufferedReader) as reading, _buffered(target, io.BufferedWriter) as writing:
-        stored, position = _open(reading)
+        stored, position = open_data_set(reading)
         if not can_transcode(stored.uid, transfer_syntax_uid):
             raise TranscodeError(f"no way from {stored.name} to {transfer_syntax_uid}")
         wanted = TRANSFER_SYNTAXES[transfer_syntax_uid]
@@ -121,7 +121,7 @@ def _buffered(file: BinaryIO, kind: type[io.BufferedReader] | type[io.BufferedWr
         buffered.detach()
 
 
-def _open(source: BinaryIO) -> tuple[TransferSyntax, int]:
+def open_data_set(source: BinaryIO) -> tuple[TransferSyntax, int]:
     """Read File Meta Information; give the transfer syntax and where the data set starts."""
     start, prefix = source.tell(), b""
     while True:

@@ -60,7 +60,10 @@ class Job:
 
     def make_room(self, layout: ImageLayout) -> None:
         """Wait for memory for the frames of an image. Raises TranscodeError if there is none in time."""
-        wanted = layout.working_bytes
+        self.make_room_for(layout.working_bytes)
+
+    def make_room_for(self, wanted: int) -> None:
+        """Wait for so many bytes of memory in all; see `make_room`."""
         if wanted > MEMORY.whole:
             raise TranscodeError(f"frames take {wanted} bytes to decode, more than the {MEMORY.whole} of all codecs")
         more, gives_up_at = wanted - self._held_bytes, time.monotonic() + MAX_MEMORY_WAIT_S
@@ -112,4 +115,21 @@ def _compress(job: Job, words: Mapping[str, Any]) -> None:
         raise TranscodeError("what was written does not say the same")
 
 
-VERBS: Mapping[str, Verb] = {"transcode": _transcode, "compress": _compress}
+def _frames(job: Job, words: Mapping[str, Any]) -> None:
+    from minipacs.pixels.picturing import native_frames
+
+    native_frames(job, words)
+
+
+def _render(job: Job, words: Mapping[str, Any]) -> None:
+    from minipacs.pixels.picturing import picture
+
+    picture(job, words)
+
+
+VERBS: Mapping[str, Verb] = {
+    "transcode": _transcode,
+    "compress": _compress,
+    "frames": _frames,
+    "render": _render,
+}

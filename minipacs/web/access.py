@@ -28,6 +28,7 @@ MAX_FORWARDED = 16
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAME_SITE = frozenset({"same-origin", "none"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
@@ -75,6 +76,8 @@ class Places:
             host = _last(headers.get("x-forwarded-host", "")) or host
             prefix = _last(headers.get("x-forwarded-prefix", "")).rstrip("/")
             address = self._client(headers.get("x-forwarded-for", ""), address)
+        else:
+            host = _with_port(host, scheme, scope.get("server"))
         if self._url is not None:
             scheme, host, prefix = self._url.scheme, self._url.netloc, self._url.path
         if scheme not in ("http", "https") or not _HOST.fullmatch(host):
@@ -214,6 +217,14 @@ def _basic(credentials: str) -> tuple[str, bytes]:
         return name.decode(), passcode
     except ValueError:
         raise unauthorized("Basic credentials are NAME:PASSCODE in base64") from None
+
+
+def _with_port(host: str, scheme: str, server: tuple[str, int | None] | None) -> str:
+    """Add the port that we listen on to a Host without one: some clients leave it out whatever it is."""
+    port = server[1] if server else None
+    if not port or port == _DEFAULT_PORTS.get(scheme) or re.search(r":\d+$", host):
+        return host
+    return f"{host}:{port}"
 
 
 def _last(value: str) -> str:

@@ -14,6 +14,9 @@ from minipacs.web.routes import ROUTES, Route
 UID_PARTS = frozenset({"study", "series", "instance"})
 """Variable parts of paths that are UIDs."""
 
+DEEP_PARTS = {"element": ".+"}
+"""Variable parts that may hold slashes."""
+
 _PART = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -80,8 +83,9 @@ def make_app(environment: Environment, observe: Observe, routes: Iterable[Route]
 
 
 def _compile(template: str) -> re.Pattern[str]:
-    pieces = _PART.split(template)
-    pattern = "".join(f"(?P<{piece}>[^/]+)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
+    pattern = ""
+    for i, piece in enumerate(_PART.split(template)):
+        pattern += f"(?P<{piece}>{DEEP_PARTS.get(piece, '[^/]+')})" if i % 2 else re.escape(piece)
     return re.compile(pattern)
 
 

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minipacs.net.identity.rights import Right
+from minipacs.web.bulk_data import bulk_data
 from minipacs.web.environment import DICOM_WEB, Handler
+from minipacs.web.frames import frames
 from minipacs.web.metadata import metadata
+from minipacs.web.rendered import rendered, thumbnail
 from minipacs.web.retrieve import retrieve
 
 
@@ -29,6 +32,24 @@ ROUTES: tuple[Route, ...] = (
     *(
         Route("GET", f"{path}/metadata", metadata, ("read",), "10.4.1.1.2", f"metadata of {what}")
         for path, what in ((_STUDY, "a study"), (_SERIES, "a series"), (_INSTANCE, "an instance"))
+    ),
+    Route("GET", f"{_INSTANCE}/frames/{{frames}}", frames, ("read",), "10.4.1.1.6", "frames of an instance"),
+    *(
+        Route("GET", f"{path}/{name}", handler, ("read",), section, f"{what} of {of}")
+        for name, handler, section, what in (
+            ("rendered", rendered, "10.4.1.1.3", "a picture"),
+            ("thumbnail", thumbnail, "10.4.1.1.4", "a small picture"),
+        )
+        for path, of in (
+            (_STUDY, "a study"),
+            (_SERIES, "a series"),
+            (_INSTANCE, "an instance"),
+            (f"{_INSTANCE}/frames/{{frames}}", "a frame"),
+        )
+    ),
+    Route("GET", f"{_INSTANCE}/bulkdata/{{element}}", bulk_data, ("read",), "10.4.1.1.5", "a value of an instance"),
+    Route(
+        "GET", f"{_STUDY}/instances/{{instance}}/bulkdata/{{element}}", bulk_data, ("read",), "10.4.1.1.5", "the same"
     ),
     Route("GET", _STUDY, retrieve, ("read",), "10.4", "the instances of a study"),
     Route("GET", _SERIES, retrieve, ("read",), "10.4", "the instances of a series"),

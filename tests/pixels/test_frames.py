@@ -16,6 +16,7 @@ from minipacs.dicom.tables.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from minipacs.pixels import fragments as fragments_module
 from minipacs.pixels import frames
 from minipacs.pixels.elements import TranscodeError
 from tests.support.elements import as_file, convert, converted, element, fragments, sequence, values
@@ -368,9 +369,9 @@ def test_native_pixel_data_in_an_encapsulated_syntax_is_refused() -> None:
 
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "MAX_FRAGMENTS", 1)
+    monkeypatch.setattr(fragments_module, "MAX_FRAGMENTS", 1)
     refused(MONO_ATTRIBUTES + fragments(*split(MONO_J2K)), JPEG_2000_LOSSLESS, "more than 1 fragments")
-    monkeypatch.setattr(frames, "MAX_FRAGMENTS", 2)
+    monkeypatch.setattr(fragments_module, "MAX_FRAGMENTS", 2)
     monkeypatch.setattr(frames, "MAX_FRAME_BYTES", len(MONO.tobytes()))
     junk = MONO_J2K[:4] + bytes(4000)
     refused(MONO_ATTRIBUTES + fragments(junk), JPEG_2000_LOSSLESS, "frame 1 is longer")

@@ -1,0 +1,120 @@
+"""Single frames of a stored object: as they are encoded, without any codec, or as native samples (PS3.18 8.7.3.3)."""
+
+from typing import BinaryIO, NamedTuple
+
+from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
+from minipacs.pixels.elements import (
+    BITS_ALLOCATED,
+    COLUMNS,
+    NUMBER_OF_FRAMES,
+    PIXEL_DATA,
+    ROWS,
+    SAMPLES_PER_PIXEL,
+    ElementReader,
+    Event,
+    Kind,
+    Level,
+    TranscodeError,
+    swap_words,
+)
+from minipacs.pixels.fragments import Fragments
+from minipacs.pixels.image import MAX_FRAME_BYTES
+
+FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00008, 0x7FE00009
+FRAMES_HELD = 4
+_SAMPLE_BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}
+
+
+class Shape(NamedTuple):
+    """How large the frames of an object are. `bits` are those of one sample; 1 stands for packed bits."""
+
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+    frames: int
+    is_float: bool
+
+    @property
+    def frame_bits(self) -> int:
+        """Return the size of a native frame."""
+        return self.rows * self.columns * self.samples * self.bits
+
+
+class FrameReader:
+    """Finds the pixels of the object whose data set starts where `file` stands; nothing is decoded.
+
+    `level` are the attributes of its image; `event` tells of its Pixel Data, of whatever kind. Raises TranscodeError,
+    also if it has no pixels.
+    """
+
+    def __init__(self, file: BinaryIO, transfer_syntax: TransferSyntax) -> None:
+        self.reader = ElementReader(file, transfer_syntax)
+        self.transfer_syntax = transfer_syntax
+        self.event, self.level = _pixels(self.reader)
+        self.position = self.reader.position
+        self.shape = _shape(self.event, self.level)
+        self.fragments: Fragments | None = None
+        if self.event.kind is Kind.FRAGMENTS:
+            segments = self.shape.samples * self.shape.bits // 8
+            self.fragments = Fragments(self.reader, transfer_syntax.uid, self.shape.frames, segments)
+        elif self.event.length < (self.shape.frame_bits * self.shape.frames + 7) // 8:
+            raise TranscodeError("Pixel Data is shorter than its frames")
+
+    @property
+    def working_bytes(self) -> int:
+        """Return what it takes to hold a few native frames."""
+        return self.shape.frame_bits // 8 * FRAMES_HELD
+
+    def stored(self, index: int) -> bytes:
+        """Give a frame, counted from 0: its code, or its samples in little endian, packed bits from a byte on."""
+        if self.fragments is not None:
+            return self.fragments.read(self.reader, index)
+        bits = self.shape.frame_bits
+        if bits // 8 > MAX_FRAME_BYTES:
+            raise TranscodeError(f"frames are larger than {MAX_FRAME_BYTES} bytes")
+        first, last = index * bits // 8, ((index + 1) * bits + 7) // 8
+        found = self._native(first, last)
+        return found if bits % 8 == 0 else _shifted(found, index * bits % 8, bits)
+
+    def _native(self, first: int, last: int) -> bytes:
+        if self.event.value is not None:
+            found = self.event.value[first:last]
+        else:
+            self.reader.seek(self.position + first)
+            found = self.reader.read(last - first)
+        return swap_words(found, self.event.vr, self.event.tag) if self.event.big_endian else found
+
+
+def _pixels(reader: ElementReader) -> tuple[Event, Level]:
+    for event in reader.walk():
+        is_pixels = event.tag in (PIXEL_DATA, *_SAMPLE_BITS) and len(reader.levels) == 1
+        if is_pixels and event.kind in (Kind.FRAGMENTS, Kind.ELEMENT):
+            if event.kind is Kind.ELEMENT and not event.length:
+                break
+            return event, reader.levels[-1]
+        if event.kind is Kind.FRAGMENTS:
+            for _ in reader.fragments():
+                pass
+    raise TranscodeError("the object has no pixels")
+
+
+def _shape(event: Event, level: Level) -> Shape:
+    frames = level.text(NUMBER_OF_FRAMES) or "1"
+    found = Shape(
+        level.number(ROWS),
+        level.number(COLUMNS),
+        level.number(SAMPLES_PER_PIXEL, 1),
+        _SAMPLE_BITS.get(event.tag) or level.number(BITS_ALLOCATED),
+        int(frames) if frames.isascii() and frames.isdigit() else 0,
+        event.tag in _SAMPLE_BITS,
+    )
+    if not all(found[:5]) or found.bits not in (1, 8, 16, 32, 64):
+        raise TranscodeError("size or depth of the image make no sense")
+    return found
+
+
+def _shifted(packed: bytes, offset: int, bits: int) -> bytes:
+    """Move bits that begin within a byte, the lowest first, to where a byte begins (PS3.5 8.1.1)."""
+    number = int.from_bytes(packed, "little") >> offset & ((1 << bits) - 1)
+    return number.to_bytes((bits + 7) // 8, "little")

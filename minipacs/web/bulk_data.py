@@ -1,0 +1,172 @@
+"""Values that metadata only point to: bulk data of an instance, documents among them (PS3.18 10.4.1.1.5)."""
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from io import BufferedReader
+
+from starlette.responses import Response, StreamingResponse
+
+from minipacs.archive.reader import BUFFER_BYTES, DataSetFile, ObjectUnreadable
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+from minipacs.index import StoredInstance
+from minipacs.pixels.elements import ElementReader, Event, Kind, TranscodeError, swap_words
+from minipacs.web.accept import Offer
+from minipacs.web.answers import Refusal
+from minipacs.web.environment import Ask, in_thread
+from minipacs.web.frames import OCTETS
+from minipacs.web.metadata import etag, matches
+from minipacs.web.multipart import Writer
+from minipacs.web.retrieve import find
+
+PIECE_BYTES = 1 << 18
+MAX_DEPTH = 32
+ENCAPSULATED_DOCUMENT = 0x00420011
+MIME_TYPE = 0x00420012
+DOCUMENT_TYPES = frozenset(
+    {"application/pdf", "text/xml", "application/sla", "model/stl", "model/obj", "model/mtl", "video/mp4"}
+)
+"""Types that a document may be told to have; any other is told as bytes."""
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+class Value:
+    """The value of one element, found in an open data set and read in pieces; `close` it.
+
+    `size_bytes` are its bytes in little endian, without a limit.
+    """
+
+    def __init__(self, data_set: DataSetFile, reader: ElementReader, event: Event, media_type: str) -> None:
+        self.size_bytes = event.length
+        self.media_type = media_type
+        self._data_set, self._reader, self._event = data_set, reader, event
+        self._position = reader.position
+
+    def pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """Give the bytes from `start` to before `end`; at its end the file is closed."""
+        with self._data_set:
+            if self._event.value is not None:
+                yield self._turned(self._event.value)[start:end]
+                return
+            self._reader.seek(self._position + start)
+            while start < end:
+                piece = self._reader.read(min(PIECE_BYTES, end - start))
+                start += len(piece)
+                yield self._turned(piece)
+
+    def close(self) -> None:
+        """Let go of a value that is not read."""
+        self._data_set.close()
+
+    def _turned(self, piece: bytes) -> bytes:
+        return swap_words(piece, self._event.vr, self._event.tag) if self._event.big_endian else piece
+
+
+async def bulk_data(ask: Ask) -> Response:
+    """Answer with the value of the element at the path: tags and numbers of items from 1."""
+    path = read_path(ask.path["element"])
+    (instance,) = await find(ask)
+    tag = etag([instance], ask.path["element"])
+    if matches(ask.headers.get("if-none-match", ""), tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    value = await asyncio.to_thread(_find_value, ask, instance, path)
+    choice = ask.choose([Offer(OCTETS, is_multipart=True), Offer(value.media_type), Offer(OCTETS)])
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=3600", "Accept-Ranges": "bytes"}
+    if choice.offer.is_multipart:
+        writer = Writer(OCTETS)
+        return StreamingResponse(in_thread(_in_parts(writer, value)), media_type=writer.content_type, headers=headers)
+    start, end, status = _asked_range(ask, value, tag)
+    headers["Content-Length"] = str(end - start)
+    if status == 206:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{value.size_bytes}"
+    pieces = in_thread(value.pieces(start, end))
+    return StreamingResponse(pieces, status, media_type=choice.offer.media_type, headers=headers)
+
+
+def read_path(text: str) -> list[int]:
+    """Read a path as tags and indices of items, by turns. Raises Refusal 404."""
+    words = text.split("/")
+    if len(words) % 2 == 0 or len(words) > 2 * MAX_DEPTH:
+        raise Refusal(404, "bulk data lie at TAG, or TAG/ITEM/TAG")
+    found: list[int] = []
+    for i, word in enumerate(words):
+        is_right = re.fullmatch(r"[0-9]{1,9}" if i % 2 else r"[0-9A-Fa-f]{8}", word)
+        if not is_right:
+            raise Refusal(404, "bulk data lie at TAG, or TAG/ITEM/TAG")
+        found.append(int(word) - 1 if i % 2 else int(word, 16))
+    return found
+
+
+def _find_value(ask: Ask, instance: StoredInstance, path: Sequence[int]) -> Value:
+    reader = ask.environment.archive.reader
+    try:
+        now, data_set = reader.open_stored(instance, memoryview(bytearray(BUFFER_BYTES)))
+        try:
+            syntax = TRANSFER_SYNTAXES[now.transfer_syntax_uid]
+            file, media_type = BufferedReader(data_set.stream(), PIECE_BYTES), OCTETS
+            if path == [ENCAPSULATED_DOCUMENT]:
+                start = file.tell()
+                media_type = _document_type(ElementReader(file, syntax))
+                file.seek(start)
+            elements = ElementReader(file, syntax)
+            event = _walk_to(elements, path)
+            if event is None:
+                raise Refusal(404, "there is no such element with a value")
+            return Value(data_set, elements, event, media_type)
+        except BaseException:
+            data_set.close()
+            raise
+    except (ObjectUnreadable, TranscodeError) as error:
+        raise Refusal(404, f"what is stored here cannot be read: {error}") from error
+
+
+def _walk_to(elements: ElementReader, path: Sequence[int]) -> Event | None:
+    """Walk to the element at `path`."""
+    here: list[int] = []
+    for event in elements.walk():
+        match event.kind:
+            case Kind.SEQUENCE:
+                here += [event.tag, -1]
+            case Kind.ITEM:
+                here[-1] += 1
+            case Kind.SEQUENCE_END:
+                del here[-2:]
+            case Kind.FRAGMENTS:
+                if [*here, event.tag] == list(path):
+                    raise Refusal(406, "encapsulated pixels are had by their frames")
+                for _ in elements.fragments():
+                    pass
+            case Kind.ELEMENT:
+                if [*here, event.tag] == list(path) and event.length:
+                    return event
+    return None
+
+
+def _document_type(elements: ElementReader) -> str:
+    """Find what the document of an object is."""
+    for event in elements.walk():
+        if event.kind is Kind.ELEMENT and event.tag == MIME_TYPE and len(elements.levels) == 1 and event.value:
+            told = event.value.decode("latin-1").strip(" \0").lower()
+            return told if told in DOCUMENT_TYPES else OCTETS
+    return OCTETS
+
+
+def _asked_range(ask: Ask, value: Value, tag: str) -> tuple[int, int, int]:
+    """Read Range: give start, end and status. Raises Refusal 416; several ranges get the whole (RFC 9110 14.2)."""
+    size, whole = value.size_bytes, (0, value.size_bytes, 200)
+    found = _RANGE.fullmatch(ask.headers.get("range", "").replace(" ", ""))
+    if found is None or ask.headers.get("if-range", tag) != tag or not (found[1] or found[2]):
+        return whole
+    start = int(found[1]) if found[1] else max(size - int(found[2]), 0)
+    end = min(int(found[2]) + 1, size) if found[1] and found[2] else size
+    if start >= end:
+        value.close()
+        raise Refusal(416, f"the value has {size} bytes", {"Content-Range": f"bytes */{size}"})
+    return start, end, 206
+
+
+def _in_parts(writer: Writer, value: Value) -> Iterator[bytes]:
+    yield writer.head(value.media_type, length=value.size_bytes)
+    yield from value.pieces(0, value.size_bytes)
+    yield writer.close()

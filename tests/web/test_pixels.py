@@ -1,0 +1,197 @@
+"""Frames, pictures and bulk data against pydicom's own pixels."""
+
+import io
+
+import numpy as np
+import pydicom
+import pydicom.data
+import pytest
+from dicomweb_client import DICOMwebClient
+from PIL import Image
+from pydicom import Dataset
+
+from tests.support.objects import ct, encode
+from tests.support.web import Web
+from tests.web.test_retrieve import FOLDER, parts, path_of
+
+NATIVE = 'multipart/related; type="application/octet-stream"'
+STORED = 'multipart/related; type="application/octet-stream"; transfer-syntax="*"'
+
+IMAGES = [
+    "CT_small.dcm",
+    "MR_small_bigendian.dcm",
+    "JPEG2000.dcm",
+    "MR_small_RLE.dcm",
+    "SC_rgb_jpeg_dcmtk.dcm",
+    "SC_rgb_rle_2frame.dcm",
+    "examples_palette.dcm",
+    "liver.dcm",
+    "rtdose.dcm",
+    "JPEG-LL.dcm",
+    "emri_small_jpeg_ls_lossless.dcm",
+    "parametric_map_float.dcm",
+]
+
+
+def images() -> list[str]:
+    return [name for name in IMAGES if (FOLDER / name).exists()]
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory):
+    web = Web(tmp_path_factory.mktemp("web") / "archive")
+    stored = {name: web.store_file(FOLDER / name) for name in images()}
+    yield web, stored
+    web.close()
+
+
+@pytest.mark.parametrize("name", images())
+def test_native_frames_are_pydicoms_pixels(shipped: tuple[Web, dict[str, Dataset]], name: str):
+    web, stored = shipped
+    ds = stored[name]
+    count = min(int(ds.get("NumberOfFrames", 1)), 3)
+    answer = web.get(f"{path_of(ds)}/frames/{','.join(str(n + 1) for n in range(count))}", accept=NATIVE)
+    assert answer.status == 200, answer.body
+    found = [data for _, data in parts(answer)]
+    assert len(found) == count
+    pixels = pydicom.pixels.pixel_array(FOLDER / name, raw=True)
+    frames = pixels if int(ds.get("NumberOfFrames", 1)) > 1 else pixels[None]
+    for i, data in enumerate(found):
+        if ds.BitsAllocated == 1:
+            wanted = np.packbits(frames[i].ravel(), bitorder="little").tobytes()
+        elif ds.get("PlanarConfiguration") == 1 and not ds.file_meta.TransferSyntaxUID.is_encapsulated:
+            wanted = frames[i].transpose(2, 0, 1).tobytes()
+        else:
+            wanted = frames[i].astype(frames.dtype.newbyteorder("<")).tobytes()
+        if "jpeg_dcmtk" in name:
+            assert len(data) == len(wanted)
+        else:
+            assert data == wanted
+
+
+@pytest.mark.parametrize("name", images())
+def test_pictures_of_every_kind(shipped: tuple[Web, dict[str, Dataset]], name: str):
+    web, stored = shipped
+    ds = stored[name]
+    for kind, path in (("image/png", "rendered"), ("image/jpeg", "thumbnail")):
+        answer = web.get(f"{path_of(ds)}/{path}", accept=kind)
+        assert answer.status == 200, answer.body
+        picture = Image.open(io.BytesIO(answer.body))
+        assert picture.get_format_mimetype() == kind
+        assert len(set(picture.convert("L").getdata())) > 1
+    assert max(picture.size) == 128
+
+
+def test_frames_as_they_are_stored(shipped: tuple[Web, dict[str, Dataset]]):
+    web, stored = shipped
+    ds = stored["JPEG2000.dcm"]
+    wanted = next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1))
+    for accept, kind in ((STORED, "application/octet-stream"), ('multipart/related; type="image/jp2"', "image/jp2")):
+        ((told, data),) = parts(web.get(f"{path_of(ds)}/frames/1", accept=accept))
+        assert told == f"{kind}; transfer-syntax={ds.file_meta.TransferSyntaxUID}"
+        assert data == wanted
+    single = web.get(f"{path_of(ds)}/frames/1", accept="image/*")
+    assert (single.headers["content-type"].split(";")[0], single.body) == ("image/jp2", wanted)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("frames/0", 404),
+        ("frames/2", 404),
+        ("frames/1,2", 404),
+        ("frames/x", 400),
+        ("frames/1.5", 400),
+        ("frames/-1", 400),
+        ("frames/1/2", 404),
+        ("frames/" + "1," * 20000 + "1", 414),
+        ("frames/1/rendered?window=1,2", 400),
+        ("rendered?window=40,0,linear", 400),
+        ("rendered?window=nan,1,linear", 400),
+        ("rendered?viewport=1000000,1000000", 400),
+        ("rendered?viewport=0,10", 400),
+        ("rendered?viewport=10", 400),
+        ("rendered?viewport=10,10,-1,0,5,5", 400),
+        ("rendered?quality=101", 400),
+        ("rendered?quality=5&quality=6", 400),
+        ("thumbnail?window=1,2,linear", 400),
+        ("frames/9/rendered", 404),
+        ("bulkdata/x", 404),
+        ("bulkdata/00100010/1", 404),
+        ("bulkdata/00091099", 404),
+    ],
+)
+def test_what_cannot_be(shipped: tuple[Web, dict[str, Dataset]], path: str, status: int):
+    web, stored = shipped
+    answer = web.get(f"{path_of(stored['CT_small.dcm'])}/{path}")
+    assert answer.status == status, answer.body
+    assert answer.json["details"]
+
+
+def test_an_object_without_pixels(web: Web):
+    ds = web.store_file(FOLDER / "rtplan.dcm")
+    for path in ("frames/1", "rendered", "thumbnail"):
+        assert web.get(f"{path_of(ds)}/{path}").status == 404
+
+
+def test_window_viewport_quality_and_text(shipped: tuple[Web, dict[str, Dataset]]):
+    web, stored = shipped
+    path = path_of(stored["CT_small.dcm"]) + "/rendered"
+    plain = web.get(f"{path}?accept=image/png&window=0,2000,linear")
+    picture = np.asarray(Image.open(io.BytesIO(plain.body)))
+    ds = stored["CT_small.dcm"]
+    values = ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept)
+    wanted = ((values + 0.5) / 1999 + 0.5).clip(0, 1) * 255
+    assert np.abs(picture - wanted).max() <= 1
+    part = web.get(f"{path}?accept=image/png&viewport=64,64,10,10,64,64&window=0,2000,linear")
+    assert (np.asarray(Image.open(io.BytesIO(part.body))) == picture[10:74, 10:74]).all()
+    texts = web.get(f"{path}?accept=image/png&annotation=patient,technique,nonsense")
+    assert "299" in texts.headers["warning"]
+    assert texts.body != web.get(f"{path}?accept=image/png").body
+
+
+def test_pictures_are_conditional(shipped: tuple[Web, dict[str, Dataset]]):
+    web, stored = shipped
+    path = path_of(stored["CT_small.dcm"]) + "/thumbnail"
+    tag = web.get(path).headers["etag"]
+    assert web.get(path, if_none_match=tag).status == 304
+    assert web.get(f"{path}?viewport=64,64", if_none_match=tag).status == 200
+
+
+def test_bulk_data_by_its_uri_whole_and_in_ranges(web: Web):
+    ds = ct()
+    ds.add_new(0x00420011, "OB", bytes(range(256)) * 100)
+    ds.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    item = Dataset()
+    item.add_new(0x00420011, "OB", b"within" * 1000)
+    ds.ReferencedImageSequence = [Dataset(), item]
+    web.store(ds)
+    (document,) = web.get(path_of(ds) + "/metadata").json
+    uri = document["00420011"]["BulkDataURI"].removeprefix(web.service)
+    whole = web.get(uri, accept="application/pdf")
+    assert (whole.headers["content-type"], whole.body) == ("application/pdf", bytes(range(256)) * 100)
+    assert parts(web.get(uri))[0][1] == whole.body
+    piece = web.get(uri, accept="*/*;q=0.1, application/octet-stream", range="bytes=100-199")
+    assert (piece.status, piece.headers["content-range"], piece.body) == (
+        206,
+        "bytes 100-199/25600",
+        whole.body[100:200],
+    )
+    assert web.get(uri, accept="application/pdf", range="bytes=-10").body == whole.body[-10:]
+    assert web.get(uri, accept="application/pdf", range="bytes=25600-").status == 416
+    nested = document["00081140"]["Value"][1]["00420011"]["BulkDataURI"].removeprefix(web.service)
+    assert web.get(nested, accept="application/octet-stream").body == b"within" * 1000
+    pixels = document["7FE00010"]["BulkDataURI"].removeprefix(web.service)
+    assert web.get(pixels, accept="application/octet-stream").body == encode(ds)[-512:]
+
+
+def test_with_dicomweb_client(shipped: tuple[Web, dict[str, Dataset]]):
+    web, stored = shipped
+    client = DICOMwebClient(web.service)
+    client.set_http_retry_params(False)
+    ds = stored["CT_small.dcm"]
+    uids = ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID
+    assert client.retrieve_instance_frames(*uids, [1])[0] == ds.PixelData
+    assert client.retrieve_instance_rendered(*uids, media_types=("image/png",))[:4] == b"\x89PNG"
+    (metadata,) = client.retrieve_series_metadata(*uids[:2])
+    assert client.retrieve_bulkdata(metadata["7FE00010"]["BulkDataURI"])[0] == ds.PixelData
