@@ -54,6 +54,7 @@ def run(shared: Shared, control: Control) -> None:
         Audit(None, Source(config.ae.title)),
         MetadataCache(archive),
         config.web.max_results,
+        config.query.match_unknown,
         partial(os.eventfd_write, shared.wake_fd, 1),
     )
     sockets = shared.sockets.of(WEB)

@@ -6,6 +6,7 @@ from minipacs.index.index import WHY_DISPLACED, Index
 from minipacs.index.ledger.removals import ToGo
 from minipacs.index.objects.conflicts import Disagreement
 from minipacs.index.objects.models import Availability
+from minipacs.index.objects.ordering import Order
 from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed
 from minipacs.index.objects.selection import AVAILABILITY, Query
@@ -20,6 +21,7 @@ __all__ = [
     "Form",
     "Index",
     "InstanceRecord",
+    "Order",
     "Outcome",
     "Placed",
     "Query",

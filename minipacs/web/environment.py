@@ -31,6 +31,7 @@ class Environment:
     audit: Audit
     metadata: MetadataCache
     max_results: int = 0
+    match_unknown: bool = False
     wake_jobs: Callable[[], None] = lambda: None
 
 

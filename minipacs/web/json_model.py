@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, BinaryIO
 
+from minipacs.dicom.data_set.values import Values, vr_of
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SINGLE_VALUED_VRS, TEXT_VRS
@@ -132,6 +133,34 @@ def _binary_numbers(raw: bytes, vr: str) -> list[Any] | None:
     if letter in "fd":
         return numbers if all(map(math.isfinite, numbers)) else None
     return [number if abs(number) <= MAX_EXACT_INTEGER else str(number) for number in numbers]
+
+
+def values_of_text(text: str, vr: str) -> Model:
+    """Give what stands beside the VR for a value as the index has it: text, numbers in decimal."""
+    if vr in NUMBER_FORMATS:
+        values = [_decimal(one) if vr in ("FL", "FD") else _integer(one) for one in text.split("\\") if one]
+    elif vr == "AT":
+        values = [value for value in text.split("\\") if value]
+    else:
+        values = _texts(text, vr)
+    return {"Value": values} if values else {}
+
+
+def values_of_items(items: Sequence[Values], picked: frozenset[int] | None = None) -> Model:
+    """Give the same for the items of a sequence; of each only the attributes `picked`, if any are."""
+    found = [_item({tag: v for tag, v in item.items() if not picked or tag in picked}) for item in items]
+    return {"Value": found} if found else {}
+
+
+def _item(values: Values) -> Model:
+    found: Model = {}
+    for tag, value in sorted(values.items()):
+        vr = "SQ" if not isinstance(value, str) else vr_of(tag)
+        found[f"{tag:08X}"] = {
+            "vr": vr,
+            **(values_of_text(value, vr) if isinstance(value, str) else values_of_items(value)),
+        }
+    return found
 
 
 def _texts(text: str, vr: str) -> list[Any]:

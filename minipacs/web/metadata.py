@@ -37,7 +37,7 @@ async def metadata(ask: Ask) -> Response:
         raise Refusal(404, "what is stored here cannot be read")
     pieces = _array(first, documents)
     if accepts_gzip(ask.headers.get("accept-encoding", "")):
-        pieces, headers["Content-Encoding"] = _compressed(pieces), "gzip"
+        pieces, headers["Content-Encoding"] = compressed(pieces), "gzip"
     headers["Vary"] = "Accept-Encoding"
     return StreamingResponse(in_thread(pieces), media_type=choice.offer.media_type, headers=headers)
 
@@ -63,7 +63,8 @@ def _array(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield bytes(piece + b"]")
 
 
-def _compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Squeeze pieces by gzip."""
     out = io.BytesIO()
     with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=GZIP_LEVEL, mtime=0) as file:
         for piece in pieces:

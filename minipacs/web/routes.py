@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minipacs.dicom.tables.attributes import Level
 from minipacs.net.identity.rights import Right
 from minipacs.web.bulk_data import bulk_data
 from minipacs.web.environment import DICOM_WEB, Handler
@@ -10,6 +11,7 @@ from minipacs.web.frames import frames
 from minipacs.web.metadata import metadata
 from minipacs.web.rendered import rendered, thumbnail
 from minipacs.web.retrieve import retrieve
+from minipacs.web.search import counting, searching
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,25 @@ _STUDY = f"{DICOM_WEB}/studies/{{study}}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
 
+_SEARCHES: tuple[tuple[str, Level, str], ...] = (
+    ("/patients", "PATIENT", "patients"),
+    ("/studies", "STUDY", "studies"),
+    ("/series", "SERIES", "series"),
+    ("/instances", "IMAGE", "instances"),
+    ("/studies/{study}/series", "SERIES", "series of a study"),
+    ("/studies/{study}/instances", "IMAGE", "instances of a study"),
+    ("/studies/{study}/series/{series}/instances", "IMAGE", "instances of a series"),
+)
+
 ROUTES: tuple[Route, ...] = (
+    *(
+        Route("GET", f"{DICOM_WEB}{path}", searching(level), ("read",), "10.6", f"search for {what}")
+        for path, level, what in _SEARCHES
+    ),
+    *(
+        Route("GET", f"{DICOM_WEB}{path}/count", counting(level), ("read",), "", f"the number of {what}")
+        for path, level, what in _SEARCHES
+    ),
     *(
         Route("GET", f"{path}/metadata", metadata, ("read",), "10.4.1.1.2", f"metadata of {what}")
         for path, what in ((_STUDY, "a study"), (_SERIES, "a series"), (_INSTANCE, "an instance"))

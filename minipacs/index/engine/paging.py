@@ -40,6 +40,6 @@ def pages(
             allowance.check_cancelled()
 
 
-def beyond(order: Sequence[ColumnBase], place: Place) -> list[ColumnBase]:
+def beyond(order: Sequence[ColumnBase], place: Place, *, descending: bool = False) -> list[ColumnBase]:
     """Make the condition, if one is needed, for what comes after a place in an order."""
-    return [Expression(Tuple(*order), OP.GT, Tuple(*place))] if place else []
+    return [Expression(Tuple(*order), OP.LT if descending else OP.GT, Tuple(*place))] if place else []

@@ -35,6 +35,7 @@ from minipacs.index.objects.models import (
     Study,
     columns_within,
 )
+from minipacs.index.objects.ordering import Order, find_ordered
 from minipacs.index.objects.selection import Query, Selection, selections
 
 DIGESTS_PAGE_ROWS = 10_000
@@ -129,6 +130,18 @@ class Reader:
         parts = selections(query)
         rows = self._find(chain([next(parts)], parts), allowance, page_rows)
         return map(adjustment, rows) if query.offset else rows
+
+    def find_ordered(
+        self,
+        query: Query,
+        order: Sequence[Order] = (),
+        *,
+        offset: int = 0,
+        limit: int | None = None,
+        allowance: Allowance | None = None,
+    ) -> Iterator[tuple[str, ...]]:
+        """Give a part of the rows that match, in an order, see `ordering.find_ordered`."""
+        return find_ordered(partial(self.find, allowance=allowance), query, order, offset, limit)
 
     def count(self, query: Query, limit: int, *, allowance: Allowance | None = None) -> int:
         """Count the rows that match, up to `limit`."""

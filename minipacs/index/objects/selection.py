@@ -6,7 +6,7 @@ not as much as its square: down the ids from the level where an indexed key begi
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any, NamedTuple
 
 from peewee import (
@@ -27,7 +27,7 @@ from peewee import (
 from minipacs.dicom.matching.attribute import Empty, Text
 from minipacs.dicom.matching.conditions import Condition, KeyCondition, Semantics, conditions, zoned_conditions
 from minipacs.dicom.matching.zones import PARTNERS, is_offset
-from minipacs.dicom.tables.attributes import INSTANCE_AVAILABILITY, LEVELS, Attribute, Level
+from minipacs.dicom.tables.attributes import BY_KEYWORD, INSTANCE_AVAILABILITY, LEVELS, Attribute, Level
 from minipacs.index.engine.paging import Place, beyond
 from minipacs.index.objects.conditions import MAX_SQL_VALUES, Columns, Match, all_of, match, or_unknown
 from minipacs.index.objects.models import (
@@ -58,8 +58,9 @@ class Query:
     """What is asked: keys to match at `level` and above, with their values, and the attributes to return.
 
     The value of a sequence key is its item as `items.to_text` writes it, and so are sequences that are returned. What
-    the options mean, `matching.Semantics` tells. Raises ValueError for an attribute below `level`, for AVAILABILITY as
-    a key, and for an offset that is none or at PATIENT level.
+    the options mean, `matching.Semantics` tells. `newest_first` is a wish: studies come by their date, the latest
+    first, where they can be read so without sorting (`is_in_order`). Raises ValueError for an attribute below `level`,
+    for AVAILABILITY as a key, and for an offset that is none or at PATIENT level.
     """
 
     level: Level
@@ -70,6 +71,7 @@ class Query:
     combined: bool = False
     offset: str = ""
     empty_value: bool = False
+    newest_first: bool = False
 
     def __post_init__(self) -> None:
         for attribute in (*(a for a, _ in self.keys), *self.returns):
@@ -142,7 +144,8 @@ class Selection:
         self._query = query
         self._bounds = bounds
         self._found = found
-        self._order = _order(query.level, driver)
+        self.is_descending = query.newest_first and query.level == "STUDY" and _runs_along_dates(driver)
+        self._order: list[Field] = [_STUDY_DATE, Study.id] if self.is_descending else _order(query.level, driver)
         self._inexact = [f for f in found if not f.match.exact]
         attributes = [*(a for f in found for a in f.condition.attributes), *query.returns]
         levels = (level_within(a, query.level) for a in attributes if a != AVAILABILITY)
@@ -157,9 +160,10 @@ class Selection:
                 beside, joined, how = found.beside
                 select = select.join_from(LEVEL_MODELS[found.level], beside, how, on=joined)
         conditions = [*self._bounds, *(f.match.expression for f in self._found if f.match.expression is not None)]
-        conditions += beyond(self._order, after)
+        conditions += beyond(self._order, after, descending=self.is_descending)
         select = select.where(all_of(conditions)) if conditions else select
-        return select.order_by(*self._order).limit(rows)
+        order = [column.desc() for column in self._order] if self.is_descending else self._order
+        return select.order_by(*order).limit(rows)
 
     @property
     def place(self) -> slice:
@@ -236,6 +240,16 @@ def selections(query: Query) -> Iterator[Selection]:
             yield Selection(query, [first, *others], first, bounds)
 
 
+def is_in_order(query: Query) -> bool:
+    """Tell whether the rows of a query that wishes for the newest first come so. Raises Failure INVALID."""
+    first, *others = islice(selections(query), 2)
+    return first.is_descending and not others
+
+
+def _runs_along_dates(driver: _Found | None) -> bool:
+    return driver is None or (driver.match.access == "range" and driver.match.column is _STUDY_DATE)
+
+
 def _where(condition: Condition[Attribute]) -> Level:
     """Tell whose values a condition on a patient is asked about whose studies differ."""
     return "STUDY" if condition.attributes[0].keyword in PERSON else "PATIENT"
@@ -302,6 +316,9 @@ class _Columns(ColumnBase):
 def _depth(level: Level) -> int:
     return LEVELS.index(level)
 
+
+_DATES = columns_within(BY_KEYWORD["StudyDate"], "STUDY")
+_STUDY_DATE = _DATES.normal or _DATES.value
 
 _IDS: dict[Level, Field] = {"PATIENT": Patient.id, "STUDY": Study.id, "SERIES": Series.id, "IMAGE": Instance.id}
 

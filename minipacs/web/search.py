@@ -1,0 +1,348 @@
+"""QIDO-RS: searches, on the same keys, matching and limits as C-FIND (PS3.18 8.3.4, 10.6)."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from starlette.responses import Response, StreamingResponse
+
+from minipacs.dicom.data_set.items import from_text
+from minipacs.dicom.data_set.json_values import dumps
+from minipacs.dicom.matching.attribute import EMPTY_VALUE
+from minipacs.dicom.tables.attributes import BY_KEYWORD, LEVELS, Attribute, Level
+from minipacs.dicom.tables.dictionary import tag_of
+from minipacs.dicom.tables.keys import FIRST_BLOCK, KeyTable
+from minipacs.index import AVAILABILITY, Order, Query
+from minipacs.web.accept import Offer
+from minipacs.web.answers import Refusal
+from minipacs.web.environment import Ask, in_thread, plain
+from minipacs.web.json_model import values_of_items, values_of_text
+from minipacs.web.metadata import JSON, PLAIN_JSON, accepts_gzip, compressed
+
+MAX_LIMIT = 1_000_000_000
+MAX_COUNTED = 10_000
+"""Results beyond those given that are counted for a warning."""
+PIECE_BYTES = 65536
+
+CONTROL = frozenset(
+    {
+        "limit",
+        "offset",
+        "includefield",
+        "fuzzymatching",
+        "emptyvaluematching",
+        "multiplevaluematching",
+        "orderby",
+        "accept",
+        "charset",
+    }
+)
+"""Parameters that are no keys."""
+
+PATH_KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
+
+_PERSON = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+
+ALWAYS: Mapping[Level, Sequence[str]] = {
+    "PATIENT": (
+        *_PERSON,
+        "IssuerOfPatientID",
+        "NumberOfPatientRelatedStudies",
+        "NumberOfPatientRelatedSeries",
+        "NumberOfPatientRelatedInstances",
+    ),
+    "STUDY": (
+        *_PERSON,
+        "StudyInstanceUID",
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "ModalitiesInStudy",
+        "ReferringPhysicianName",
+        "TimezoneOffsetFromUTC",
+        "StudyDescription",
+        "StudyID",
+        "NumberOfStudyRelatedSeries",
+        "NumberOfStudyRelatedInstances",
+    ),
+    "SERIES": (
+        "SeriesInstanceUID",
+        "Modality",
+        "SeriesNumber",
+        "SeriesDescription",
+        "PerformedProcedureStepStartDate",
+        "PerformedProcedureStepStartTime",
+        "RequestAttributesSequence",
+        "NumberOfSeriesRelatedInstances",
+    ),
+    "IMAGE": (
+        "SOPInstanceUID",
+        "SOPClassUID",
+        "InstanceNumber",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+    ),
+}
+"""What is returned unasked (PS3.18 Tables 10.6.3-3 to 10.6.3-5), and what clients miss otherwise."""
+
+LEFT_OUT_IF_EMPTY = frozenset({"TimezoneOffsetFromUTC", "ModalitiesInStudy"})
+"""The second, known but empty, breaks OHIF's list of studies."""
+
+RETRIEVE_URL, RETRIEVE_AE_TITLE, CHARACTER_SET = "00081190", "00080054", "00080005"
+
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+
+
+@dataclass
+class Search:
+    """A search as it was asked for."""
+
+    level: Level
+    keys: dict[Attribute, str] = field(default_factory=dict)
+    items: dict[Attribute, dict[int, str]] = field(default_factory=dict)
+    included: list[Attribute] = field(default_factory=list)
+    order: list[Order] = field(default_factory=list)
+    limit: int | None = None
+    offset: int = 0
+    fuzzy: bool = False
+    empty_value: bool = False
+
+    def query(self, returns: Sequence[Attribute], *, match_unknown: bool) -> Query:
+        """Make what the index is asked."""
+        keys = [*self.keys.items(), *((a, dumps({a.tag: (item,)})) for a, item in self.items.items())]
+        return Query(self.level, keys, returns, match_unknown, self.fuzzy, combined=True, empty_value=self.empty_value)
+
+
+def searching(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
+    """Make the handler that searches one level."""
+
+    async def search(ask: Ask) -> Response:
+        choice = ask.choose([JSON, PLAIN_JSON])
+        asked = read(ask, level)
+        returns = _returned(asked, ask)
+        rows = await asyncio.to_thread(_rows, ask, asked, returns)
+        pieces = _document(ask, asked, returns, rows)
+        headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+        if accepts_gzip(ask.headers.get("accept-encoding", "")):
+            pieces, headers["Content-Encoding"] = compressed(pieces), "gzip"
+        return StreamingResponse(in_thread(pieces), media_type=choice.offer.media_type, headers=headers)
+
+    return search  # type: ignore[return-value]
+
+
+def counting(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
+    """Make the handler that counts the matches of a search."""
+
+    async def count(ask: Ask) -> Response:
+        ask.choose([Offer("application/json")])
+        asked = read(ask, level)
+        query = asked.query((), match_unknown=ask.environment.match_unknown)
+        found = await asyncio.to_thread(ask.environment.archive.index.count, query, MAX_LIMIT)
+        return Response(json.dumps({"count": found}), media_type="application/json")
+
+    return count  # type: ignore[return-value]
+
+
+def read(ask: Ask, level: Level) -> Search:
+    """Read the parameters of a search. Raises Refusal 400."""
+    asked, table = Search(level), ask.environment.archive.index.keys
+    for part, keyword in PATH_KEYS.items():
+        if part in ask.path:
+            asked.keys[BY_KEYWORD[keyword]] = ask.path[part]
+    creators = _creators(ask)
+    for name, value in ask.parameters:
+        if name.lower() not in CONTROL:
+            _add_key(ask, asked, table, creators, name, value)
+    asked.limit, asked.offset = _number(ask, "limit"), _number(ask, "offset") or 0
+    asked.fuzzy, asked.empty_value = _switch(ask, "fuzzymatching"), _switch(ask, "emptyvaluematching")
+    _switch(ask, "multiplevaluematching")  # lists match as such in any case
+    _include(ask, asked, table)
+    for word in filter(None, (ask.parameter("orderby") or "").split(",")):
+        attribute = _attribute(table, word.removeprefix("-"))
+        if attribute is None or not attribute.column or _is_below(attribute, level):
+            raise Refusal(400, "orderby lists attributes of this level or above")
+        asked.order.append(Order(attribute, word.startswith("-")))
+    return asked
+
+
+def _add_key(ask: Ask, asked: Search, table: KeyTable, creators: Mapping[int, str], name: str, value: str) -> None:
+    first, *path = name.split(".")
+    attribute = _attribute(table, first, creators)
+    if attribute is None or attribute == AVAILABILITY:
+        if not _is_creator(first):
+            ask.warnings.append("a parameter that is not known was left out")
+        return
+    if _is_below(attribute, asked.level) or len(path) > 1 or (bool(path) != (attribute.vr == "SQ") and value):
+        ask.warnings.append(f"{attribute.keyword} is not matched here")
+        return
+    if path:
+        inner = _tag(path[0])
+        if inner is None:
+            ask.warnings.append(f"an attribute within {attribute.keyword} that is not known was left out")
+            return
+        asked.items.setdefault(attribute, {})[inner] = _text(value, attribute)
+    elif attribute in asked.keys and attribute.keyword in [PATH_KEYS[part] for part in PATH_KEYS if part in ask.path]:
+        if asked.keys[attribute] != value and value:
+            raise Refusal(400, f"{attribute.keyword} is in the path already")
+    elif attribute in asked.keys:
+        raise Refusal(400, f"{attribute.keyword} may be there once")
+    elif attribute.vr != "SQ":
+        asked.keys[attribute] = _text(value, attribute)
+    if attribute not in asked.included:
+        asked.included.append(attribute)
+
+
+def _text(value: str, attribute: Attribute) -> str:
+    """Give a key as C-FIND has it: values of a list joined by backslashes; a comma that was escaped is one."""
+    if value == EMPTY_VALUE:
+        return value
+    return plain("\\".join(part.strip() if attribute.vr == "UI" else part for part in value.split(",")))
+
+
+def _include(ask: Ask, asked: Search, table: KeyTable) -> None:
+    for name, value in ask.parameters:
+        if name.lower() != "includefield":
+            continue
+        for word in filter(None, (part.strip() for part in value.split(","))):
+            if word.lower() == "all":
+                asked.included += [a for a in table.attributes if not _is_below(a, asked.level)]
+                continue
+            attribute = _attribute(table, word)
+            if attribute is None:
+                ask.warnings.append("a field that is not known was left out")
+            elif not _is_below(attribute, asked.level):  # lower levels are not returned (PS3.18 10.6.3.3.1)
+                asked.included.append(attribute)
+
+
+def _returned(asked: Search, ask: Ask) -> tuple[Attribute, ...]:
+    """List what is returned: the attributes of the level, those above it if the path does not name them, and more."""
+    table = ask.environment.archive.index.keys
+    above = [at for at in LEVELS[: LEVELS.index(asked.level)] if _is_open(at, ask)]
+    keywords = chain.from_iterable(ALWAYS[at] for at in (*above, asked.level) if at != "PATIENT" or asked.level == at)
+    unique = [BY_KEYWORD["StudyInstanceUID"]] * (asked.level != "PATIENT")
+    unique += [BY_KEYWORD["SeriesInstanceUID"]] * (asked.level in ("SERIES", "IMAGE"))
+    wanted = [*(table.by_keyword[keyword] for keyword in keywords), *unique, AVAILABILITY, *asked.included]
+    return tuple(sorted(dict.fromkeys(wanted), key=lambda a: a.tag))
+
+
+def _is_open(level: Level, ask: Ask) -> bool:
+    """Tell whether a level above is not named by the path: then its attributes are returned as well."""
+    return {"STUDY": "study", "SERIES": "series"}.get(level, "") not in ask.path
+
+
+def _rows(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Iterator[tuple[str, ...]]:
+    """Ask the index. Whether there is more than was asked for is looked up before the answer begins."""
+    index, environment = ask.environment.archive.index, ask.environment
+    query = asked.query(returns, match_unknown=environment.match_unknown)
+    limit = asked.limit if asked.limit is not None else environment.max_results or None
+    if limit is not None:
+        total = index.count(query, asked.offset + limit + MAX_COUNTED)
+        more = total - asked.offset - limit
+        if more > 0:
+            shown = "More" if more >= MAX_COUNTED else f"{more} additional"
+            ask.warnings.append(f"There are {shown} results that can be requested")
+    rows = index.find_ordered(query, asked.order, offset=asked.offset, limit=limit)
+    first = next(rows, None)
+    return iter(()) if first is None else chain([first], rows)
+
+
+def _document(
+    ask: Ask, asked: Search, returns: Sequence[Attribute], rows: Iterator[tuple[str, ...]]
+) -> Iterator[bytes]:
+    """Write the results, the first soon and the rest in larger pieces."""
+    encode = _encoder(ask, asked, returns)
+    piece, wanted = bytearray(b"["), 1
+    is_first = True
+    for row in rows:
+        piece += encode(row) if is_first else b"," + encode(row)
+        is_first = False
+        if len(piece) >= wanted:
+            yield bytes(piece)
+            piece.clear()
+            wanted = min(wanted * 64, PIECE_BYTES)
+    yield bytes(piece + b"]")
+
+
+def _encoder(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Callable[[tuple[str, ...]], bytes]:
+    tags = [f"{a.tag:08X}" for a in returns]
+    places = {a.keyword: i for i, a in enumerate(returns)}
+    picked = {a: frozenset(item) for a, item in asked.items.items()}
+    root, title = f"{ask.service}/studies", ask.environment.ae_title
+    write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+    def url(row: tuple[str, ...]) -> str:
+        parts = [root, row[places["StudyInstanceUID"]]]
+        if "SeriesInstanceUID" in places:
+            parts += ["series", row[places["SeriesInstanceUID"]]]
+        if asked.level == "IMAGE":
+            parts += ["instances", row[places["SOPInstanceUID"]]]
+        return "/".join(parts)
+
+    def encode(row: tuple[str, ...]) -> bytes:
+        found: dict[str, object] = {}
+        for attribute, tag, text in zip(returns, tags, row, strict=True):
+            if text or attribute.keyword not in LEFT_OUT_IF_EMPTY:
+                if attribute.vr == "SQ":
+                    found[tag] = {"vr": "SQ", **values_of_items(from_text(text), picked.get(attribute))}
+                else:
+                    found[tag] = {"vr": attribute.vr, **values_of_text(text, attribute.vr)}
+        if asked.level != "PATIENT":
+            found[RETRIEVE_URL] = {"vr": "UR", "Value": [url(row)]}
+        found[RETRIEVE_AE_TITLE] = {"vr": "AE", "Value": [title]}
+        found[CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+        return write(dict(sorted(found.items()))).encode("utf-8", "replace")
+
+    return encode
+
+
+def _attribute(table: KeyTable, name: str, creators: Mapping[int, str] | None = None) -> Attribute | None:
+    tag = _tag(name)
+    if tag is None:
+        return table.by_keyword.get(name)
+    if tag == AVAILABILITY.tag:
+        return AVAILABILITY
+    if tag & 0x10000:
+        creator = (creators or {}).get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+        return table.private(tag, creator) if creator else None
+    return table.by_tag.get(tag)
+
+
+def _tag(name: str) -> int | None:
+    return int(name, 16) if _TAG.fullmatch(name) else tag_of(name)
+
+
+def _creators(ask: Ask) -> dict[int, str]:
+    """Find the creators of private attributes among the parameters (PS3.18 8.3.4.1 rule 4)."""
+    return {int(name, 16): plain(value) for name, value in ask.parameters if _is_creator(name)}
+
+
+def _is_creator(name: str) -> bool:
+    if not _TAG.fullmatch(name):
+        return False
+    tag = int(name, 16)
+    return bool(tag & 0x10000) and FIRST_BLOCK <= tag & 0xFFFF <= 0xFF
+
+
+def _is_below(attribute: Attribute, level: Level) -> bool:
+    return LEVELS.index(attribute.level) > LEVELS.index(level)
+
+
+def _number(ask: Ask, name: str) -> int | None:
+    text = ask.parameter(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 11 and int(text) <= MAX_LIMIT):
+        raise Refusal(400, f"{name} is a whole number, 0 or more")
+    return int(text)
+
+
+def _switch(ask: Ask, name: str) -> bool:
+    text = ask.parameter(name)
+    if text not in (None, "true", "false"):
+        raise Refusal(400, f"{name} is true or false")
+    return text == "true"
