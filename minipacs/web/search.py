@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 from starlette.responses import Response, StreamingResponse
@@ -15,7 +16,7 @@ from minipacs.dicom.matching.attribute import EMPTY_VALUE
 from minipacs.dicom.tables.attributes import BY_KEYWORD, LEVELS, Attribute, Level
 from minipacs.dicom.tables.dictionary import tag_of
 from minipacs.dicom.tables.keys import FIRST_BLOCK, KeyTable
-from minipacs.index import AVAILABILITY, Order, Query
+from minipacs.index import AVAILABILITY, Allowance, Order, Query
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask, in_thread, plain
@@ -142,7 +143,8 @@ def counting(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
         ask.choose([Offer("application/json")])
         asked = read(ask, level)
         query = asked.query((), match_unknown=ask.environment.match_unknown)
-        found = await asyncio.to_thread(ask.environment.archive.index.count, query, MAX_LIMIT)
+        index, allowance = ask.environment.archive.index, _allowance(ask)
+        found = await asyncio.to_thread(partial(index.count, query, MAX_LIMIT, allowance=allowance))
         return Response(json.dumps({"count": found}), media_type="application/json")
 
     return count  # type: ignore[return-value]
@@ -241,14 +243,19 @@ def _rows(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Iterator[tup
     query = asked.query(returns, match_unknown=environment.match_unknown)
     limit = asked.limit if asked.limit is not None else environment.max_results or None
     if limit is not None:
-        total = index.count(query, asked.offset + limit + MAX_COUNTED)
+        total = index.count(query, asked.offset + limit + MAX_COUNTED, allowance=_allowance(ask))
         more = total - asked.offset - limit
         if more > 0:
             shown = "More" if more >= MAX_COUNTED else f"{more} additional"
             ask.warnings.append(f"There are {shown} results that can be requested")
-    rows = index.find_ordered(query, asked.order, offset=asked.offset, limit=limit)
+    rows = index.find_ordered(query, asked.order, offset=asked.offset, limit=limit, allowance=_allowance(ask))
     first = next(rows, None)
     return iter(()) if first is None else chain([first], rows)
+
+
+def _allowance(ask: Ask) -> Allowance:
+    """Give a query its share of the readers: that of its caller."""
+    return Allowance(f"http {ask.caller.name or ask.caller.address}")
 
 
 def _document(
