@@ -119,5 +119,7 @@ def build(archive: Archive, storage: Path) -> None:
 
 
 def _add(index: Index, archive: Archive, study: int) -> None:
-    for record in archive.records(study):
+    records = list(archive.records(study))
+    for record in records:
         index.add(record, "keep")
+    index.set_availability([record.digest for record in records], "UNAVAILABLE")  # else a start would miss the files
