@@ -129,3 +129,25 @@ def test_a_re_send_heals_what_is_unavailable(index: Index, files: Files):
         assert rows(index, level, "x") == [("UNAVAILABLE",)]
     assert index.add(record, "replace").outcome is Outcome.SAME
     assert [rows(index, level, "x")[0] for level in LEVELS] == [("ONLINE",)] * 4
+
+
+STATEMENTS = [
+    ("the first of a patient", {}, 18),
+    ("one more of its series", {}, 9),
+    ("one of another series", {"series": "1.1.2"}, 13),
+    ("one of another study", {"study": "1.2", "series": "1.2.1"}, 15),
+    ("one that differs from the first", {"study": "1.2", "series": "1.2.1", "SeriesTime": "10"}, 11),
+    ("one that differs again", {"study": "1.2", "series": "1.2.1", "SeriesTime": "11"}, 10),
+]
+"""What is stored, one after the other, and the statements that it may take beside BEGIN and COMMIT."""
+
+
+def test_storing_takes_few_statements(index: Index, files: Files):
+    seen: list[str] = []
+    index._writer._connection.set_trace_callback(seen.append)
+    taken = []
+    for number, (what, values, _) in enumerate(STATEMENTS):
+        seen.clear()
+        index.add(files.record(str(number), PatientName="a", **values), "replace")
+        taken.append((what, len([text for text in seen if not text.startswith(("BEGIN", "COMMIT", "PRAGMA"))])))
+    assert all(count <= most for (_, count), (_, _, most) in zip(taken, STATEMENTS, strict=True)), taken

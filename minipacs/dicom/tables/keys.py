@@ -78,7 +78,10 @@ def _private(group: int, creator: str, element: int) -> tuple[str, int, str, boo
 
 
 class KeyTable:
-    """Attributes by keyword and tag; `rare` are the stored ones that have no column, `above` those above instances."""
+    """Attributes by keyword and tag; `rare` are the stored ones that have no column.
+
+    `above` are the keywords of what is stored above instances.
+    """
 
     def __init__(self, extended: Sequence[Attribute] = ()) -> None:
         self.attributes = (*ATTRIBUTES, *SEQUENCES, *extended)
@@ -87,7 +90,7 @@ class KeyTable:
         self.by_keyword = MappingProxyType({a.keyword: a for a in self.attributes})
         self.by_tag = MappingProxyType({a.tag: a for a in self.attributes if not a.creator})
         self.rare = tuple(a for a in self.stored if not a.column)
-        self.above = tuple(a for a in self.stored if a.level != "IMAGE")
+        self.above = tuple(a.keyword for a in self.stored if a.level != "IMAGE")
         self._private = {(a.tag, a.creator): a for a in self.attributes if a.creator}
         self.tags = frozenset({SPECIFIC_CHARACTER_SET, *(tag for a in self.stored for tag in _tags(a))})
 

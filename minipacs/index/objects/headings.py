@@ -16,14 +16,19 @@ from minipacs.index.objects.rare import RareRows, rare_rows
 
 DIGEST_BYTES = 16
 
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
-
 
 class HeadingText(NamedTuple):
-    """What an object says of its patient, study and series, as it is kept; see `models.Heading`."""
+    """What an object says of its patient, study and series; see `models.Heading`."""
 
     digest: bytes
-    document: str
+    keywords: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    @property
+    def document(self) -> str:
+        """Return it as it is kept: most objects have a heading that is kept already."""
+        found = {keyword: text for keyword, text in zip(self.keywords, self.texts, strict=True) if text}
+        return json.dumps(found, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,15 @@ class ObjectRows:
 
 def object_rows(values: Mapping[str, str], keys: KeyTable) -> ObjectRows:
     """Sort the values of an object, by keyword, into rows."""
-    columns = {level: columns.attributes(values) for level, columns in LEVEL_COLUMNS.items()}
-    document = _to_json({a.keyword: text for a in keys.above if (text := values.get(a.keyword))})
-    digest = blake2b(document.encode(), digest_size=DIGEST_BYTES).digest()
-    return ObjectRows(columns, rare_rows(values, keys), HeadingText(digest, document))
+    columns = {level: LEVEL_COLUMNS[level].attributes(values) for level in _LEVELS_READ}
+    columns["PATIENT"] = columns["STUDY"][-len(LEVEL_COLUMNS["PATIENT"].keywords) :]
+    texts = tuple([values.get(keyword, "") for keyword in keys.above])
+    digest = blake2b(repr(texts).encode(), digest_size=DIGEST_BYTES).digest()
+    return ObjectRows(columns, rare_rows(values, keys), HeadingText(digest, keys.above, texts))
+
+
+_LEVELS_READ: tuple[Level, ...] = ("STUDY", "SERIES", "IMAGE")
+"""A study has all that its patient has, and in the same order, at its end."""
 
 
 def rows_above(document: str, keys: KeyTable) -> ObjectRows:

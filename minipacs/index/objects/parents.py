@@ -185,8 +185,8 @@ class ParentRows:
     def _add_heading(self, parents: Parents, objects: ObjectRows) -> None:
         person = parents.person if parents.new_studies else objects.person
         parents.has_new_heading = True
-        above = parents.study_id, parents.series_id
-        parents.heading_id = self._insert(self._insert_heading, (*above, *objects.heading, *person))
+        row = parents.study_id, parents.series_id, objects.heading.digest, objects.heading.document, *person
+        parents.heading_id = self._insert(self._insert_heading, row)
         if _may_conflict(parents.person, person):
             self._conflicts.check_study(parents.study_id)
 
