@@ -32,6 +32,8 @@ DISK_BYTES = 400 << 20
 SENDERS = 3
 RUN_S = (2.0, 6.0)
 UNMOUNT_S = 20
+JOIN_S = 20
+"""For a client to notice that its archive is gone; pynetdicom at times never does."""
 BATCH_EXCUSED_S = 3.0
 """What `sync = "batch"` may lose: the last second, and as long as it takes to bring that to the disk here."""
 
@@ -83,21 +85,21 @@ def work_and_cut(
         if not is_plain:
             works += [(heard.remove, server.port, server.config, over), (heard.schedule, server.config, over)]
             works += [(heard.perform, server.port, over)]
-        threads = [threading.Thread(target=work, args=arguments) for work, *arguments in works]
+        threads = [threading.Thread(target=work, args=arguments, daemon=True) for work, *arguments in works]
         for thread in threads:
             thread.start()
         time.sleep(chance.uniform(*RUN_S))
         if is_quiet:
             is_over.set()
             for thread in threads:
-                thread.join()
+                thread.join(JOIN_S)
             heard.send_one(server.port)
         cut_at = time.monotonic()
         server.kill()
         is_over.set()
         subprocess.run(["cp", "--sparse=always", disk, disk.with_suffix(".cut")], check=True)
         for thread in threads:
-            thread.join()
+            thread.join(JOIN_S)
     return heard, cut_at
 
 
