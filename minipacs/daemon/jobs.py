@@ -68,7 +68,7 @@ class Jobs:
             tell_unfilled_keys(archive)
         self._archive = archive
         background = Background()
-        jobs = _jobs(self._config, archive, background, self._metrics, is_first=self._lock is not None)
+        jobs = _jobs(self._config, archive, background, self._metrics)
         background.start(jobs)
         keeper = Keeper(self._inbox, archive.index)
         self._control.watch(self._wake_fd)
@@ -147,13 +147,8 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
-def _jobs(
-    config: Config, archive: Archive, background: Background, counts: metrics.Metrics, *, is_first: bool
-) -> list[Job]:
-    """Gather all work that no association waits for: the one place where jobs are named.
-
-    `is_first` tells that no other process has the archive.
-    """
+def _jobs(config: Config, archive: Archive, background: Background, counts: metrics.Metrics) -> list[Job]:
+    """Gather all work that no association waits for: the one place where jobs are named."""
     commitments = CommitmentJobs(
         config.ae.title,
         archive,
@@ -163,11 +158,8 @@ def _jobs(
         background.stopping,
         background.wake,
     )
-    if is_first:
-        commitments.begin()
     jobs: list[Job] = [
-        commitments.read_objects,
-        commitments.tell_peers,
+        *commitments.jobs,
         Unread(archive, background.stopping).work,
         SizeCheck(archive, background.stopping).work,
         FaultWatch(archive).work,

@@ -14,6 +14,7 @@ from minipacs.index.engine.writer import Writer
 from minipacs.index.ledger import settings
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after
+from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Notes, Removals
 from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
@@ -47,7 +48,8 @@ class Index(Reader):
 
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
     `procedure_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
-    accounts of the last associations, `removals` the files that are to go.
+    accounts of the last associations, `removals` the files that are to go, `duties` the leases of work that one process
+    is to do at a time.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
@@ -64,6 +66,7 @@ class Index(Reader):
         self.procedure_steps = ProcedureSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
         self.removals = Removals(database, self._change)
+        self.duties = Queue(database, self._change, "duties")
         self._notes = Notes(database)
         self._inode = _inode(database.path)
 

@@ -15,10 +15,10 @@ from minipacs.index.objects.derived import OBJECT_TABLES, Derived
 from minipacs.index.objects.feed import tell_all
 from minipacs.index.objects.migrations import copy_persons, make_room_for_persons
 from minipacs.index.objects.models import MODELS
-from minipacs.index.workflow.migrations import make_bells, take_documents_apart
+from minipacs.index.workflow.migrations import forget_due_times, make_bells, queue_commitments, take_documents_apart
 from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 MIGRATIONS: Mapping[int, Migration] = {
     1: Migration(before=[make_bells, take_documents_apart]),
     2: Migration(
@@ -37,6 +37,7 @@ MIGRATIONS: Mapping[int, Migration] = {
     4: Migration(before=[make_room_for_persons], after=[copy_persons]),
     5: Migration(after=[tell_all]),  # of what was stored before there were events
     6: Migration(before=[give_removals_reasons]),
+    7: Migration(before=[forget_due_times], after=[queue_commitments]),
 }
 """By the version that each starts from."""
 

@@ -30,6 +30,9 @@ IDLE_S = 5.0
 """Between two looks for what has come."""
 SHORTAGE_S = 60.0
 STOP_CHECK_S = 0.5
+DUTY = "compression"
+LEASE_S = 3600.0
+"""Of the duty: while two jobs processes overlap, at a reload, one of them compresses."""
 
 Outcome = Literal["compressed", "left"]
 
@@ -51,7 +54,21 @@ class Compression:
     observe: Callable[[Outcome, int], None]
 
     def work(self) -> float:
-        """Go through all there is now; returns the seconds until it is worth to look again."""
+        """Go through what there is now, if nobody else does; returns the seconds until it is worth to look again."""
+        index = self.archive.index
+        if next(index.compressible(), None) is None:
+            return IDLE_S
+        index.duties.keep(DUTY)
+        index.duties.end_leases_of_the_gone()
+        lease = index.duties.claim_key(DUTY, LEASE_S)
+        if lease is None:
+            return IDLE_S
+        try:
+            return self._go_through(time.monotonic() + LEASE_S / 2)
+        finally:
+            index.duties.change(lambda connection: index.duties.give_back(connection, lease))
+
+    def _go_through(self, deadline: float) -> float:
         try:
             for instance in self.archive.index.compressible():
                 if self.stopping():
@@ -59,6 +76,8 @@ class Compression:
                 if self.archive.shortage() is not None:
                     return SHORTAGE_S
                 self._compress(instance)
+                if time.monotonic() > deadline:
+                    return 0.0
         except _Stopped:
             pass
         return IDLE_S

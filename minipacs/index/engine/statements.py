@@ -1,6 +1,6 @@
 """Statements as text, composed with peewee: they are run on a borrowed connection, which peewee is not given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from peewee import SQL, AutoField, Context, Field, Model, Node, NodeList, SchemaManager, SqliteDatabase, Table
@@ -75,6 +75,12 @@ class Statements:
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (*of_field, number))
         elif row[0] < number:
             connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (number, *of_field))
+
+    def drop_columns(self, connection: Connection, table: str, names: Iterable[str]) -> None:
+        """Drop those of these columns that a table has, and their indexes."""
+        for name in sorted(set(names) & self.columns(connection, table)):
+            connection.execute(f'DROP INDEX IF EXISTS "{table}_{name}"')
+            connection.execute(f'ALTER TABLE "{table}" DROP COLUMN "{name}"')
 
     def create_tables(self, connection: Connection, models: Sequence[type[Model]]) -> None:
         """Make those tables and indexes of `models` that are missing."""

@@ -1,6 +1,6 @@
 """The tables of the ledger."""
 
-from peewee import AutoField, BlobField, DoubleField, Model, TextField
+from peewee import AutoField, BlobField, DoubleField, IntegerField, Model, TextField
 
 from minipacs.index.engine.statements import SerialField
 
@@ -39,6 +39,31 @@ class Change(Model):
     reason = TextField()
 
 
+class QueueItem(Model):
+    """One row for each thing to be delivered, until that is done; see `ledger.queue`."""
+
+    id = AutoField()
+    queue = TextField()
+    destination = TextField()
+    key = TextField()
+    payload = TextField(default="")
+    state = TextField(default="waiting")
+    created_at = DoubleField()
+    due_at = DoubleField()
+    attempts = IntegerField(default=0)
+    waited_s = DoubleField(default=0)
+    owner = TextField(default="")
+    leased_until = DoubleField(default=0)
+    last_fault = TextField(default="")
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "queue_item"
+
+
+QueueItem.add_index(QueueItem.queue, QueueItem.key, unique=True, name="queue_key")
+QueueItem.add_index(QueueItem.queue, QueueItem.destination, QueueItem.due_at, name="queue_destination")
+
+
 class AssociationAccount(Model):
     """One row for each association that has ended or was rejected, in this order; the oldest are dropped."""
 
@@ -50,4 +75,4 @@ class AssociationAccount(Model):
         table_name = "association_account"
 
 
-LEDGER_MODELS: tuple[type[Model], ...] = (Setting, Removal, Change, AssociationAccount)
+LEDGER_MODELS: tuple[type[Model], ...] = (Setting, Removal, Change, QueueItem, AssociationAccount)

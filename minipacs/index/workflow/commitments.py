@@ -1,6 +1,7 @@
-"""Storage commitments: a durable queue of what was asked, what was found, and who still has to be told.
+"""Storage commitments: what was asked, what was found, and who still has to be told.
 
-A report is written once and never changed. A row is dealt with by whoever holds its lease.
+A report is written once and never changed. Each open commitment is an item of one of two queues: of those whose objects
+are to be read, then of those whose peer is to be told. Who has an item's lease deals with the commitment.
 """
 
 import json
@@ -8,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from peewee import fn
+from peewee import JOIN, fn
 
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
@@ -16,31 +17,54 @@ from minipacs.errors import Failure, Kind
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database
 from minipacs.index.engine.writer import Change
+from minipacs.index.ledger.models import QueueItem
+from minipacs.index.ledger.queue import Item, Queue
 from minipacs.index.workflow.models import Commitment
 
 MAX_OPEN = 10_000
 """Commitments asked for and not yet acknowledged; beyond: refused."""
+MAX_OPEN_OF_ONE = 1_000
+"""Those of one peer."""
+MAX_CLOSED = 10_000
+"""Commitments remembered after they were acknowledged or given up; the oldest make room."""
 
 ASKED, READY, ACKNOWLEDGED, EXPIRED = "asked", "ready", "acknowledged", "expired"
-_OPEN = (ASKED, READY)
+OPEN = (ASKED, READY)
+
+READING, TELLING = "commitment objects", "commitment events"
+"""Names of the queues."""
 
 References = Sequence[tuple[str, str]]
 """Pairs of SOP Class and SOP Instance UID."""
 
 
 class Pending(NamedTuple):
-    """One commitment; times are in seconds since 1970. `bell` is that of the association it was asked on, `was_rung`
-    tells whether that has been left some time to answer.
+    """One commitment; `asked_at` is in seconds since 1970. `bell` is that of the association it was asked on,
+    `was_rung` tells whether that has been left some time to answer.
     """
 
     id: int
     ae_title: str
     called_ae_title: str
     transaction_uid: str
+    state: str
     bell: str
     was_rung: bool
     asked_at: float
+
+
+class Account(NamedTuple):
+    """What a person is told of a commitment; `report` is None until the objects were read, times since 1970.
+
+    `due_at` is None if nobody has to be told any more.
+    """
+
+    pending: Pending
+    objects: References
+    report: Values | None
     attempts: int
+    due_at: float | None
+    last_fault: str
 
 
 _FIELDS = tuple(getattr(Commitment, name) for name in Pending._fields)
@@ -49,12 +73,15 @@ _FIELDS = tuple(getattr(Commitment, name) for name in Pending._fields)
 class Commitments:
     """The commitments of an index; safe to use from any thread.
 
-    Calls raise Failure as those of `Reader` and `Writer` do.
+    Calls raise Failure as those of `Reader` and `Writer` do. Those that are given an item do nothing if its lease was
+    lost.
     """
 
     def __init__(self, database: Database, change: Change) -> None:
         self._database = database
         self._change = change
+        self.reading = Queue(database, change, READING)
+        self.telling = Queue(database, change, TELLING)
 
     def ask(
         self,
@@ -68,27 +95,22 @@ class Commitments:
         """Queue a request, durably. The same request again only brings its answer forward.
 
         Another one under a Transaction UID that is still open gets the report `conflict`. Returns "new", "repeated"
-        or "conflicting". Raises Failure BUSY if too many are open.
+        or "conflicting". Raises Failure TOO_MANY if too many are open, in all or of this peer.
         """
         request = json.dumps(sorted(objects))
-        now = time.time()
 
         def work(connection: Connection) -> str:
             same = Commitment.ae_title == ae_title, Commitment.transaction_uid == transaction_uid
             known = self._fetch(
                 connection,
-                Commitment.select(Commitment.id, Commitment.request).where(*same, Commitment.state.in_(_OPEN)),
+                Commitment.select(Commitment.id, Commitment.request).where(*same, Commitment.state.in_(OPEN)),
             )
             for row_id, earlier in known:
                 if earlier == request:
-                    update = Commitment.update(bell=bell, was_rung=False, due_at=now).where(Commitment.id == row_id)
-                    connection.execute(*self._database.compile(update))
+                    self._set(connection, row_id, bell=bell, was_rung=False)
+                    self.telling.bring_forward(connection, str(row_id))
                     return "repeated"
-            ((count,),) = self._fetch(
-                connection, Commitment.select(fn.COUNT(Commitment.id)).where(Commitment.state.in_(_OPEN))
-            )
-            if count >= MAX_OPEN:
-                raise Failure(Kind.BUSY, f"more than {MAX_OPEN} commitments are open")
+            self._check_room(connection, ae_title)
             row = Commitment.insert(
                 ae_title=ae_title,
                 called_ae_title=called_ae_title,
@@ -97,87 +119,136 @@ class Commitments:
                 report=dumps(conflict) if known else "",
                 state=READY if known else ASKED,
                 bell=bell,
-                asked_at=now,
-                due_at=now,
-            )
-            connection.execute(*self._database.compile(row))
+                asked_at=time.time(),
+            ).returning(Commitment.id)
+            ((row_id,),) = self._fetch(connection, row)
+            (self.telling if known else self.reading).put(connection, ae_title, str(row_id))
             return "conflicting" if known else "new"
 
         return self._change(work)
 
-    def next_asked(self) -> tuple[Pending, References] | None:
-        """Return the commitment that has waited longest for its objects to be read."""
-        select = Commitment.select(*_FIELDS, Commitment.request).where(Commitment.state == ASKED)
-        for *row, request in self._read(select.order_by(Commitment.id).limit(1)):
-            return Pending(*row), [(sop_class, instance) for sop_class, instance in json.loads(request)]
-        return None
+    def get(self, row_id: int) -> Pending | None:
+        """Look a commitment up."""
+        return next(iter(self._pending(Commitment.id == row_id)), None)
 
-    def report(self, row_id: int, report: Values) -> None:
+    def objects(self, row_id: int) -> References:
+        """Return what was asked for."""
+        ((request,),) = self._read(Commitment.select(Commitment.request).where(Commitment.id == row_id))
+        return _references(request)
+
+    def event(self, row_id: int) -> Values:
+        """Return the report that is to be told."""
+        ((report,),) = self._read(Commitment.select(Commitment.report).where(Commitment.id == row_id))
+        return loads(report)
+
+    def report(self, item: Item, report: Values) -> None:
         """Write down what was found, once and for all; the peer is to be told now."""
-        update = Commitment.update(report=dumps(report), state=READY, due_at=time.time())
-        self._update(update.where(Commitment.id == row_id, Commitment.state == ASKED))
 
-    def rung(self, row_id: int, due_at: float) -> None:
-        """Leave it until `due_at` to the association that was rung for."""
-        self._update(Commitment.update(was_rung=True, due_at=due_at).where(Commitment.id == row_id))
+        def work(connection: Connection) -> None:
+            if self.reading.done(connection, item):
+                self._set(connection, int(item.key), report=dumps(report), state=READY)
+                self.telling.put(connection, item.destination, item.key)
 
-    def due(self) -> list[Pending]:
-        """List those whose peer is to be told now, and is not being told."""
-        now = time.time()
-        where = Commitment.state == READY, Commitment.due_at <= now, Commitment.leased_until <= now
-        return [
-            Pending(*row) for row in self._read(Commitment.select(*_FIELDS).where(*where).order_by(Commitment.due_at))
-        ]
+        self._change(work)
 
     def at_bell(self, bell: str, ae_title: str) -> list[Pending]:
         """List those whose peer waits on the association with this bell: an address may have had another before."""
-        where = Commitment.state == READY, Commitment.bell == bell, Commitment.ae_title == ae_title
-        return [Pending(*row) for row in self._read(Commitment.select(*_FIELDS).where(*where).order_by(Commitment.id))]
+        return self._pending(Commitment.state == READY, Commitment.bell == bell, Commitment.ae_title == ae_title)
 
-    def next_due_at(self) -> float | None:
-        """Return when the next peer is to be told."""
-        later = fn.MAX(Commitment.due_at, Commitment.leased_until)
-        ((found,),) = self._read(Commitment.select(fn.MIN(later)).where(Commitment.state == READY))
-        return None if found is None else float(found)
+    def leave_to_bell(self, item: Item, grace_s: float) -> None:
+        """Leave it for so long to the association whose bell is rung."""
 
-    def claim(self, row_id: int, lease_s: float) -> Values | None:
-        """Take the lease of a report; returns it, or None if somebody else tells the peer, or it was told."""
-        now = time.time()
+        def work(connection: Connection) -> None:
+            self._set(connection, int(item.key), was_rung=True)
+            self.telling.give_back(connection, item, grace_s)
 
-        def work(connection: Connection) -> Values | None:
-            free = Commitment.id == row_id, Commitment.state == READY, Commitment.leased_until <= now
-            found = self._fetch(connection, Commitment.select(Commitment.report).where(*free))
-            if not found:
-                return None
-            update = Commitment.update(leased_until=now + lease_s).where(Commitment.id == row_id)
-            connection.execute(*self._database.compile(update))
-            return loads(found[0][0])
+        self._change(work)
+
+    def bring_forward(self, item: Item) -> None:
+        """Let a peer be told now that was left to an association which is gone."""
+        self._change(lambda connection: self.telling.bring_forward(connection, item.key))
+
+    def acknowledge(self, item: Item) -> None:
+        """Close a commitment whose peer was told."""
+
+        def work(connection: Connection) -> None:
+            if self.telling.done(connection, item):
+                self._set(connection, int(item.key), state=ACKNOWLEDGED)
+                self._forget_closed(connection)
+
+        self._change(work)
+
+    def expire(self, item: Item) -> None:
+        """Give a commitment up."""
+
+        def work(connection: Connection) -> None:
+            if self.telling.kill(connection, item, item.last_fault):
+                self._set(connection, int(item.key), state=EXPIRED)
+                self._forget_closed(connection)
+
+        self._change(work)
+
+    def postpone(self, item: Item, delay_s: float, fault: str, *, is_away: bool = False) -> None:
+        """Let go of a report that could not be given, to be tried again; the bell is not rung again.
+
+        `is_away` tells that the peer takes no other either.
+        """
+
+        def work(connection: Connection) -> None:
+            self._set(connection, int(item.key), bell="")
+            self.telling.postpone(connection, item, delay_s, fault, all_of_destination=is_away)
+
+        self._change(work)
+
+    def retry(self, row_id: int) -> bool:
+        """Let a peer be told now, also one that was given up; False if nothing is to be told, or it is just then."""
+
+        def work(connection: Connection) -> bool:
+            if not self.telling.retry(connection, str(row_id)):
+                return False
+            self._set(connection, row_id, state=READY)
+            return True
 
         return self._change(work)
 
-    def acknowledge(self, row_id: int) -> None:
-        """Close a commitment whose peer was told."""
-        self._update(Commitment.update(state=ACKNOWLEDGED, leased_until=0).where(Commitment.id == row_id))
+    def counts(self) -> dict[str, int]:
+        """Count the commitments by state."""
+        select = Commitment.select(Commitment.state, fn.COUNT(Commitment.id)).group_by(Commitment.state)
+        return dict(self._read(select))
 
-    def expire(self, row_id: int) -> None:
-        """Give a commitment up."""
-        self._update(Commitment.update(state=EXPIRED, leased_until=0).where(Commitment.id == row_id))
+    def accounts(self, row_id: int | None = None) -> list[Account]:
+        """Tell all that is known, of one commitment or of all, the oldest first."""
+        queued = (QueueItem.queue.in_((READING, TELLING))) & (QueueItem.key == Commitment.id.cast("TEXT"))
+        told = Commitment.request, Commitment.report, QueueItem.attempts, QueueItem.due_at, QueueItem.last_fault
+        select = Commitment.select(*_FIELDS, *told).join(QueueItem, JOIN.LEFT_OUTER, on=queued).order_by(Commitment.id)
+        rows = self._read(select if row_id is None else select.where(Commitment.id == row_id))
+        return [_account(Pending(*row[: len(_FIELDS)]), *row[len(_FIELDS) :]) for row in rows]
 
-    def postpone(self, row_id: int, due_at: float, fault: str) -> None:
-        """Let go of a report that could not be given, to be tried again; the bell is not rung again."""
-        update = Commitment.update(
-            due_at=due_at, leased_until=0, attempts=Commitment.attempts + 1, last_fault=fault, bell=""
-        )
-        self._update(update.where(Commitment.id == row_id, Commitment.state == READY))
+    def _check_room(self, connection: Connection, ae_title: str) -> None:
+        for where, limit in (((Commitment.ae_title == ae_title,), MAX_OPEN_OF_ONE), ((), MAX_OPEN)):
+            select = Commitment.select(fn.COUNT(Commitment.id)).where(Commitment.state.in_(OPEN), *where)
+            ((count,),) = self._fetch(connection, select)
+            if count >= limit:
+                whose = " of this peer" if where else ""
+                raise Failure(Kind.TOO_MANY, f"{count} commitments{whose} are open")
 
-    def start(self, keep_s: float) -> None:
-        """End the leases of processes that are gone, and forget what was closed more than `keep_s` ago."""
-        self._update(Commitment.update(leased_until=0, bell="").where(Commitment.state.in_(_OPEN)))
-        old = Commitment.asked_at < time.time() - keep_s
-        self._update(Commitment.delete().where(old, Commitment.state.not_in(_OPEN)))
+    def _forget_closed(self, connection: Connection) -> None:
+        closed = Commitment.select(Commitment.id).where(Commitment.state.not_in(OPEN))
+        oldest = closed.order_by(Commitment.id.desc()).offset(MAX_CLOSED).limit(MAX_CLOSED)
+        gone = [row_id for (row_id,) in self._fetch(connection, oldest)]
+        if gone:
+            connection.execute(
+                *self._database.compile(
+                    Commitment.delete().where(Commitment.id <= max(gone), Commitment.state.not_in(OPEN))
+                )
+            )
+            self.telling.drop(connection, [str(row_id) for row_id in gone])
 
-    def _update(self, query: Any) -> None:
-        self._change(lambda connection: connection.execute(*self._database.compile(query)))
+    def _set(self, connection: Connection, row_id: int, **values: object) -> None:
+        connection.execute(*self._database.compile(Commitment.update(**values).where(Commitment.id == row_id)))
+
+    def _pending(self, *where: Any) -> list[Pending]:
+        return [Pending(*row) for row in self._read(Commitment.select(*_FIELDS).where(*where).order_by(Commitment.id))]
 
     def _fetch(self, connection: Connection, query: Any) -> list[tuple[Any, ...]]:
         return connection.execute(*self._database.compile(query)).fetchall()
@@ -185,3 +256,15 @@ class Commitments:
     def _read(self, query: Any) -> list[tuple[Any, ...]]:
         with self._database.errors(), self._database.reader() as connection:
             return self._fetch(connection, query)
+
+
+def _references(request: str) -> References:
+    return [(sop_class, instance) for sop_class, instance in json.loads(request)]
+
+
+def _account(
+    pending: Pending, request: str, report: str, attempts: int | None, due_at: float | None, last_fault: str | None
+) -> Account:
+    is_open = pending.state in OPEN
+    found = loads(report) if report else None
+    return Account(pending, _references(request), found, attempts or 0, due_at if is_open else None, last_fault or "")

@@ -3,8 +3,14 @@
 Schemas 1 and 2 had several forms before the first release; each step does what the form that it finds has need of.
 """
 
+from peewee import Case, Field, Value
+
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.statements import Statements
+from minipacs.index.ledger.models import QueueItem
+from minipacs.index.ledger.queue import DEAD, WAITING
+from minipacs.index.workflow.commitments import ACKNOWLEDGED, ASKED, EXPIRED, READING, TELLING
+from minipacs.index.workflow.models import Commitment
 
 
 def make_bells(statements: Statements, connection: Connection) -> None:
@@ -23,3 +29,27 @@ def take_documents_apart(statements: Statements, connection: Connection) -> None
         )
         connection.execute("INSERT INTO worklistdocument (step_id, document) SELECT id, document FROM workliststep")
         connection.execute("ALTER TABLE workliststep DROP COLUMN document")
+
+
+def forget_due_times(statements: Statements, connection: Connection) -> None:
+    """Leave to the queue what is due when."""
+    statements.drop_columns(connection, "commitment", ("attempts", "due_at", "leased_until", "last_fault"))
+
+
+def queue_commitments(statements: Statements, connection: Connection) -> None:
+    """Put commitments that are open into the queue, due now, and those that were given up, as such."""
+    row: dict[Field, object] = {
+        QueueItem.queue: Case(Commitment.state, [(ASKED, READING)], TELLING),
+        QueueItem.destination: Commitment.ae_title,
+        QueueItem.key: Commitment.id.cast("TEXT"),
+        QueueItem.state: Case(Commitment.state, [(EXPIRED, DEAD)], WAITING),
+        QueueItem.created_at: Commitment.asked_at,
+        QueueItem.due_at: Commitment.asked_at,
+    }
+    others = (
+        *(QueueItem.payload, QueueItem.attempts, QueueItem.waited_s),
+        *(QueueItem.owner, QueueItem.leased_until, QueueItem.last_fault),
+    )
+    select = Commitment.select(*row.values(), *(Value(field.default) for field in others))
+    insert = QueueItem.insert_from(select.where(Commitment.state != ACKNOWLEDGED), [*row, *others])
+    connection.execute(*statements.compile(insert))

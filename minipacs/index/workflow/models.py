@@ -52,10 +52,10 @@ class ProcedureStep(Model):
 
 
 class Commitment(Model):
-    """One row for each storage commitment asked for, from the N-ACTION until its event is acknowledged or expires.
+    """One row for each storage commitment asked for, kept for a while after its event is acknowledged or given up.
 
-    `report` is the answer, "" until all objects are read; once it is there it never changes. Nobody but the holder
-    of the lease deals with a row.
+    `report` is the answer, "" until all objects are read; once it is there it never changes. While it is open an item
+    of a queue, with the id as its key, tells who deals with it.
     """
 
     id = AutoField()
@@ -68,10 +68,6 @@ class Commitment(Model):
     bell = TextField(index=True)
     was_rung = BooleanField(default=False)
     asked_at = DoubleField()
-    attempts = IntegerField(default=0)
-    due_at = DoubleField(index=True)
-    leased_until = DoubleField(default=0)
-    last_fault = TextField(default="")
 
 
 WORKLIST_COLUMNS: Mapping[str, Columns] = MappingProxyType(
