@@ -16,6 +16,7 @@ from minipacs.archive.scan import CharsetOf
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError, system_words
 from minipacs.index import Index, Statistics
+from minipacs.index.workflow.commitments import EXPIRED, OPEN
 from minipacs.tree.objects import FileTree
 
 Sync = Literal["always", "batch"]
@@ -31,6 +32,8 @@ class Figures(Statistics):
     unavailable_instances: int
     worklist_broken_files: int
     conflicts: int
+    commitments_pending: int
+    commitments_given_up: int
 
 
 class Archive:
@@ -163,7 +166,7 @@ class Archive:
 
     def figures(self) -> Figures:
         """Count what there is; cheap enough for a scrape."""
-        found = self.index.statistics()
+        found, commitments = self.index.statistics(), self.index.commitments.counts()
         return Figures(
             **{field.name: getattr(found, field.name) for field in fields(found)},
             storage_free_bytes=self.tree.free_bytes(),
@@ -172,6 +175,8 @@ class Archive:
             unavailable_instances=self.index.unavailable_count(),
             worklist_broken_files=self.index.worklist.folder_state().broken_files,
             conflicts=self.index.conflict_count(),
+            commitments_pending=sum(commitments.get(state, 0) for state in OPEN),
+            commitments_given_up=commitments.get(EXPIRED, 0),
         )
 
     def shortage(self) -> str | None:

@@ -1,14 +1,15 @@
 """Performed procedure steps: each a row with its attributes, and the worklist steps it refers to kept in its state."""
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
 from minipacs.dicom.workflow import procedure_step
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database
+from minipacs.index.engine.paging import Place, beyond, pages
 from minipacs.index.engine.writer import Change
 from minipacs.index.workflow.models import ProcedureStep
 from minipacs.index.workflow.worklist import COMPLETED, DISCONTINUED, STARTED, set_state
@@ -25,6 +26,16 @@ class Changed(NamedTuple):
 
     values: Values
     worklist_steps: int
+
+
+class Performed(NamedTuple):
+    """A step as it is now; `changed_at` is in seconds since 1970, `source` the AE title of who created it."""
+
+    sop_instance_uid: str
+    status: str
+    values: Values
+    source: str
+    changed_at: float
 
 
 class ProcedureSteps:
@@ -77,6 +88,23 @@ class ProcedureSteps:
         with self._database.errors(), self._database.reader() as connection:
             found = connection.execute(self._select, (sop_instance_uid,)).fetchone()
         return loads(found[0]) if found else None
+
+    def find(self, status: str = "") -> Iterator[Performed]:
+        """Give the steps of this status, or all, in the order in which they were created."""
+        fields = (
+            *(ProcedureStep.id, ProcedureStep.sop_instance_uid, ProcedureStep.status),
+            *(ProcedureStep.document, ProcedureStep.source_ae_title, ProcedureStep.changed_at),
+        )
+        asked = [ProcedureStep.status == status] if status else []
+
+        def read(after: Place, rows: int) -> list[tuple[Any, ...]]:
+            where = [*asked, *beyond([ProcedureStep.id], after)]
+            select = ProcedureStep.select(*fields).order_by(ProcedureStep.id).limit(rows)
+            with self._database.errors(), self._database.reader() as connection:
+                return connection.execute(*self._database.compile(select.where(*where) if where else select)).fetchall()
+
+        for _, uid, state, document, source, changed_at in pages(read, slice(1)):
+            yield Performed(uid, state, loads(document), source, changed_at)
 
     def _mark(self, connection: Connection, values: Values) -> int:
         """Bring the worklist steps into the state that their performed step is in."""
