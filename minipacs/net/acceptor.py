@@ -112,7 +112,8 @@ class Acceptor:
         except ProtocolError as error:
             raise violation(str(error), error.reason) from error
         admission = self.access.admit(proposal, _origin(transport, told.address))
-        caller = _caller(told, proposal, admission)
+        shown = transport.channel.certificate
+        caller = _caller(told, proposal, admission, "" if shown is None else shown.subject)
         told.proposed(proposal)
         told.peer = caller.label
         if isinstance(admission, Rejection):
@@ -232,10 +233,10 @@ class Acceptor:
         return ended
 
 
-def _caller(told: Explanation, proposal: Proposal, admission: Admission | Rejection) -> Caller:
+def _caller(told: Explanation, proposal: Proposal, admission: Admission | Rejection, certificate: str) -> Caller:
     known = admission if isinstance(admission, Admission) else Admission((), None)
     titles = proposal.calling_ae_title, proposal.called_ae_title
-    return Caller(told.association_id, *titles, told.address, known.label, known.peer)
+    return Caller(told.association_id, *titles, told.address, known.label, known.peer, certificate)
 
 
 def _origin(transport: Transport, address: str) -> Origin:

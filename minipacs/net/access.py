@@ -73,7 +73,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The requestor of an association, as services and the log know it. `label` is from a closed set."""
+    """The requestor of an association, as services and the log know it. `label` is from a closed set.
+
+    `certificate` is the subject of the one it has shown, "" for none.
+    """
 
     association_id: str
     ae_title: str
@@ -81,6 +84,7 @@ class Caller:
     address: str
     label: str
     peer: Peer | None
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ RECORD_BYTES = 16 << 10
 JOINED_BYTES = 2 << 10
 """Less than this goes into a record with what follows: each record costs 22 bytes and a call."""
 ENCRYPTED_AT_ONCE_BYTES = 256 << 10
+MAX_HELD_BYTES = 1 << 20
+"""Encrypted, while the socket takes nothing: answers of TLS itself to what keeps coming."""
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -163,7 +165,8 @@ class TlsChannel:
                 size = int(self._object.read(len(space) - filled, space[filled:]))
             except ssl.SSLWantReadError:
                 self.holds_input = False
-                self.flush()
+                if not self.flush() and self._out.pending > MAX_HELD_BYTES:
+                    raise ConnectionLost("TLS: the peer asks for new keys and does not read them") from None
                 if filled or not self._feed():
                     return filled
                 continue
