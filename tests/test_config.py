@@ -319,3 +319,14 @@ def test_generated_files_are_up_to_date():
     generated = runpy.run_path(str(ROOT / "tools/generate.py"))["generated"]()
     for path, text in generated.items():
         assert path.read_text() == text, f"{path} is out of date: run .venv/bin/python tools/generate.py"
+
+
+def test_each_setting_is_read_somewhere():
+    """Outside the package that reads the file: a setting that nobody asks for does nothing."""
+    folder = Path(config.__file__).parent
+    code = "\n".join(p.read_text() for p in folder.parent.rglob("*.py") if folder not in p.parents)
+    own = (folder / "schema.py").read_text()
+    for name, section in SECTIONS.items():
+        for key in settings_of(section):
+            read = re.compile(rf"\.{key}\b")
+            assert read.search(code) or re.search(rf"self\.(\w+\.)*{key}\b", own), f"{name}.{key}"

@@ -34,6 +34,8 @@ class Figures(Statistics):
     conflicts: int
     commitments_pending: int
     commitments_given_up: int
+    last_check_timestamp_seconds: float
+    last_check_findings: int
 
 
 class Archive:
@@ -167,6 +169,7 @@ class Archive:
     def figures(self) -> Figures:
         """Count what there is; cheap enough for a scrape."""
         found, commitments = self.index.statistics(), self.index.commitments.counts()
+        last = self.index.checks.last()
         return Figures(
             **{field.name: getattr(found, field.name) for field in fields(found)},
             storage_free_bytes=self.tree.free_bytes(),
@@ -177,6 +180,8 @@ class Archive:
             conflicts=self.index.conflict_count(),
             commitments_pending=sum(commitments.get(state, 0) for state in OPEN),
             commitments_given_up=commitments.get(EXPIRED, 0),
+            last_check_timestamp_seconds=last.ended_at,
+            last_check_findings=last.findings,
         )
 
     def shortage(self) -> str | None:

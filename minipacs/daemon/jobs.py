@@ -5,6 +5,8 @@ import os
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -22,7 +24,7 @@ from minipacs.daemon.pulse import LATE_S
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import METRICS
 from minipacs.errors import Failure
-from minipacs.jobs.background import Background, Job
+from minipacs.jobs.background import Background, Job, once
 from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
@@ -160,6 +162,7 @@ def _jobs(config: Config, archive: Archive, background: Background, counts: metr
     )
     jobs: list[Job] = [
         *commitments.jobs,
+        once(partial(_remember, archive, counts)),
         Unread(archive, background.stopping).work,
         SizeCheck(archive, background.stopping).work,
         FaultWatch(archive).work,
@@ -173,6 +176,12 @@ def _jobs(config: Config, archive: Archive, background: Background, counts: metr
     else:
         forget_folder(archive.index)
     return jobs
+
+
+def _remember(archive: Archive, counts: metrics.Metrics) -> None:
+    """Let the metrics know when each peer sent its last object before the start."""
+    for ae_title, received_at in sorted(archive.index.last_received().items(), key=itemgetter(1)):
+        counts.last_object(ae_title, received_at)
 
 
 def run(shared: Shared, control: Control) -> None:

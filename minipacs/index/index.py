@@ -14,6 +14,7 @@ from minipacs.index.engine.writer import Writer
 from minipacs.index.ledger import settings
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after
+from minipacs.index.ledger.checks import Checks
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Notes, Removals
 from minipacs.index.objects.feed import tell_differences
@@ -49,7 +50,7 @@ class Index(Reader):
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
     `procedure_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
     accounts of the last associations, `removals` the files that are to go, `duties` the leases of work that one process
-    is to do at a time.
+    is to do at a time, `checks` when files were last checked.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
@@ -69,6 +70,7 @@ class Index(Reader):
         self.duties = Queue(database, self._change, "duties")
         self._notes = Notes(database)
         self._inode = _inode(database.path)
+        self.checks = Checks(database, self._change)
 
     @classmethod
     def open(

@@ -23,6 +23,19 @@ NICENESS = 10
 """Beside associations these threads get a small share of the processors."""
 
 
+def once(work: Callable[[], None]) -> Job:
+    """Make a job that has something to do the first time only."""
+    todo = [work]
+
+    def job() -> float:
+        while todo:
+            todo[0]()
+            todo.clear()
+        return MAX_WAIT_S
+
+    return job
+
+
 class Background:
     """Runs jobs from `start` to `stop`, each in a thread of its own, when its time comes and after every `wake`.
 

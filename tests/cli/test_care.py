@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+import time
 from datetime import datetime
 
 import pytest
@@ -313,3 +314,18 @@ def test_find_tells_when_and_from_whom(own):
         assert all(datetime.fromisoformat(row["Received"]).utcoffset() is not None for row in rows)
     assert command(own, "find", "--csv", "--columns", "Sources").stdout == "Sources\nCT1\\CT2\n"
     assert "Received" not in command(own, "find", "--level", "patient").stdout
+
+
+def test_metrics_tell_of_the_last_check_and_of_the_last_objects(own):
+    assert own.metric("minipacs_last_check_timestamp_seconds") == 0
+    store(own, ct(), ct())
+    spoil(published(own.data)[0])
+    before = time.time()
+    report(own, status=1)
+    own.stop()
+    own.start()
+    assert own.metric("minipacs_last_check_timestamp_seconds") >= before
+    assert own.metric("minipacs_last_check_findings") == 1
+    deadline = before + 60
+    while not 0 < own.metric("minipacs_last_object_timestamp_seconds", peer="other") <= before:
+        assert time.time() < deadline

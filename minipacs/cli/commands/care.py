@@ -21,6 +21,8 @@ from minipacs.cli.tables import print_json, print_table
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import MinipacsError, system_words
 from minipacs.index import Query
+from minipacs.index.ledger.checks import LastCheck
+from minipacs.log import printable
 
 _STUDY = ("PatientID", "PatientName", "StudyDate", "StudyDescription", "StudyInstanceUID")
 _MAX_STUDIES_SHOWN = 50
@@ -57,6 +59,7 @@ def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
                     facts = finding.digest, finding.sop_instance_uid, finding.detail
                     click.echo(f"{finding.fault}: {' '.join(filter(None, facts))}")
         figures = archive.figures()
+    _note(load, LastCheck(time.time(), len(findings)))
     if as_json:
         print_json(
             {
@@ -75,6 +78,15 @@ def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
         click.echo(f"{figures.instances} instances: {counts}" + (f"; repaired, {healed} healed" if is_repair else ""))
     if findings:
         sys.exit(1)
+
+
+def _note(load: Load, check: LastCheck) -> None:
+    """Let the metrics tell of the check; whoever may only read the archive may check it all the same."""
+    try:
+        with opened(load) as archive:
+            archive.index.checks.note(check)
+    except (MinipacsError, OSError) as error:
+        click.echo(f"minipacs: the metrics will not tell of this check: {printable(system_words(error))}", err=True)
 
 
 @click.command()
