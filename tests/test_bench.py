@@ -104,3 +104,12 @@ def test_recovery_is_measured():
         "`minipacs reindex`",
     ):
         assert f"| {work}" in done.stdout
+
+
+def test_every_figure_is_defined_in_the_manual_as_it_is_in_the_bench():
+    manual = (Path(__file__).parent.parent / "docs/benchmarks.md").read_text()
+    part = manual[manual.index("## What is measured") : manual.index("## Retrieval and codecs")]
+    defined = [
+        tuple(cell.strip() for cell in line.strip("|").split("|")) for line in part.splitlines() if line[:1] == "|"
+    ]
+    assert defined[2:] == [(figure.name, figure.unit, figure.what) for work in WORKS for figure in work.figures]

@@ -22,7 +22,7 @@ from minipacs.cli.tables import width_of
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from tests.support.objects import ct, data_set_of, encode, save, save_all, study
 from tests.support.server import MINIPACS, run
-from tests.support.storing import incoming, published
+from tests.support.storing import incoming, published, put
 from tests.support.wire import EXPLICIT
 
 NOBODY = 65534
@@ -196,3 +196,30 @@ def test_data_sets_are_unchanged(config, tmp_path):
     counts(config, "--lenient", path)
     [stored] = published(tmp_path / "data")
     assert data_set_of(stored) == data_set_of(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_members_of_the_archives_group_may_look_beside_a_daemon(open_to_all, open_archive):
+    """Files are 0640, folders 0750: they may read, and are told in a line that they may not write."""
+    data, config = open_to_all / "data", open_to_all / "minipacs.toml"
+    config.write_text(f'[storage]\npath = "{data}"\nmin_free_bytes = 0\n')
+    before = os.umask(0o027)
+    try:
+        archive = open_archive(data)
+        put(archive, ct(PatientID="P1"))
+    finally:
+        os.umask(before)
+    for path in (data, *data.rglob("*")):
+        os.chown(path, NOBODY, 65533)
+
+    def run_as_member(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", AS_SOMEBODY_ELSE, words[0], "--config", config, *words[1:]]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    found = run_as_member("find", "--csv", "--columns", "PatientID")
+    assert (found.returncode, found.stdout) == (0, "PatientID\nP1\n"), found.stderr
+    refused = run_as_member("delete", "--yes", "PatientID=P1")
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 1, refused.stderr
+    assert refused.stderr.startswith("minipacs: ")
+    assert run_as_member("stats").returncode == 0
