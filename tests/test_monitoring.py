@@ -28,6 +28,7 @@ def exported() -> dict[str, set[str]]:
     counted.stored("CT1", 0.1)
     counted.handshake("expired")
     register_expiries(counted.registry, {"tls.ca": 1.0})
+    counted.http_request("studies", 200, 0.1, 1, 1)
     register_figures(counted.registry, lambda: FIGURES, lambda: Processes({"worker": 1}, 0, 0, 1, 1))
     found: dict[str, set[str]] = {}
     for family in counted.registry.collect():
