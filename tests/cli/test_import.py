@@ -26,15 +26,20 @@ from tests.support.storing import incoming, published, put
 from tests.support.wire import EXPLICIT
 
 NOBODY = 65534
-AS_SOMEBODY_ELSE = """
-import os, sys
+PRELOADED = """
+import contextlib, encodings, importlib, os, pkgutil, sys
+import minipacs
+for package in (encodings, minipacs):
+    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(found.name)
+import concurrent.futures.thread, tomllib
 from minipacs.cli import main
-import tomllib, minipacs.cli.commands.query, encodings.utf_8_sig
-from minipacs.cli.common import load, daemon
-from minipacs.archive.archive import Archive
-os.setgroups([]), os.setgid(65533), os.setuid(65533)
-main(sys.argv[1:], prog_name="minipacs")
+if uid := int(sys.argv[1]):
+    os.setgroups([]), os.setgid(65533), os.setuid(uid)
+main(sys.argv[2:], prog_name="minipacs")
 """
+"""The program with all that it may need: Python itself need not be readable for the user that it becomes."""
 
 
 @pytest.fixture
@@ -157,6 +162,12 @@ def open_to_all() -> Iterator[Path]:
         yield Path(folder)
 
 
+def run_as(uid: int, config: Path, command: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command as another user, or as root, 0, that becomes the owner of the storage folder."""
+    program = [sys.executable, "-c", PRELOADED, str(uid), command, "--config", config, *words]
+    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_what_the_archives_owner_may_not_read_is_a_line_that_says_who_that_is(open_to_all):
     """Root calls, and the command becomes the owner of the storage folder."""
@@ -171,21 +182,20 @@ def test_what_the_archives_owner_may_not_read_is_a_line_that_says_who_that_is(op
     secret = save(ct(), tmp_path / "secret.dcm")
     secret.chmod(0o600)
     closed.chmod(0o700)
-    done = run("import", closed, secret, closed / "a.dcm", config=config, check=False, real=True)
+    done = run_as(0, config, "import", closed, secret, closed / "a.dcm")
     assert done.returncode == 1
     assert done.stdout == "0 stored, 0 already present, 3 refused\n"
     assert [line.split(": ")[-1] for line in done.stderr.splitlines()] == ["Permission denied (as the user nobody)"] * 3
-    for command in (["find"], ["stats"], ["check"]):
-        run("import", save(ct(), tmp_path / "open.dcm"), config=config, real=True)
+    assert run_as(0, config, "import", save(ct(), tmp_path / "open.dcm")).returncode == 0
+    for command in ("find", "stats", "check"):
         (data / "index.db").chmod(0)
-        done = run(*command, config=config, check=False, real=True)
+        done = run_as(0, config, command)
         (data / "index.db").chmod(0o600)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "ermission denied" in done.stdout + done.stderr or "unable to open" in done.stdout + done.stderr
     data.chmod(0o700)
-    command = [sys.executable, "-c", AS_SOMEBODY_ELSE, "stats", "--config", config]
-    other = subprocess.run(command, capture_output=True, text=True, check=False)
+    other = run_as(NOBODY - 1, config, "stats")
     assert other.returncode == 1, other.stderr
     assert "Permission denied (as the user 65533)" in other.stderr
     assert len(other.stderr.splitlines()) == 1
@@ -212,14 +222,10 @@ def test_members_of_the_archives_group_may_look_beside_a_daemon(open_to_all, ope
     for path in (data, *data.rglob("*")):
         os.chown(path, NOBODY, 65533)
 
-    def run_as_member(*words: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", AS_SOMEBODY_ELSE, words[0], "--config", config, *words[1:]]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    found = run_as_member("find", "--csv", "--columns", "PatientID")
+    found = run_as(NOBODY - 1, config, "find", "--csv", "--columns", "PatientID")
     assert (found.returncode, found.stdout) == (0, "PatientID\nP1\n"), found.stderr
-    refused = run_as_member("delete", "--yes", "PatientID=P1")
+    refused = run_as(NOBODY - 1, config, "delete", "--yes", "PatientID=P1")
     assert refused.returncode == 1
     assert len(refused.stderr.splitlines()) == 1, refused.stderr
     assert refused.stderr.startswith("minipacs: ")
-    assert run_as_member("stats").returncode == 0
+    assert run_as(NOBODY - 1, config, "stats").returncode == 0
