@@ -1,13 +1,16 @@
 import contextlib
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
 from typing import get_args
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from minipacs import __version__
@@ -308,3 +311,30 @@ def test_processes_are_gauges():
     assert values["minipacs_resident_memory_bytes",] == 4096
     assert values["minipacs_open_files",] == 50
     assert ("minipacs_patients",) not in values
+
+
+WITHOUT_ROOM = """
+import resource, sys
+from pathlib import Path
+from minipacs import metrics
+metrics.share(Path(sys.argv[1]), 1)
+counted = metrics.Metrics(["CT1"])
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+for _ in range(2):
+    counted.stored("CT1", 0.1)
+    counted.association_ended("CT1", "released")
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+counted.last_object("CT1", 5.0)
+"""
+
+
+def test_what_cannot_be_counted_fails_nothing_that_is_done(tmp_path):
+    """The files that processes share are made when they are first needed, which may be on a full disk."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_ROOM, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cannot be counted") == 1
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(tmp_path))
+    assert registry.get_sample_value("minipacs_last_object_timestamp_seconds", {"peer": "CT1"}) == 5.0
+    assert registry.get_sample_value("minipacs_associations_total", {"peer": "CT1", "outcome": "released"}) == 2

@@ -3,17 +3,20 @@
 Labels come from closed sets: peers that are not configured are counted as one.
 """
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Generic, TypeVar, get_args
+from typing import Generic, TypeVar, cast, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 from prometheus_client.metrics import MetricWrapperBase
 
 from minipacs.net.ending import Ending
+
+logger = logging.getLogger(__name__)
 
 OTHER_PEER = "other"
 
@@ -43,7 +46,7 @@ def share(folder: Path, process: int) -> None:
 class Metrics:
     """What happened since the start. Every method may be called from any thread and takes about a microsecond.
 
-    `peers` are the configured AE titles.
+    None raises: what there is no room to count is not counted. `peers` are the configured AE titles.
     """
 
     def __init__(self, peers: Iterable[str]) -> None:
@@ -207,7 +210,27 @@ class _Children(dict[tuple[str, ...], M], Generic[M]):
     def __init__(self, metric: M) -> None:
         super().__init__()
         self._metric = metric
+        self._is_told = False
 
     def __missing__(self, values: tuple[str, ...]) -> M:
-        child = self[values] = self._metric.labels(*values)
+        try:
+            child = self[values] = self._metric.labels(*values)
+        except (OSError, IndexError) as error:  # no room for the file shared by all, now or before: tried again
+            if not self._is_told:
+                self._is_told = True
+                fields = {"metric": self._metric._name, "reason": str(error)}
+                logger.warning("cannot be counted", extra={"fields": fields})
+            return cast(M, _UNCOUNTED)
         return child
+
+
+class _Uncounted:
+    """Takes the place of a series that there is no room for: whatever is counted goes on."""
+
+    def inc(self, amount: float = 1) -> None:
+        """Count nothing."""
+
+    set = observe = inc
+
+
+_UNCOUNTED = _Uncounted()

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class Service:
     """How a kind of request is served: `serve` sends every response and returns the final command set.
 
-    It raises Failure instead to fail before its first response is final.
+    It raises Failure instead to fail; once the final response is sent, that is logged and nothing else.
     """
 
     name: str
@@ -118,15 +118,13 @@ class Dispatcher:
             assert service is not None  # noqa: S101  (_refusal has seen to the others)
             try:
                 return service.serve(request), False
-            except Failure as failure:
-                refusal = answer(failure, request.message.command.command_field)
             except (AssociationEnded, MemoryError):
                 raise
-            except Exception:
-                incident = secrets.token_hex(4)
-                fields = {"association": request.caller.association_id, "incident": incident}
-                logger.exception("internal error", extra={"fields": fields})
-                refusal = Answer(statuses.PROCESSING_FAILURE, f"internal error, incident {incident}", is_ours=True)
+            except Exception as error:
+                if request.final is not None:
+                    _tell_incident("failed once answered", request)
+                    return request.final, False
+                refusal = _answer_of(error, request)
         request.message.drain()
         final = request.response(refusal.status)
         refusal.put_into(final)
@@ -149,6 +147,22 @@ class Dispatcher:
         is_well = category in ("success", "cancel")
         level = logging.INFO if is_well else logging.ERROR if is_ours else logging.WARNING
         logger.log(level, name, extra={"fields": fields})
+
+
+def _answer_of(error: Exception, request: Request) -> Answer:
+    """Say how a request is answered whose service has failed: by the kind of failure, or as a fault of ours."""
+    if isinstance(error, Failure):
+        return answer(error, request.message.command.command_field)
+    incident = _tell_incident("internal error", request)
+    return Answer(statuses.PROCESSING_FAILURE, f"internal error, incident {incident}", is_ours=True)
+
+
+def _tell_incident(event: str, request: Request) -> str:
+    """Log the error at hand with its traceback; returns the name that it can be found by."""
+    incident = secrets.token_hex(4)
+    fields = {"association": request.caller.association_id, "incident": incident}
+    logger.exception(event, extra={"fields": fields})
+    return incident
 
 
 def _refusal(service: Service | None, message: Message) -> Answer | None:

@@ -8,6 +8,7 @@ from typing import Protocol
 from minipacs.archive.archive import Archive
 from minipacs.archive.ports import Spare
 from minipacs.dicom.data_set.command_set import CommandSet
+from minipacs.dicom.tables import statuses
 from minipacs.net.access import Caller, Peer
 from minipacs.net.association import Association, Message
 from minipacs.net.requestor import Requestor
@@ -64,7 +65,10 @@ class Environment:
 
 @dataclass(slots=True)
 class Request:
-    """One request under way. `spare` is the association's; services put what the log should say of it into `log`."""
+    """One request under way. `spare` is the association's; services put what the log should say of it into `log`.
+
+    `final` is the final response once it was sent: there is no second one.
+    """
 
     environment: Environment
     association: Association
@@ -72,6 +76,7 @@ class Request:
     message: Message
     spare: Spare
     log: dict[str, object] = field(default_factory=dict)
+    final: CommandSet | None = None
 
     @property
     def message_id(self) -> int:
@@ -108,3 +113,5 @@ class Request:
     def respond(self, command: CommandSet, data: bytes | None = None) -> None:
         """Send a response in the request's presentation context. Raises AssociationEnded."""
         self.association.send(self.message.context.context_id, command, data)
+        if command.status not in statuses.PENDING_STATUSES:
+            self.final = command
