@@ -27,6 +27,7 @@ def test_the_units_are_valid(tmp_path):
         "minipacs-tls.socket",
         "minipacs-verify.service",
         "minipacs-verify.timer",
+        "minipacs-web.socket",
         "minipacs.service",
         "minipacs.socket",
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minipacs.config.kinds import SQLITE_PREFIX
-from minipacs.config.schema import SECTIONS, Config, PeerConfig, WebConfig, settings_of
+from minipacs.config.schema import SECTIONS, Config, PeerConfig, settings_of
 from minipacs.config.text import shown, toml
 from minipacs.dicom.tables.keys import extended_key
 from minipacs.errors import ConfigError
@@ -130,18 +130,31 @@ def _joint_faults(config: Config) -> Iterator[str]:
     yield from _tls_faults(config)
     if config.metrics.port == config.ae.port != 0 and config.metrics.bind in config.ae.bind:
         yield f"metrics.port = {config.metrics.port}: must differ from ae.port on the same address"
-    yield from _web_faults(config.web)
+    yield from _web_faults(config)
 
 
-def _web_faults(web: WebConfig) -> Iterator[str]:
+def _web_faults(config: Config) -> Iterator[str]:
     """Refuse what would let passcodes and images go over a network unencrypted."""
+    web = config.web
     if not web.port:
         return
-    if not web.is_loopback and not web.behind_proxy:
+    if web.tls and not config.tls.certificate:
+        yield "web.tls = true: needs tls.certificate and tls.key"
+    if not web.is_loopback and not web.tls and not web.behind_proxy:
         yield (
-            f"web.bind = {toml(web.bind)}: must be a loopback address, unless web.behind_proxy names the proxy that "
-            "encrypts"
+            f"web.bind = {toml(web.bind)}: must be a loopback address, unless web.tls is true or web.behind_proxy "
+            "names the proxy that encrypts"
         )
+    for bind, port, name in _listening(config):
+        if port == web.port and bind == web.bind:
+            yield f"web.port = {web.port}: must differ from {name} on the same address"
+
+
+def _listening(config: Config) -> Iterator[tuple[str, int, str]]:
+    """Give what else listens: address, port and setting."""
+    yield from ((bind, config.ae.port, "ae.port") for bind in config.ae.bind if config.ae.plain)
+    yield from ((bind, config.tls.port, "tls.port") for bind in config.ae.bind if config.tls.certificate)
+    yield config.metrics.bind, config.metrics.port, "metrics.port"
 
 
 def _tls_faults(config: Config) -> Iterator[str]:

@@ -279,15 +279,17 @@ class WebConfig:
     url: str = setting(
         "", kinds.either("", kinds.URL), "Address that clients reach it at, if it is not what their requests say."
     )
+    tls: bool = setting(False, kinds.BOOLEAN, "Speak HTTPS, with the certificate of [tls]; it is read at a reload.")
     behind_proxy: tuple[str, ...] = setting(
         [],
         kinds.each(kinds.NETWORK, MAX_PROXIES),
-        "Addresses or networks of proxies whose X-Forwarded-For, -Proto, -Host and -Prefix count.",
+        "Addresses or networks of proxies whose X-Forwarded-For, -Proto, -Host and -Prefix count. Without TLS, only "
+        "they and this machine are answered.",
     )
     anonymous: tuple[WebRight, ...] = setting(
         ["read"],
         kinds.each(kinds.choice(*WEB_RIGHTS), len(WEB_RIGHTS)),
-        "Rights without credentials; only while it listens on loopback alone, else there are none.",
+        "Rights without credentials, for this machine's own clients; only while it listens on loopback alone.",
     )
     origins: tuple[str, ...] = setting(
         [], kinds.each(kinds.URL, MAX_ORIGINS), "Pages of other sites that may ask from within a browser (CORS)."

@@ -13,7 +13,9 @@ from minipacs.config import Config
 from minipacs.daemon import certificates
 from minipacs.daemon.composition import open_archive
 from minipacs.daemon.sockets import ENDPOINTS
+from minipacs.daemon.web import NEEDS_PACKAGES, missing_packages
 from minipacs.errors import MinipacsError, system_words
+from minipacs.net.identity import line_file, tokens, users
 from minipacs.net.listener import PRIVILEGED_PORT
 
 RESOLVE_S = 5.0
@@ -44,6 +46,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _storage(config)
     yield from starmap(Finding, certificates.look(config))
     yield from _ports(config)
+    yield from _web(config)
     yield from _names(config)
 
 
@@ -97,6 +100,23 @@ def _ports(config: Config) -> Iterator[Finding]:
         if addresses and 0 < port < first:
             is_open = port in _listened_on()
             yield _warning_if(f"{endpoint.name} port {port}", "" if is_open else PRIVILEGED_PORT)
+
+
+def _web(config: Config) -> Iterator[Finding]:
+    """Look whether HTTP can be served, and whether anybody could ask."""
+    if not config.web.port:
+        return
+    missing = missing_packages()
+    yield _fault_if("packages for HTTP", NEEDS_PACKAGES if missing else "")
+    is_open = config.web.is_loopback and config.web.anonymous
+    files = ((config.users_path, users.parse), (config.storage.path / "tokens", tokens.parse))
+    try:
+        known = any(line_file.read(path, parse)[0] for path, parse in files if path.exists())
+    except (OSError, MinipacsError) as error:
+        yield Finding("fault", "who may ask over HTTP", str(error))
+        return
+    nobody = "" if is_open or known else "nobody may: minipacs passwd and minipacs token let users and programs in"
+    yield _warning_if("who may ask over HTTP", nobody)
 
 
 def _listened_on() -> set[int]:

@@ -22,12 +22,14 @@ class Endpoint:
     `name` is the FileDescriptorName= of inherited sockets for it; `where` gives the configured addresses, none if it
     is off, and their port; `label` begins what is said of a fault. `copies` gives how many sockets there are for each
     address: the system spreads connections over them, where processes that share one socket would race for it.
+    `switch` is the setting without which an inherited socket would have nobody who answers.
     """
 
     name: str
     where: Callable[[Config], tuple[Sequence[str], int]]
     label: str = ""
     copies: Callable[[Config], int] = lambda config: 1
+    switch: str = ""
 
 
 def web_workers(config: Config) -> int:
@@ -39,11 +41,22 @@ def web_workers(config: Config) -> int:
 
 ENDPOINTS = (
     Endpoint(DICOM, lambda config: (config.ae.bind if config.ae.plain else (), config.ae.port)),
-    Endpoint(DICOM_TLS, lambda config: (config.ae.bind if config.tls.certificate else (), config.tls.port), "tls: "),
+    Endpoint(
+        DICOM_TLS,
+        lambda config: (config.ae.bind if config.tls.certificate else (), config.tls.port),
+        "tls: ",
+        switch="tls.certificate",
+    ),
     Endpoint(
         METRICS, lambda config: ([config.metrics.bind] * bool(config.metrics.bind), config.metrics.port), "metrics: "
     ),
-    Endpoint(WEB, lambda config: ([config.web.bind] * bool(config.web.port), config.web.port), "web: ", web_workers),
+    Endpoint(
+        WEB,
+        lambda config: ([config.web.bind] * bool(config.web.port), config.web.port),
+        "web: ",
+        web_workers,
+        switch="web.port",
+    ),
 )
 """THE table of what may be listened on. Inherited sockets of an unknown name are for the first."""
 
@@ -69,7 +82,10 @@ class Sockets:
             open_ = self.by_endpoint.get(endpoint.name, {})
             inherited = {key: sock for key, sock in open_.items() if not key[0]}
             try:
-                found[endpoint.name] = inherited or _follow(open_, *endpoint.where(config), endpoint.copies(config))
+                addresses, port = endpoint.where(config)
+                if inherited and endpoint.switch and not addresses:
+                    raise MinipacsError(f"a socket was passed, but {endpoint.switch} is not set")
+                found[endpoint.name] = inherited or _follow(open_, addresses, port, endpoint.copies(config))
             except MinipacsError as error:
                 Sockets(found).close_unless(self)
                 raise MinipacsError(f"{endpoint.label}{error}") from error

@@ -1,7 +1,9 @@
 """A web process: serves HTTP until it is told to leave; beside the workers, so that neither holds up the other."""
 
 import asyncio
+import ipaddress
 import os
+import socket
 import time
 from functools import partial
 from importlib.util import find_spec
@@ -26,22 +28,33 @@ LOOK_INTERVAL_S = 0.25
 
 PACKAGES = ("starlette", "uvicorn", "httptools", "uvloop", "PIL")
 
+NEEDS_PACKAGES = "web.port needs more packages: pip install 'minipacs[web]'"
+
+
+def missing_packages() -> list[str]:
+    """Name the packages that are not there, without loading those that are."""
+    return [name for name in PACKAGES if find_spec(name) is None]
+
 
 def run(shared: Shared, control: Control) -> None:
     """Be a web process. Raises MinipacsError if it cannot begin."""
-    if not all(map(find_spec, PACKAGES)):
-        raise MinipacsError("web.port needs more packages: pip install 'minipacs[web]'")
+    if missing_packages():
+        raise MinipacsError(NEEDS_PACKAGES)
     from minipacs.web.access import Places, WebAccess
     from minipacs.web.app import make_app
     from minipacs.web.environment import Environment
     from minipacs.web.metadata_cache import MetadataCache
     from minipacs.web.server import WebServer
 
-    config = shared.config
+    config, sockets = shared.config, shared.sockets.of(WEB)
+    is_guarded = not config.web.tls and not all(map(_is_loopback, sockets))
+    if is_guarded and not config.web.behind_proxy:
+        raise MinipacsError("a socket for others than this machine was passed: needs web.tls or web.behind_proxy")
+    context = composition.tls_files(config).web_server() if config.web.tls else None
     metrics.share(shared.metrics_folder, control.slot)
     counted = metrics.Metrics(p.title for p in config.peers)
     archive = composition.open_archive(config, counted.commit, recovers=True)
-    anonymous = config.web.anonymous if config.web.is_loopback else ()
+    anonymous = config.web.anonymous if all(map(_is_loopback, sockets)) else ()
     folder = config.storage.path
     access = WebAccess(
         Users(config.users_path), Tokens(folder / "tokens"), folder / "sessions", anonymous, config.web.origins
@@ -50,21 +63,24 @@ def run(shared: Shared, control: Control) -> None:
         archive,
         config.ae.title,
         access,
-        Places(config.web.url, config.web.behind_proxy),
+        Places(config.web.url, config.web.behind_proxy, is_guarded=is_guarded),
         Audit(None, Source(config.ae.title)),
         MetadataCache(archive),
         config.web.max_results,
         config.query.match_unknown,
         partial(os.eventfd_write, shared.wake_fd, 1),
     )
-    sockets = shared.sockets.of(WEB)
     own = sockets[shared.number % len(sockets)]
     for sock in sockets:
         if sock is not own:
             sock.close()  # nobody would take what the system gives to it here
-    server = WebServer(make_app(environment, counted.http_request), [own], config.timeouts.drain)
+    server = WebServer(make_app(environment, counted.http_request), [own], config.timeouts.drain, context)
     server.run_beside(lambda: _attend(server, control))
     archive.close()
+
+
+def _is_loopback(sock: socket.socket) -> bool:
+    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
 async def _attend(server: "WebServer", control: Control) -> None:

@@ -14,7 +14,6 @@ from minipacs.daemon import accounts, composition
 from minipacs.daemon.process import Control, Order
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import DICOM, DICOM_TLS
-from minipacs.errors import MinipacsError
 from minipacs.jobs.commitment import answer_bell
 from minipacs.net.acceptor import Acceptor
 from minipacs.net.listener import Listener
@@ -108,8 +107,6 @@ def _with_context(config: Config, sockets: Sequence[socket.socket]) -> Mapping[s
     """Give each socket what TLS is done with. Raises MinipacsError for files that are no good."""
     if not sockets:
         return {}
-    if not config.tls.certificate:
-        raise MinipacsError("a socket for TLS was passed, but tls.certificate is not set")
     required = config.tls.require_client_certificate
     return dict.fromkeys(sockets, composition.tls_files(config).server(require_certificate=required))
 

@@ -35,6 +35,16 @@ class TlsFiles:
             context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
+    def web_server(self) -> ssl.SSLContext:
+        """Make what answers HTTPS, whose clients tell who they are by other means than certificates."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = _VERSIONS[self.minimum]
+        context.set_ciphers(SUITES)
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        context.set_alpn_protocols(["http/1.1"])
+        self._load_certificate(context)
+        return context
+
     def client(self) -> ssl.SSLContext:
         """Make what calls: the peer's certificate has to bear its host in a Subject Alternative Name."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -48,8 +58,7 @@ class TlsFiles:
         context.minimum_version = _VERSIONS[self.minimum]
         context.set_ciphers(SUITES)
         if self.certificate:
-            with _naming("tls.certificate", self.certificate, "tls.key", self.key):
-                context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
+            self._load_certificate(context)
         if self.ca:
             with _naming("tls.ca", self.ca):
                 context.load_verify_locations(self.ca)
@@ -57,6 +66,10 @@ class TlsFiles:
             with _naming("tls.crl", self.crl):
                 context.load_verify_locations(self.crl)
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+
+    def _load_certificate(self, context: ssl.SSLContext) -> None:
+        with _naming("tls.certificate", self.certificate, "tls.key", self.key):
+            context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ MAX_FORWARDED = 16
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAME_SITE = frozenset({"same-origin", "none"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_SET_BY_PROXIES = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
@@ -43,12 +44,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request was sent to, as the client sees it, and where it came from."""
+    """Where a request was sent to, as the client sees it, and where it came from.
+
+    `is_local` tells that it came from this machine, and not by way of a page or a proxy that only seems to.
+    """
 
     scheme: str
     host: str
     prefix: str
     address: str
+    is_local: bool = False
 
     @property
     def url(self) -> str:
@@ -59,23 +64,30 @@ class Origin:
 class Places:
     """Finds out where a request was sent to: what proxies say counts only if they are trusted ones.
 
-    `url` is the public address, if it is configured; `proxies` are networks whose headers count.
+    `url` is the public address, if it is configured; `proxies` are networks whose headers count. With `is_guarded`
+    nobody but they and this machine are answered: whoever else sends its passcode in the clear.
     """
 
-    def __init__(self, url: str, proxies: Collection[str]) -> None:
+    def __init__(self, url: str, proxies: Collection[str], *, is_guarded: bool = False) -> None:
+        self._is_guarded = is_guarded
         self._url = urlsplit(url.rstrip("/")) if url else None
         self._proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
 
     def origin(self, scope: Scope) -> Origin:
-        """Return the origin of a request. Raises Refusal for a Host that is none."""
+        """Return the origin of a request. Raises Refusal for a Host that is none, or a client that is not answered."""
         headers = headers_of(scope)
+        told = headers.get("host", "")
         address = str((scope.get("client") or ("",))[0])
         scheme, host, prefix = scope.get("scheme", "http"), headers.get("host", ""), ""
+        is_proxied = bool(_SET_BY_PROXIES & headers.keys())
         if self._is_trusted(address):
+            is_proxied = False
             scheme = _last(headers.get("x-forwarded-proto", "")) or scheme
             host = _last(headers.get("x-forwarded-host", "")) or host
             prefix = _last(headers.get("x-forwarded-prefix", "")).rstrip("/")
             address = self._client(headers.get("x-forwarded-for", ""), address)
+        elif self._is_guarded and not _is_loopback(address):
+            raise Refusal(403, "without TLS only the proxies of web.behind_proxy are answered")
         else:
             host = _with_port(host, scheme, scope.get("server"))
         if self._url is not None:
@@ -84,7 +96,8 @@ class Places:
             raise Refusal(400, "the Host of a request is a name or an address")
         if prefix and not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", prefix):
             raise Refusal(400, "the prefix of a request is a path")
-        return Origin(scheme, host, prefix, address)
+        is_ours = _is_unmistakable(told) or (self._url is not None and told == self._url.netloc)
+        return Origin(scheme, host, prefix, address, _is_loopback(address) and is_ours and not is_proxied)
 
     def _client(self, forwarded: str, address: str) -> str:
         """Go back along the proxies to the first address that is none of them."""
@@ -101,7 +114,8 @@ class Places:
 class WebAccess:
     """Decides who a caller is. Safe to use from any thread; `identify` from any event loop.
 
-    `anonymous` are the rights without credentials; `origins` those pages of other sites that may ask (CORS).
+    `anonymous` are the rights of this machine's clients without credentials; `origins` those pages of other sites that
+    may ask (CORS).
     """
 
     def __init__(
@@ -124,15 +138,17 @@ class WebAccess:
                 raise unauthorized("the token is unknown, expired or revoked")
             return Caller(token.name, token.rights, origin.address)
         if kind.lower() == "basic":
+            _check_site(scope["method"], headers, origin, self.origins)
             return await self._by_passcode(*_basic(credentials), origin)
         if kind:
             raise unauthorized("credentials are a Bearer token or Basic")
+        _check_site(scope["method"], headers, origin, self.origins)
+        anonymous = Caller("", self._anonymous if origin.is_local else (), origin.address)
         session = self._sessions.check(session_of(headers))
         if session is None:
-            return Caller("", self._anonymous, origin.address)
-        _check_site(scope["method"], headers, origin, self.origins)
+            return anonymous
         user = self._users.get(session.name.partition(" ")[0])
-        return Caller(user.name, user.rights, origin.address) if user else Caller("", self._anonymous, origin.address)
+        return Caller(user.name, user.rights, origin.address) if user else anonymous
 
     async def sign_in(self, name: str, passcode: str, origin: Origin) -> tuple[Caller, str]:
         """Begin a session; give who it is and the cookie. Raises Refusal 401."""
@@ -200,7 +216,7 @@ def session_of(headers: Mapping[str, str]) -> str:
 
 
 def _check_site(method: str, headers: Mapping[str, str], origin: Origin, allowed: frozenset[str]) -> None:
-    """Refuse what a page of another site has a browser send with our cookie."""
+    """Refuse what a page of another site has a browser send with our cookie, a passcode that it keeps, or nothing."""
     if method in _SAFE_METHODS:
         return
     site, source = headers.get("sec-fetch-site"), headers.get("origin")
@@ -225,6 +241,16 @@ def _with_port(host: str, scheme: str, server: tuple[str, int | None] | None) ->
     if not port or port == _DEFAULT_PORTS.get(scheme) or re.search(r":\d+$", host):
         return host
     return f"{host}:{port}"
+
+
+def _is_unmistakable(host: str) -> bool:
+    """Tell whether a Host is an address or localhost: any other name may be one that its owner has turned to us."""
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    return name.lower() == "localhost" or _is_address(name.strip("[]"))
+
+
+def _is_loopback(address: str) -> bool:
+    return _is_address(address) and ipaddress.ip_address(address).is_loopback
 
 
 def _last(value: str) -> str:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from starlette.middleware.cors import CORSMiddleware
+
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.web.access import require
 from minipacs.web.answers import Refusal
@@ -13,6 +15,11 @@ from minipacs.web.routes import ROUTES, Route
 
 UID_PARTS = frozenset({"study", "series", "instance"})
 """Variable parts of paths that are UIDs."""
+
+CORS_METHODS = ("GET", "HEAD", "POST", "DELETE")
+CORS_HEADERS = ("Accept", "Authorization", "Content-Type", "If-None-Match", "If-Range", "Range")
+CORS_EXPOSED = ("Content-Range", "ETag", "Location", "Warning", "X-Request-Id")
+"""What pages of the other sites of web.origins may send, and see of an answer."""
 
 DEEP_PARTS = {"element": ".+"}
 """Variable parts that may hold slashes."""
@@ -79,7 +86,17 @@ class Application:
 
 def make_app(environment: Environment, observe: Observe, routes: Iterable[Route] = ROUTES) -> App:
     """Make the whole application; `observe` hears of each request when it has ended."""
-    return Frame(Application(environment, routes), observe)
+    app: App = Frame(Application(environment, routes), observe)
+    if environment.access.origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=sorted(environment.access.origins),
+            allow_credentials=True,
+            allow_methods=CORS_METHODS,
+            allow_headers=CORS_HEADERS,
+            expose_headers=CORS_EXPOSED,
+        )
+    return app
 
 
 def _compile(template: str) -> re.Pattern[str]:

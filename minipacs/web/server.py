@@ -13,6 +13,7 @@ import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from minipacs.net.listener import shown_address
 from minipacs.web.frame import App
 
 MAX_HEAD_BYTES = 65536
@@ -36,6 +37,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; a client with very many connections is not let in."""
         super().connection_made(transport)
+        if self.client:
+            self.client = shown_address(self.client[0]), self.client[1]
         self._address = self.client[0] if self.client else ""
         self._by_address[self._address] += 1
         self._head_ends: asyncio.TimerHandle | None = None

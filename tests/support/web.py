@@ -45,7 +45,9 @@ class Answer:
 class Web:
     """A server for one archive; `anonymous` rights without credentials."""
 
-    def __init__(self, folder: Path, anonymous: Sequence[str] = ALL_RIGHTS, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, anonymous: Sequence[str] = ALL_RIGHTS, origins: Sequence[str] = (), **settings: Any
+    ) -> None:
         self.folder = folder
         self.archive = Archive.open(folder, StoragePolicy())
         self.requests: list[tuple[Any, ...]] = []
@@ -54,7 +56,7 @@ class Web:
             Tokens(folder / "tokens"),
             folder / "sessions",
             anonymous,
-            [],  # type: ignore[arg-type]
+            origins,  # type: ignore[arg-type]
         )
         audit = Audit(None, Source("MINIPACS"))
         environment = Environment(self.archive, "MINIPACS", access, Places("", []), audit, MetadataCache(self.archive))

@@ -198,6 +198,41 @@ def test_ipv4_through_a_socket_for_both_is_shown_as_such(manager):
     sock.close()
 
 
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", b"200"), ("::", b"401")])
+def test_a_socket_for_http(manager, host, status):
+    """Where it listens decides what there is without credentials, and whether it needs TLS or a proxy."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.create_server((host, 0), family=family, dualstack_ipv6=":" in host)
+    port, proxy = sock.getsockname()[1], 'behind_proxy = ["127.0.0.1"]\n' if ":" in host else ""
+    manager.config.write_text(manager.config.read_text() + f"[web]\nport = 8042\n{proxy}")
+    manager.start(sys.executable, "-c", ACTIVATE, "1", str(sock.fileno()), "web", pass_fds=(sock.fileno(),))
+    manager.hear("READY=1")
+    with socket.create_connection(("127.0.0.1", port), WAIT_S) as caller:
+        caller.sendall(b"GET /dicom-web/studies HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert caller.recv(100).split(b" ")[1] == status
+    assert manager.stop()[0] == 0
+    sock.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "more", "said"),
+    [
+        ("web", "127.0.0.1", "", "web: a socket was passed, but web.port is not set"),
+        ("dicom-tls", "127.0.0.1", "", "tls: a socket was passed, but tls.certificate is not set"),
+        ("web", "0.0.0.0", "[web]\nport = 8042\n", "needs web.tls or web.behind_proxy"),
+    ],
+)
+def test_a_socket_that_nobody_may_answer_on_is_one_line(manager, name, host, more, said):
+    sock = listening(host)
+    manager.config.write_text(manager.config.read_text() + more)
+    manager.start(sys.executable, "-c", ACTIVATE, "1", str(sock.fileno()), name, pass_fds=(sock.fileno(),))
+    _, text = manager.process.communicate(timeout=WAIT_S)
+    assert manager.process.returncode == 1
+    assert said in text
+    assert "Traceback" not in text
+    sock.close()
+
+
 def test_what_is_no_listening_socket_is_one_line(manager):
     ours, theirs = socket.socketpair()
     words = [sys.executable, "-c", ACTIVATE, "1", str(theirs.fileno()), ""]

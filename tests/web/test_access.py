@@ -47,7 +47,40 @@ def basic(name: str, passcode: str) -> str:
 
 
 def test_without_credentials_one_has_the_anonymous_rights(access: WebAccess):
-    assert who(access) == Caller("", ("read",), "10.0.0.9")
+    here = {"address": "127.0.0.1", "host": "localhost:8042"}
+    assert who(access, **here) == Caller("", ("read",), "127.0.0.1")
+    assert who(access, **{**here, "host": "[::1]"}).rights == ("read",)
+    with pytest.raises(Refusal):
+        who(access, **here, method="POST", origin="http://evil.example")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"address": "10.0.0.9"},
+        {"host": "evil.example:8042"},  # a name that its owner has turned to this machine (DNS rebinding)
+        {"host": "localhost.evil.example"},
+        {"x_forwarded_for": "6.6.6.6"},
+        {"via": "1.1 proxy"},
+    ],
+)
+def test_who_only_seems_to_be_of_this_machine_has_none(access: WebAccess, request_: dict[str, str]):
+    assert who(access, **{"address": "127.0.0.1", "host": "localhost:8042", **request_}).rights == ()
+
+
+def test_a_proxy_on_this_machine_speaks_for_others():
+    for client, is_local in (("6.6.6.6", False), ("127.0.0.1", True)):
+        asked = scope(address="127.0.0.1", host="127.0.0.1:8042", x_forwarded_for=client)
+        assert origin_of(asked, proxies=("127.0.0.1",)).is_local == is_local
+
+
+def test_without_tls_only_proxies_and_this_machine_are_answered():
+    places = Places("", ["10.0.0.1"], is_guarded=True)
+    for address in ("127.0.0.1", "::1", "10.0.0.1"):
+        places.origin(scope(address=address))
+    with pytest.raises(Refusal, match=r"web\.behind_proxy") as refused:
+        places.origin(scope(address="10.0.0.2"))
+    assert refused.value.status == 403
 
 
 def test_a_token_and_its_end(access: WebAccess, tmp_path: Path):
@@ -114,7 +147,7 @@ def test_a_session_is_not_kept_readable_and_ends_with_its_user(access: WebAccess
     cookie = signed_in(access)
     assert cookie.partition("=")[2] not in (tmp_path / "sessions").read_text()
     users.remove(tmp_path / "users", "anna")
-    assert who(access, cookie=cookie) == Caller("", ("read",), "10.0.0.9")
+    assert who(access, cookie=cookie) == Caller("", (), "10.0.0.9")
 
 
 def test_sessions_are_bounded(access: WebAccess, monkeypatch: pytest.MonkeyPatch):

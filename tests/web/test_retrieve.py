@@ -159,7 +159,7 @@ def test_metadata_are_conditional_and_compressed(web: Web):
 def test_the_root_of_urls_is_what_the_client_sees(web: Web):
     ds = ct()
     web.store(ds)
-    for host in ("pacs.example:80", "[::1]:8042"):
+    for host in ("localhost:80", "[::1]:8042"):
         (document,) = web.get(path_of(ds) + "/metadata", host=host).json
         assert document["7FE00010"]["BulkDataURI"].startswith(f"http://{host}/dicom-web/studies/")
 

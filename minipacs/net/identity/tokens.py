@@ -40,7 +40,7 @@ class Tokens:
     """The tokens of a file, which is read anew when it changes; safe to use from any thread."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._file = LineFile(path, _by_digest)
+        self._file = LineFile(path, parse)
         self._clock = clock
 
     def check(self, token: str) -> Token | None:
@@ -77,7 +77,7 @@ def listed(path: Path) -> list[Token]:
     """List the tokens in the order of their making. Raises OSError, MinipacsError."""
     if not path.exists():
         return []
-    return list(line_file.read(path, _by_digest)[0].values())
+    return list(line_file.read(path, parse)[0].values())
 
 
 def has_expired(token: Token) -> bool:
@@ -93,7 +93,8 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _by_digest(line: str) -> tuple[str, Token]:
+def parse(line: str) -> tuple[str, Token]:
+    """Read a line of the file: the digest of the token, and what is known of it. Raises ValueError."""
     fields = line.split(":")
     if len(fields) != 5:
         raise ValueError("not of the form name:rights:created:expires:digest")
