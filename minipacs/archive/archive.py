@@ -9,7 +9,7 @@ from typing import Literal
 from minipacs.archive.background_sync import BackgroundSync
 from minipacs.archive.ingest import Incoming, StoragePolicy
 from minipacs.archive.marker import agree
-from minipacs.archive.ports import Spare, Storage
+from minipacs.archive.ports import Catalogue, Spare, Storage
 from minipacs.archive.reader import ObjectReader
 from minipacs.archive.removal import Displaced
 from minipacs.archive.scan import CharsetOf
@@ -47,7 +47,7 @@ class Archive:
     def __init__(
         self,
         tree: Storage,
-        index: Index,
+        index: Catalogue,
         policy: StoragePolicy,
         background: BackgroundSync | None = None,
         charset_of: CharsetOf = lambda ae_title: "",
@@ -209,7 +209,7 @@ def create_tree(path: Path, sync: Sync) -> FileTree:
     return tree
 
 
-def _sync(tree: Storage, index: Index, displaced: Displaced) -> None:
+def _sync(tree: Storage, index: Catalogue, displaced: Displaced) -> None:
     """Bring files, then the rows that tell of them, to the disk; then what gave way to them may go."""
     waiting = displaced.waiting()
     tree.sync()

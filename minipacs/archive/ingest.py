@@ -15,14 +15,14 @@ from typing import NamedTuple, Self
 
 from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
 from minipacs.archive.intact import is_intact
-from minipacs.archive.ports import Receipt, Spare, Storage
+from minipacs.archive.ports import Catalogue, Receipt, Spare, Storage
 from minipacs.archive.removal import Displaced, remove_unused
 from minipacs.dicom.data_set.header import HeaderScanner
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
 from minipacs.errors import Failure, Kind, OutcomeUnknown
-from minipacs.index import WHY_DISPLACED, Duplicates, Index, InstanceRecord, Outcome, Placed
+from minipacs.index import WHY_DISPLACED, Duplicates, InstanceRecord, Outcome, Placed
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class StoragePolicy:
 class Stored(NamedTuple):
     """What happened: whether an object is new, known, or took or left another's place, and what the index was told.
 
-    The same stands in the feed of changes (`Index.changes`), unless nothing has changed.
+    The same stands in the feed of changes (`Catalogue.changes`), unless nothing has changed.
     """
 
     outcome: Outcome
@@ -55,7 +55,7 @@ class Incoming:
     def __init__(
         self,
         tree: Storage,
-        index: Index,
+        index: Catalogue,
         displaced: Displaced,
         policy: StoragePolicy,
         *,

@@ -2,14 +2,14 @@
 
 import logging
 
-from minipacs.archive.ports import Storage
+from minipacs.archive.ports import Catalogue, Storage
 from minipacs.archive.scan import fault_of
-from minipacs.index import Index, StoredInstance
+from minipacs.index import StoredInstance
 
 logger = logging.getLogger(__name__)
 
 
-def is_intact(tree: Storage, index: Index, instance: StoredInstance) -> bool:
+def is_intact(tree: Storage, index: Catalogue, instance: StoredInstance) -> bool:
     """Tell whether the file of an instance has its digest. One that has not goes to quarantine, its row is marked.
 
     What the system keeps in memory of the file is put aside before. Raises Failure if the index cannot be written.

@@ -8,9 +8,8 @@ import random
 from itertools import islice
 from uuid import uuid4
 
-from minipacs.archive.ports import PREFIXES, Storage
+from minipacs.archive.ports import PREFIXES, Catalogue, Storage
 from minipacs.errors import MinipacsError
-from minipacs.index import Index
 
 IDENTITY = "archive_id"
 RECOVERY = "recovery"
@@ -21,7 +20,7 @@ MIN_PICKED_FOR_DOUBT = 32
 """In an archive whose marker is there; of fewer files all may be gone without a disk being so."""
 
 
-def agree(tree: Storage, index: Index) -> None:
+def agree(tree: Storage, index: Catalogue) -> None:
     """Hold the identity of files and index against each other; an index that is new beside files is to be filled.
 
     Raises MinipacsError if they are not of one archive, or most files are not there. Raises OSError and Failure.
@@ -44,12 +43,12 @@ def agree(tree: Storage, index: Index) -> None:
         index.remember(IDENTITY, of_files)
 
 
-def refuse_if_gone(tree: Storage, index: Index) -> None:
+def refuse_if_gone(tree: Storage, index: Catalogue) -> None:
     """Raise MinipacsError if most of the files that are looked for are not there."""
     _refuse_if_gone(tree, index, MIN_PICKED_FOR_DOUBT)
 
 
-def _refuse_if_gone(tree: Storage, index: Index, at_least: int) -> None:
+def _refuse_if_gone(tree: Storage, index: Catalogue, at_least: int) -> None:
     picked: set[str] = set()
     for prefix in random.sample(PREFIXES, PLACES):  # to look in many places, not to be unguessable
         picked.update(islice(index.online_digests(prefix), FILES_EACH))

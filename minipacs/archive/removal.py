@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from minipacs.archive.ports import Storage
+from minipacs.archive.ports import Catalogue, Storage
 from minipacs.errors import Failure
-from minipacs.index import Index, ToGo
+from minipacs.index import ToGo
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Displaced:
     With `durable` it does so at once, else when `synced` tells that what they gave way to is on the disk.
     """
 
-    def __init__(self, tree: Storage, index: Index, *, durable: bool) -> None:
+    def __init__(self, tree: Storage, index: Catalogue, *, durable: bool) -> None:
         self._tree = tree
         self._index = index
         self._durable = durable
@@ -77,7 +77,7 @@ class Displaced:
         self._index.removals.forget([digest for digest in gone if self._tree.stat(digest) is None])
 
 
-def remove(tree: Storage, index: Index, sop_instance_uids: Sequence[str]) -> Iterator[int]:
+def remove(tree: Storage, index: Catalogue, sop_instance_uids: Sequence[str]) -> Iterator[int]:
     """Remove instances with their files; yields how many there were, batch by batch. Raises OSError and Failure."""
     for begin in range(0, len(sop_instance_uids), BATCH):
         digests = index.remove(sop_instance_uids[begin : begin + BATCH])
@@ -89,7 +89,7 @@ def remove(tree: Storage, index: Index, sop_instance_uids: Sequence[str]) -> Ite
         yield len(digests)
 
 
-def let_go(tree: Storage, index: Index, file: ToGo) -> None:
+def let_go(tree: Storage, index: Catalogue, file: ToGo) -> None:
     """Remove a file or set it aside, unless a row stands for it, perhaps again. Raises OSError and Failure."""
     with tree.holding(file.digest, exclusive=True):
         if not index.has_digest(file.digest):
@@ -99,6 +99,6 @@ def let_go(tree: Storage, index: Index, file: ToGo) -> None:
                 tree.delete(file.digest)
 
 
-def remove_unused(tree: Storage, index: Index, digest: str) -> None:
+def remove_unused(tree: Storage, index: Catalogue, digest: str) -> None:
     """Remove a file, unless a row stands for it, perhaps again. Raises OSError and Failure."""
     let_go(tree, index, ToGo(digest, ""))

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
+from minipacs.archive.ports import Catalogue
 from minipacs.errors import MinipacsError
-from minipacs.index import Index
 from minipacs.net.explanation import Explanation
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def read(document: bytes) -> dict[str, Any]:
 class Keeper:
     """A thread that puts accounts into the table, as many in a commit as have come meanwhile; until `close`."""
 
-    def __init__(self, sock: socket.socket, index: Index) -> None:
+    def __init__(self, sock: socket.socket, index: Catalogue) -> None:
         self._sock = sock
         self._index = index
         self._closing = os.eventfd(0, os.EFD_CLOEXEC)

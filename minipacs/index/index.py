@@ -1,7 +1,7 @@
 """The index, opened: what reads, and the thread that writes."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,14 +36,6 @@ WHY_DISPLACED = {
 """Why the file goes that gave way to another; without a reason nothing is lost with it (see `Placed`)."""
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 class Index(Reader):
     """One index file; safe to use from any thread.
 
@@ -55,6 +47,7 @@ class Index(Reader):
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
         super().__init__(database)
+        self._database = database
         self.keys = keys
         self._derived = schema.derived(database, keys)
         self._writer_or_none = writer
@@ -69,7 +62,6 @@ class Index(Reader):
         self.removals = Removals(database, self._change)
         self.duties = Queue(database, self._change, "duties")
         self._notes = Notes(database)
-        self._inode = _inode(database.path)
         self.checks = Checks(database, self._change)
 
     @classmethod
@@ -97,15 +89,9 @@ class Index(Reader):
         """Tell whether there is no writer."""
         return self._writer_or_none is None
 
-    @property
-    def path(self) -> Path:
-        """Return where the file is."""
-        return self._database.path
-
     def free_bytes(self) -> int:
         """Return the free space of the disk that the file is on. Raises OSError."""
-        found = os.statvfs(self.path.parent)
-        return found.f_bavail * found.f_frsize
+        return self._database.free_bytes()
 
     def add(self, record: InstanceRecord, duplicates: Duplicates, *, recoverable: bool = False) -> Placed:
         """Give a stored file its row, see `Rows.add`. Raises Failure MISSING if a UID is missing."""
@@ -169,7 +155,7 @@ class Index(Reader):
 
     def is_in_place(self) -> bool:
         """Tell whether the file that was opened is still the one at its path: else what is committed will be lost."""
-        return _inode(self.path) == self._inode
+        return self._database.is_in_place()
 
     def changes(self, since: int, limit: int = MAX_READ) -> list[Event]:
         """Give the events after number `since`, at most `limit` and MAX_READ, in their order; none is ever left out."""
@@ -190,19 +176,36 @@ class Index(Reader):
         """Copy the index to a new file, see `Database.backup`."""
         self._database.backup(path, progress)
 
-    def take_over(self, path: Path, catch_up: Callable[[], None]) -> None:
-        """Let the patients, studies, series and instances of another index take the place of this one's, all at once.
+    @contextmanager
+    def fresh(self) -> Iterator["Index"]:
+        """Lend an empty index, gone afterwards: to be filled and to take this one's place. One at a time.
 
-        `catch_up` is called first, when nobody can write any more; the other index must be closed after it. Everything
-        else stays, and what is otherwise then is told in the changes. Raises Failure.
+        Raises MinipacsError.
         """
+        with self._database.room_for_another() as path:
+            fresh = Index.open(path, keys=self.keys, sync="batch", tells_changes=False)
+            try:
+                yield fresh
+            finally:
+                fresh.close()
+
+    def take_over(self, fresh: "Index", catch_up: Callable[[], None]) -> None:
+        """Let the patients, studies, series and instances of `fresh` take the place of this one's, all at once.
+
+        `catch_up` is called first, when nobody can write here any more; `fresh` is closed after it. Everything else
+        stays, and what is otherwise then is told in the changes. Raises Failure.
+        """
+
+        def catch_up_and_close() -> None:
+            catch_up()
+            fresh.close()
 
         def compare(connection: Connection) -> None:
             tell_differences(self._database, connection)
             self._derived.fill(connection)
 
         with self._database.errors():
-            self._database.take_over(path, MODELS, catch_up, compare)
+            self._database.take_over(fresh._database.path, MODELS, catch_up_and_close, compare)
 
     def sync(self) -> None:
         """Make durable what was committed so far, as sync "batch" does not. Raises OSError."""

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from minipacs.archive.ports import Catalogue
 from minipacs.dicom.data_set import json_values
 from minipacs.dicom.data_set.identifier import MAX_IDENTIFIER_BYTES, decode_identifier
 from minipacs.dicom.data_set.part10 import parse_file_meta
@@ -19,7 +20,6 @@ from minipacs.dicom.tables.transfer_syntaxes import (
 from minipacs.dicom.text.charset import terms
 from minipacs.dicom.workflow.scheduling import steps_of
 from minipacs.errors import Failure, MinipacsError
-from minipacs.index import Index
 from minipacs.index.workflow.worklist import FolderState
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class WatchedFolder:
     it is broken the steps it had before stay.
     """
 
-    def __init__(self, path: Path, index: Index) -> None:
+    def __init__(self, path: Path, index: Catalogue) -> None:
         self._path = path
         self._index = index
         self._seen: dict[str, _Stamp] = {}
@@ -159,7 +159,7 @@ class WatchedFolder:
             logger.info("worklist folder read", extra={"fields": fields})
 
 
-def forget_folder(index: Index) -> None:
+def forget_folder(index: Catalogue) -> None:
     """Drop what came from a folder that is watched no longer."""
     if index.worklist.sources() or index.worklist.folder_state() != FolderState("", 0):
         index.worklist.put_files(dict.fromkeys(index.worklist.sources(), ()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from minipacs.archive.ports import Catalogue
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.data_set.identifier import Identifier, ResponseEncoder
 from minipacs.dicom.tables import statuses
@@ -9,7 +10,7 @@ from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY, Level
 from minipacs.dicom.tables.sop_classes import LEVELS_OF, QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import Failure, Kind
-from minipacs.index import Index, StoredInstance
+from minipacs.index import StoredInstance
 from minipacs.scu.delivery import Delivery
 from minipacs.scu.sub_operations import Originator, Receiver, Sender
 from minipacs.scu.tally import Tally
@@ -89,7 +90,7 @@ def _matches(request: Request) -> list[StoredInstance]:
     return index.instances(keys, allowance=allowance_of(request))
 
 
-def _issuer(identifier: Identifier, keys: Mapping[str, Sequence[str]], index: Index) -> Mapping[str, Sequence[str]]:
+def _issuer(identifier: Identifier, keys: Mapping[str, Sequence[str]], index: Catalogue) -> Mapping[str, Sequence[str]]:
     """Restrict a Patient ID to the issuer that is named with it; refuse one that is ambiguous alone."""
     if PATIENT_ID not in keys:
         return {}

@@ -146,7 +146,7 @@ def test_an_index_that_is_gone_beside_a_clean_lock_is_filled_from_the_files(
 def test_an_index_that_is_removed_while_it_is_in_use_is_noticed(open_archive: Open):
     archive = open_archive()
     assert archive.shortage() is None
-    path = archive.index.path
+    path = archive.tree.layout.index
     path.rename(path.with_suffix(".old"))
     assert "index file was removed" in (archive.shortage() or "")
     shutil.copy(path.with_suffix(".old"), path)

@@ -227,19 +227,17 @@ def test_an_index_from_before_tells_of_what_it_holds(open_index: Callable[..., I
     assert replayed(events) == held(index)
 
 
-def test_an_index_that_was_rebuilt_tells_what_is_otherwise(
-    open_index: Callable[..., Index], files: Files, tmp_path: Path
-):
+def test_an_index_that_was_rebuilt_tells_what_is_otherwise(open_index: Callable[..., Index], files: Files):
     index = open_index()
     same, gone, other = files.record("1"), files.record("2"), files.record("3")
     for record in (same, gone, other):
         index.add(record, "replace")
     since = index.changes(0)[-1].seq
-    fresh = Index.open(tmp_path / "new.db", tells_changes=False)
-    for record in (same, files.record("3", content="other"), files.record("4")):
-        fresh.add(record, "replace")
-    assert fresh.changes(0) == []
-    index.take_over(tmp_path / "new.db", fresh.close)
+    with index.fresh() as fresh:
+        for record in (same, files.record("3", content="other"), files.record("4")):
+            fresh.add(record, "replace")
+        assert fresh.changes(0) == []
+        index.take_over(fresh, lambda: None)
     assert [(e.action, e.reason, e.sop_instance_uid) for e in index.changes(since)] == [
         ("delete", "reindexed", "2"),
         ("create", "reindexed", "4"),

@@ -201,15 +201,13 @@ def test_no_number_of_a_row_is_given_twice(open_index: Callable[..., Index], fil
         index.remove(["1"])
 
 
-def test_rows_that_are_made_anew_have_numbers_of_their_own(
-    open_index: Callable[..., Index], files: Files, tmp_path: Path
-):
-    index, fresh = open_index(sync="batch"), Index.open(tmp_path / "fresh.db", sync="batch")
-    for uid, name in (("1", "a"), ("2", "b"), ("3", "a")):
-        index.add(files.record(uid, PatientName=name), "replace")
-        fresh.add(files.record(uid, PatientName=name), "replace")
-    index.remove(["3"])
-    index.take_over(tmp_path / "fresh.db", fresh.close)
+def test_rows_that_are_made_anew_have_numbers_of_their_own(index: Index, files: Files):
+    with index.fresh() as fresh:
+        for uid, name in (("1", "a"), ("2", "b"), ("3", "a")):
+            index.add(files.record(uid, PatientName=name), "replace")
+            fresh.add(files.record(uid, PatientName=name), "replace")
+        index.remove(["3"])
+        index.take_over(fresh, lambda: None)
     with index._database.reader() as connection:
         for table, before in (("patient", 1), ("study", 1), ("series", 1), ("heading", 2), ("instance", 3)):
             ids = [row_id for (row_id,) in connection.execute(f"SELECT id FROM {table}")]

@@ -11,9 +11,9 @@ from typing import Literal
 
 from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.recovery import Recovery, adopt, set_aside
-from minipacs.archive.ports import Storage
+from minipacs.archive.ports import Catalogue, Storage
 from minipacs.archive.scan import CharsetOf, fault_of
-from minipacs.index import Availability, Index
+from minipacs.index import Availability
 
 Fault = Literal["missing", "damaged", "orphaned", "unavailable"]
 """A row without its file; a file without the bytes of its name; a file without a row; a row marked as one of the first
@@ -47,7 +47,7 @@ class Pace:
             time.sleep(self._due_at - now)
 
 
-def check(tree: Storage, index: Index, pace: Pace) -> Iterator[Finding]:
+def check(tree: Storage, index: Catalogue, pace: Pace) -> Iterator[Finding]:
     """Find what is wrong, beside a daemon that runs. Raises OSError and Failure if it cannot look.
 
     Orphans come last, the first received first: what gave way to another file just now, its row swapped, is gone then.
@@ -79,7 +79,7 @@ def _came_at(tree: Storage, digest: str) -> float:
     return 0.0 if state is None else state.receipt.received_at
 
 
-def repair(tree: Storage, index: Index, charset_of: CharsetOf, finding: Finding) -> None:
+def repair(tree: Storage, index: Catalogue, charset_of: CharsetOf, finding: Finding) -> None:
     """Do what can be done about a finding. Raises OSError and Failure."""
     if finding.fault == "orphaned":
         adopt(tree, index, charset_of, finding.digest, Recovery())
@@ -92,7 +92,7 @@ def repair(tree: Storage, index: Index, charset_of: CharsetOf, finding: Finding)
                 index.set_availability([finding.digest], availability)
 
 
-def _check_file(tree: Storage, index: Index, digest: str, pace: Pace) -> Finding | None:
+def _check_file(tree: Storage, index: Catalogue, digest: str, pace: Pace) -> Finding | None:
     try:
         fault = fault_of(tree, digest, pace.read)
     except FileNotFoundError:

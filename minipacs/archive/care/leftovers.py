@@ -7,16 +7,16 @@ that took its place. So that one is read first; if it is damaged or missing, the
 import logging
 
 from minipacs.archive.intact import is_intact
-from minipacs.archive.ports import Storage
+from minipacs.archive.ports import Catalogue, Storage
 from minipacs.archive.removal import BATCH, let_go
 from minipacs.archive.scan import CharsetOf, orphan, record_of
 from minipacs.errors import Failure
-from minipacs.index import Index, InstanceRecord, ToGo
+from minipacs.index import InstanceRecord, ToGo
 
 logger = logging.getLogger(__name__)
 
 
-def finish_removals(tree: Storage, index: Index, charset_of: CharsetOf) -> int:
+def finish_removals(tree: Storage, index: Catalogue, charset_of: CharsetOf) -> int:
     """See to all files that are to go; returns how many there were. Raises OSError and Failure."""
     done, last = 0, ""
     while files := index.removals.unfinished(last):
@@ -32,7 +32,7 @@ def finish_removals(tree: Storage, index: Index, charset_of: CharsetOf) -> int:
     return done
 
 
-def _finish(tree: Storage, index: Index, charset_of: CharsetOf, file: ToGo) -> None:
+def _finish(tree: Storage, index: Catalogue, charset_of: CharsetOf, file: ToGo) -> None:
     record = _needed_again(tree, index, charset_of, file)
     if record is None:
         let_go(tree, index, file)
@@ -44,7 +44,7 @@ def _finish(tree: Storage, index: Index, charset_of: CharsetOf, file: ToGo) -> N
     logger.error("file that gave way is needed again", extra={"fields": fields})
 
 
-def _needed_again(tree: Storage, index: Index, charset_of: CharsetOf, file: ToGo) -> InstanceRecord | None:
+def _needed_again(tree: Storage, index: Catalogue, charset_of: CharsetOf, file: ToGo) -> InstanceRecord | None:
     """Return what the index is told of a file whose successor is not whole; None if it may go."""
     try:
         found = orphan(tree, file.digest)

@@ -20,11 +20,11 @@ from typing import NamedTuple
 from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.intact import is_intact
-from minipacs.archive.ports import Storage
+from minipacs.archive.ports import Catalogue, Storage
 from minipacs.archive.removal import remove_unused
 from minipacs.archive.scan import CharsetOf, orphan, record_of, scan
 from minipacs.errors import Failure, MinipacsError
-from minipacs.index import Form, Index, InstanceRecord, Outcome, StoredInstance
+from minipacs.index import Form, InstanceRecord, Outcome, StoredInstance
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Recovery:
 
 
 def recover(
-    tree: Storage, index: Index, charset_of: CharsetOf, tell: Tell = lambda what, done, total: None
+    tree: Storage, index: Catalogue, charset_of: CharsetOf, tell: Tell = lambda what, done, total: None
 ) -> Recovery:
     """Make files and rows agree again; of objects with one UID the first that came is indexed.
 
@@ -68,7 +68,7 @@ def recover(
     return found
 
 
-def recheck_last(tree: Storage, index: Index, found: Recovery) -> None:
+def recheck_last(tree: Storage, index: Catalogue, found: Recovery) -> None:
     """Read again what came last, for blocks that a power loss has taken."""
     for digest in index.received_last(RECHECKED_S):
         try:
@@ -79,7 +79,7 @@ def recheck_last(tree: Storage, index: Index, found: Recovery) -> None:
             set_aside(tree, index, digest, str(error), found)
 
 
-def differences(tree: Storage, index: Index) -> Iterator[tuple[str, bool]]:
+def differences(tree: Storage, index: Catalogue) -> Iterator[tuple[str, bool]]:
     """Give the digests of files without a row (True) and of rows without a file (False), in their order."""
     return merged(tree.walk(), (digest for digest, _ in index.digests()))
 
@@ -100,7 +100,7 @@ def merged(first: Iterator[str], second: Iterator[str]) -> Iterator[tuple[str, b
     yield from ((left, False) for left in second)
 
 
-def _compare(tree: Storage, index: Index, orphans: Arrivals, missing: Arrivals, tell: Tell) -> None:
+def _compare(tree: Storage, index: Catalogue, orphans: Arrivals, missing: Arrivals, tell: Tell) -> None:
     """Find what differs, and refuse to go on if most files are gone."""
     for digest, is_file in differences(tree, index):
         if not is_file:
@@ -119,7 +119,7 @@ def _compare(tree: Storage, index: Index, orphans: Arrivals, missing: Arrivals, 
             )
 
 
-def _mark_missing(tree: Storage, index: Index, missing: Iterable[str], found: Recovery) -> None:
+def _mark_missing(tree: Storage, index: Catalogue, missing: Iterable[str], found: Recovery) -> None:
     """Mark rows whose files are missing still; a compressed form may have been found for some."""
     gone = (digest for digest in missing if tree.stat(digest) is None and index.has_digest(digest))
     while batch := list(islice(gone, BATCH_FILES)):
@@ -139,7 +139,7 @@ class _Read(NamedTuple):
 
 def adopt_all(
     tree: Storage,
-    index: Index,
+    index: Catalogue,
     charset_of: CharsetOf,
     digests: Iterable[str],
     found: Recovery,
@@ -157,12 +157,12 @@ def adopt_all(
             advance(done)
 
 
-def adopt(tree: Storage, index: Index, charset_of: CharsetOf, digest: str, found: Recovery) -> None:
+def adopt(tree: Storage, index: Catalogue, charset_of: CharsetOf, digest: str, found: Recovery) -> None:
     """Index a file that has no row, or quarantine it; not one that is to go."""
     adopt_all(tree, index, charset_of, [digest], found)
 
 
-def _read(tree: Storage, index: Index, charset_of: CharsetOf, digest: str) -> _Read | None:
+def _read(tree: Storage, index: Catalogue, charset_of: CharsetOf, digest: str) -> _Read | None:
     try:
         file = orphan(tree, digest)
         return _Read(digest, record_of(tree, file, index.keys, charset_of(file.source_ae_title), whole=True), "")
@@ -174,7 +174,7 @@ def _read(tree: Storage, index: Index, charset_of: CharsetOf, digest: str) -> _R
         return _Read(digest, None, str(error))
 
 
-def _add_rows(tree: Storage, index: Index, reads: list[_Read], found: Recovery) -> Iterator[_Read]:
+def _add_rows(tree: Storage, index: Catalogue, reads: list[_Read], found: Recovery) -> Iterator[_Read]:
     """Give rows to what nothing speaks against, in one commit; gives back the others, one by one."""
     with ExitStack() as held:
         for digest in sorted(read.digest for read in reads):  # in one order, so that nobody waits in a circle
@@ -192,7 +192,7 @@ def _add_rows(tree: Storage, index: Index, reads: list[_Read], found: Recovery) 
                 yield read
 
 
-def _deal_with(tree: Storage, index: Index, read: _Read, found: Recovery) -> None:
+def _deal_with(tree: Storage, index: Catalogue, read: _Read, found: Recovery) -> None:
     """See to a file that cannot have a row of its own, or whose object has one for another form of it."""
     reason = read.reason or "its SOP Instance UID is stored with other content"
     if read.record is not None:
@@ -208,7 +208,7 @@ def _deal_with(tree: Storage, index: Index, read: _Read, found: Recovery) -> Non
     logger.warning("orphan quarantined", extra={"fields": {"digest": read.digest, "reason": reason}})
 
 
-def _belongs(tree: Storage, index: Index, record: InstanceRecord, known: StoredInstance) -> bool:
+def _belongs(tree: Storage, index: Catalogue, record: InstanceRecord, known: StoredInstance) -> bool:
     """Deal with another form of the object that a row stands for: received and compressed, whichever is whole."""
     if known.received_digest == record.digest:
         if not is_intact(tree, index, known):
@@ -232,7 +232,7 @@ def _belongs(tree: Storage, index: Index, record: InstanceRecord, known: StoredI
     return True
 
 
-def set_aside(tree: Storage, index: Index, digest: str, reason: str, found: Recovery) -> None:
+def set_aside(tree: Storage, index: Catalogue, digest: str, reason: str, found: Recovery) -> None:
     """Quarantine a damaged file and mark its row: a re-send heals it."""
     with tree.holding(digest, exclusive=True):  # for both: a re-send in between would find its row, but no file
         index.set_availability([digest], "UNAVAILABLE")

@@ -13,17 +13,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.care.recovery import BATCH_FILES, READERS, Recovery, differences, merged, recheck_last
+from minipacs.archive.ports import Catalogue
 from minipacs.archive.scan import fault_of, orphan, record_of
 from minipacs.dicom.tables.attributes import UNIQUE_KEY
 from minipacs.errors import MinipacsError
-from minipacs.index import Index, InstanceRecord, Outcome, Query, StoredFile
+from minipacs.index import InstanceRecord, Outcome, Query, StoredFile
 
 
 @dataclass(slots=True)
@@ -46,12 +46,8 @@ def reindex(archive: Archive, progress: Callable[[int], None]) -> Reindexed:
     try:
         archive.tree.sweep_incoming()
         _refuse_without_files(archive)
-        path = Path(f"{archive.index.path}.new")
-        _remove(path)
-        try:
-            found = _Rebuild(archive, path, progress).run()
-        finally:
-            _remove(path)
+        with archive.index.fresh() as fresh:
+            found = _Rebuild(archive, fresh, progress).run()
         if not lock.ended_cleanly:
             recheck_last(archive.tree, archive.index, Recovery())
         done = True
@@ -71,29 +67,25 @@ class _Read(NamedTuple):
 class _Rebuild:
     """One run, with a second index beside that of the archive."""
 
-    def __init__(self, archive: Archive, path: Path, progress: Callable[[int], None]) -> None:
+    def __init__(self, archive: Archive, fresh: Catalogue, progress: Callable[[int], None]) -> None:
         self._tree = archive.tree
         self._old = archive.index
         self._charset_of = archive.charset_of
-        self._path = path
         self._progress = progress
         self._damaged: list[str] = []
         self._found = Reindexed()
-        self._fresh = Index.open(path, keys=archive.index.keys, sync="batch", tells_changes=False)
+        self._fresh = fresh
 
     def run(self) -> Reindexed:
         finish_removals(self._tree, self._old, self._charset_of)
         unavailable = frozenset(self._old.unavailable())
-        try:
-            self._add(self._old.files())
-            with Arrivals(self._tree.scratch) as orphans:
-                for digest, is_file in differences(self._tree, self._old):
-                    if is_file and (state := self._tree.stat(digest)) is not None:
-                        orphans.add(state.receipt.received_at, digest)
-                self._add(self._files(orphans))
-            self._old.take_over(self._path, partial(self._catch_up, unavailable))
-        finally:
-            self._fresh.close()
+        self._add(self._old.files())
+        with Arrivals(self._tree.scratch) as orphans:
+            for digest, is_file in differences(self._tree, self._old):
+                if is_file and (state := self._tree.stat(digest)) is not None:
+                    orphans.add(state.receipt.received_at, digest)
+            self._add(self._files(orphans))
+        self._old.take_over(self._fresh, partial(self._catch_up, unavailable))
         for digest in self._damaged:
             self._set_aside(digest)
         return self._found
@@ -111,7 +103,6 @@ class _Rebuild:
         if added:
             self._add(row for row in self._old.files() if row.digest in added)
         self._fresh.set_availability([d for d in self._old.unavailable() if d not in unavailable], "UNAVAILABLE")
-        self._fresh.close()
 
     def _set_aside(self, digest: str) -> None:
         """Quarantine a file that is damaged still, so that nobody takes it for what was sent."""
@@ -191,9 +182,3 @@ def _refuse_without_files(archive: Archive) -> None:
     """Do not take an empty mount point for an archive that lost everything."""
     if archive.index.statistics().instances and next(archive.tree.walk(), None) is None:
         raise MinipacsError("there are no files, but rows for them: is the storage folder mounted?")
-
-
-def _remove(path: Path) -> None:
-    for leftover in (path, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", ".lock"))):
-        with suppress(FileNotFoundError):
-            leftover.unlink()

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.recovery import Recovery, set_aside
-from minipacs.archive.ports import PREFIXES
-from minipacs.index import Index
+from minipacs.archive.ports import PREFIXES, Catalogue
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +17,7 @@ UNCHECKED = "sizes_unchecked_from"
 IDLE_S = 3600.0
 
 
-def begin(index: Index) -> None:
+def begin(index: Catalogue) -> None:
     """Take note that all sizes are to be looked at."""
     index.remember(UNCHECKED, PREFIXES[0])
 

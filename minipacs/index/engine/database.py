@@ -59,6 +59,7 @@ class Database(Statements):
         self.path = path
         self.read_only = read_only
         self.sync = sync
+        self._inode: tuple[int, int] | None = None
         self._readers = Readers(self._open_reader)
         self._lock: WriterLock | None = None
         try:
@@ -69,6 +70,7 @@ class Database(Statements):
             with closing(self._connect()) as connection:
                 self._check_version(connection, schema, may_be_older=False)
                 self._check_tables(connection, schema)
+            self._inode = files.inode(path)
         except (sqlite3.Error, PeeweeException, OSError) as error:
             self.close()
             raise MinipacsError(f"index {path} cannot be used: {error}") from error
@@ -166,6 +168,18 @@ class Database(Statements):
                             f"INSERT INTO main.{table} ({columns}) SELECT {values} FROM {OTHER}.{table}"  # noqa: S608
                         )
                 connection.execute(f"DETACH {OTHER}")
+
+    def room_for_another(self) -> AbstractContextManager[Path]:
+        """Lend a path beside the file, on the same disk, where a second index can be made; it is gone afterwards."""
+        return files.lent(self.path.with_name(f"{self.path.name}.new"))
+
+    def free_bytes(self) -> int:
+        """Return the free space of the disk that the file is on. Raises OSError."""
+        return files.free_bytes(self.path)
+
+    def is_in_place(self) -> bool:
+        """Tell whether the file that was opened is still the one at its path."""
+        return files.inode(self.path) == self._inode
 
     def sync_log(self) -> None:
         """Make durable what was committed so far: the log, if it is still there, and its entry in the folder."""

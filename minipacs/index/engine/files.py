@@ -3,8 +3,8 @@
 import os
 import sqlite3
 import stat
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 MODE = 0o640
@@ -39,6 +39,31 @@ def create(path: Path) -> None:
         return
     os.fchmod(fd, MODE)
     os.close(fd)
+
+
+def inode(path: Path) -> tuple[int, int] | None:
+    """Tell one file from another at the same path; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free space of the disk that a file is on. Raises OSError."""
+    found = os.statvfs(path.absolute().parent)
+    return found.f_bavail * found.f_frsize
+
+
+@contextmanager
+def lent(path: Path) -> Iterator[Path]:
+    """Let an index be made at a path, in place of what a run that was killed has left; it is gone afterwards."""
+    _remove(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
 
 
 def lay_out_log(path: Path) -> None:
@@ -101,3 +126,8 @@ def sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _remove(path: Path) -> None:
+    for each in (path, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", ".lock"))):
+        each.unlink(missing_ok=True)

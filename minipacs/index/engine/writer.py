@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from minipacs.errors import Failure, Kind, OutcomeUnknown
 from minipacs.index.engine.connection import Connection, Cursor
@@ -30,23 +30,12 @@ _LINE_WAIT_S = MAX_WAIT_S - BUSY_TIMEOUT_S
 _T = TypeVar("_T")
 
 
-class Change(Protocol):
-    """Runs work in a transaction of the writer."""
-
-    def __call__(self, work: Callable[[Connection], _T], /) -> _T:
-        """Return what the work returns, once it is committed."""
-
-
 class _MustWait(Exception):
     """Changes have turned out to write what has to be durable when they are committed."""
 
 
 class Transaction:
-    """The connection of the writer, as the changes see it that are made in one transaction.
-
-    They count in `written` the instances that they change, in `recoverable` those of them that recovery would make
-    again, and set `must_be_durable` for what must not be lost in any case.
-    """
+    """The connection of the writer, and what the changes of one transaction tell of themselves, see `port`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

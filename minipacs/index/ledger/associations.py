@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
-from minipacs.index.engine.writer import Change
+from minipacs.index.engine.port import Change, Engine
 from minipacs.index.ledger.models import AssociationAccount
 
 MAX_KEPT = 10_000
@@ -14,14 +13,14 @@ MAX_KEPT = 10_000
 class Associations:
     """Keeps accounts; safe to use from any thread. Every call may raise Failure."""
 
-    def __init__(self, database: Database, change: Change) -> None:
-        self._database = database
+    def __init__(self, engine: Engine, change: Change) -> None:
+        self._engine = engine
         self._change = change
-        self._insert = database.insert([AssociationAccount.association_id, AssociationAccount.document])
+        self._insert = engine.insert([AssociationAccount.association_id, AssociationAccount.document])
         rows = AssociationAccount.select(AssociationAccount.document).order_by(AssociationAccount.id.desc())
-        self._select_last, _ = database.compile(rows.limit(1))
-        self._select, _ = database.compile(rows.where(AssociationAccount.association_id == "").limit(1))
-        self._delete, _ = database.compile(AssociationAccount.delete().where(AssociationAccount.id <= 0))
+        self._select_last, _ = engine.compile(rows.limit(1))
+        self._select, _ = engine.compile(rows.where(AssociationAccount.association_id == "").limit(1))
+        self._delete, _ = engine.compile(AssociationAccount.delete().where(AssociationAccount.id <= 0))
 
     def add(self, accounts: Sequence[tuple[str, bytes]]) -> None:
         """Keep accounts, by association ID, in one commit."""
@@ -43,5 +42,5 @@ class Associations:
         return next(iter(self._documents(self._select, association_id, 1)), None)
 
     def _documents(self, statement: str, *parameters: object) -> list[bytes]:
-        with self._database.errors(), self._database.reader() as connection:
+        with self._engine.errors(), self._engine.reader() as connection:
             return [bytes(row[0]) for row in connection.execute(statement, parameters)]

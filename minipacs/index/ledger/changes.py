@@ -15,8 +15,7 @@ from typing import Literal, NamedTuple
 from peewee import Select, fn
 
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.statements import Statements
-from minipacs.index.engine.writer import Transaction
+from minipacs.index.engine.port import Dialect, Transaction
 from minipacs.index.ledger import settings
 from minipacs.index.ledger.models import Change
 
@@ -62,10 +61,10 @@ _FIELDS = tuple(getattr(Change, name) for name in Event._fields)
 class Changes:
     """Writes events within the transactions of a writer."""
 
-    def __init__(self, statements: Statements, transaction: Transaction) -> None:
-        self._statements = statements
+    def __init__(self, dialect: Dialect, transaction: Transaction) -> None:
+        self._dialect = dialect
         self._transaction = transaction
-        self._insert = statements.insert(_FIELDS[1:])
+        self._insert = dialect.insert(_FIELDS[1:])
         self._reserved = 0
 
     def add(self, action: Action, uids: Uids, digest: str, source: str = "", reason: Reason = "") -> None:
@@ -74,11 +73,11 @@ class Changes:
         ((seq,),) = self._transaction.execute(self._insert, row).fetchall()
         if seq <= self._reserved:
             return
-        reserved = _reserved(self._statements, self._transaction)
+        reserved = _reserved(self._dialect, self._transaction)
         if seq <= reserved:
             self._reserved = reserved
         else:  # not remembered before it is read again: this transaction may be undone
-            _reserve(self._statements, self._transaction, seq + BLOCK)
+            _reserve(self._dialect, self._transaction, seq + BLOCK)
             self._transaction.must_be_durable = True
 
 
@@ -89,24 +88,24 @@ class Untold(Changes):
         """Do nothing."""
 
 
-def add_all(statements: Statements, connection: Connection, rows: Select) -> None:
+def add_all(dialect: Dialect, connection: Connection, rows: Select) -> None:
     """Write many events at once, in a transaction that is made durable; `rows` selects all fields but the number."""
-    connection.execute(*statements.compile(Change.insert_from(rows, _FIELDS[1:])))
-    begin(statements, connection)
+    connection.execute(*dialect.compile(Change.insert_from(rows, _FIELDS[1:])))
+    begin(dialect, connection)
 
 
-def begin(statements: Statements, connection: Connection) -> None:
+def begin(dialect: Dialect, connection: Connection) -> None:
     """Have numbers reserved, in a transaction that is made durable: the first of all, or more than were used."""
-    ((last,),) = connection.execute(*statements.compile(Change.select(fn.COALESCE(fn.MAX(Change.seq), 0)))).fetchall()
-    if last >= _reserved(statements, connection):
-        _reserve(statements, connection, last + BLOCK)
+    ((last,),) = connection.execute(*dialect.compile(Change.select(fn.COALESCE(fn.MAX(Change.seq), 0)))).fetchall()
+    if last >= _reserved(dialect, connection):
+        _reserve(dialect, connection, last + BLOCK)
 
 
-def skip(statements: Statements, connection: Connection) -> None:
+def skip(dialect: Dialect, connection: Connection) -> None:
     """Give none of the numbers that are reserved, in a transaction that is made durable: some may be known and lost."""
-    reserved = _reserved(statements, connection)
-    statements.skip_numbers(connection, Change.seq, reserved)
-    _reserve(statements, connection, reserved + BLOCK)
+    reserved = _reserved(dialect, connection)
+    dialect.skip_numbers(connection, Change.seq, reserved)
+    _reserve(dialect, connection, reserved + BLOCK)
 
 
 def after(since: int, limit: int) -> Select:
@@ -114,9 +113,9 @@ def after(since: int, limit: int) -> Select:
     return Change.select(*_FIELDS).where(Change.seq > since).order_by(Change.seq).limit(min(limit, MAX_READ))
 
 
-def _reserved(statements: Statements, connection: Connection) -> int:
-    return int(settings.read(statements, connection, _RESERVED) or 0)
+def _reserved(dialect: Dialect, connection: Connection) -> int:
+    return int(settings.read(dialect, connection, _RESERVED) or 0)
 
 
-def _reserve(statements: Statements, connection: Connection, number: int) -> None:
-    settings.write(statements, connection, _RESERVED, str(number))
+def _reserve(dialect: Dialect, connection: Connection, number: int) -> None:
+    settings.write(dialect, connection, _RESERVED, str(number))

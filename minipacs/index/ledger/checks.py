@@ -3,8 +3,7 @@
 import json
 from typing import NamedTuple
 
-from minipacs.index.engine.database import Database
-from minipacs.index.engine.writer import Change
+from minipacs.index.engine.port import Change, Engine
 from minipacs.index.ledger import settings
 
 _NAME = "last_check"
@@ -20,16 +19,16 @@ class LastCheck(NamedTuple):
 class Checks:
     """Remembers the last check; safe to use from any thread. Calls raise Failure."""
 
-    def __init__(self, database: Database, change: Change) -> None:
-        self._database = database
+    def __init__(self, engine: Engine, change: Change) -> None:
+        self._engine = engine
         self._change = change
 
     def note(self, check: LastCheck) -> None:
         """Remember a check that has ended."""
-        self._change(lambda connection: settings.write(self._database, connection, _NAME, json.dumps(check)))
+        self._change(lambda connection: settings.write(self._engine, connection, _NAME, json.dumps(check)))
 
     def last(self) -> LastCheck:
         """Return the last one."""
-        with self._database.errors(), self._database.reader() as connection:
-            found = settings.read(self._database, connection, _NAME)
+        with self._engine.errors(), self._engine.reader() as connection:
+            found = settings.read(self._engine, connection, _NAME)
         return LastCheck(*json.loads(found)) if found else LastCheck()

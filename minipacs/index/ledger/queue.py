@@ -15,8 +15,7 @@ from peewee import Case, ColumnBase, fn
 
 from minipacs.errors import Failure, Kind
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
-from minipacs.index.engine.writer import Change
+from minipacs.index.engine.port import Change, Engine
 from minipacs.index.ledger.models import QueueItem
 from minipacs.index.ledger.owner import boot_of, is_gone, this_process
 
@@ -60,10 +59,10 @@ class Queue:
     What is given a connection is for use within a transaction of the caller's, see `change`.
     """
 
-    def __init__(self, database: Database, change: Change, name: str) -> None:
+    def __init__(self, engine: Engine, change: Change, name: str) -> None:
         self.name = name
         self.change = change
-        self._database = database
+        self._engine = engine
         self._owner = this_process()
 
     def put(self, connection: Connection, destination: str, key: str, payload: str = "") -> None:
@@ -77,7 +76,7 @@ class Queue:
         row = QueueItem.insert(
             queue=self.name, destination=destination, key=key, payload=payload, created_at=now, due_at=now
         )
-        connection.execute(*self._database.compile(row))
+        connection.execute(*self._engine.compile(row))
 
     def keep(self, key: str) -> None:
         """Have an item of this name, and never more than one: for work that only one process is to do at a time."""
@@ -105,7 +104,7 @@ class Queue:
     def done(self, connection: Connection, item: Item) -> bool:
         """Forget an item that was dealt with; False if its lease was lost."""
         delete = QueueItem.delete().where(self._is_ours(item))
-        return bool(connection.execute(*self._database.compile(delete)).rowcount)
+        return bool(connection.execute(*self._engine.compile(delete)).rowcount)
 
     def give_back(self, connection: Connection, item: Item, delay_s: float = 0) -> bool:
         """Let go of an item without having tried; it is due after a while. False if its lease was lost."""
@@ -132,7 +131,7 @@ class Queue:
         if is_ours and all_of_destination:
             others = self._of(QueueItem.destination == item.destination, QueueItem.state == WAITING)
             update = QueueItem.update(due_at=due_at).where(others, QueueItem.due_at < due_at)
-            connection.execute(*self._database.compile(update))
+            connection.execute(*self._engine.compile(update))
         return is_ours
 
     def kill(self, connection: Connection, item: Item, fault: str) -> bool:
@@ -143,22 +142,22 @@ class Queue:
         """Let an item be due now, as if it had never been tried; False if it is being sent, or gone."""
         fresh = {"state": WAITING, "due_at": time.time(), "attempts": 0, "waited_s": 0.0}
         where = self._of(QueueItem.key == key) & QueueItem.state.in_((WAITING, HELD, DEAD))
-        return bool(connection.execute(*self._database.compile(QueueItem.update(**fresh).where(where))).rowcount)
+        return bool(connection.execute(*self._engine.compile(QueueItem.update(**fresh).where(where))).rowcount)
 
     def bring_forward(self, connection: Connection, key: str) -> None:
         """Let an item that waits be due now."""
         update = QueueItem.update(due_at=time.time()).where(self._of(QueueItem.key == key, QueueItem.state == WAITING))
-        connection.execute(*self._database.compile(update))
+        connection.execute(*self._engine.compile(update))
 
     def hold(self, connection: Connection, key: str) -> bool:
         """Keep an item back until it is to be retried; False if it is being sent, given up, or gone."""
         where = self._of(QueueItem.key == key) & (QueueItem.state == WAITING)
-        return bool(connection.execute(*self._database.compile(QueueItem.update(state=HELD).where(where))).rowcount)
+        return bool(connection.execute(*self._engine.compile(QueueItem.update(state=HELD).where(where))).rowcount)
 
     def drop(self, connection: Connection, keys: Collection[str]) -> int:
         """Forget items whatever their state; returns how many there were."""
         delete = QueueItem.delete().where(self._of(QueueItem.key.in_(list(keys))))
-        return connection.execute(*self._database.compile(delete)).rowcount
+        return connection.execute(*self._engine.compile(delete)).rowcount
 
     def destinations(self) -> list[str]:
         """List the destinations for which something is due, the one that has waited longest first."""
@@ -188,7 +187,7 @@ class Queue:
         update = QueueItem.update(state=WAITING, owner="").where(
             self._of(QueueItem.state == SENDING), QueueItem.owner.in_(gone)
         )
-        return self.change(lambda connection: connection.execute(*self._database.compile(update)).rowcount)
+        return self.change(lambda connection: connection.execute(*self._engine.compile(update)).rowcount)
 
     def _claim(self, lease_s: float, *where: ColumnBase) -> Item | None:
         def work(connection: Connection) -> Item | None:
@@ -198,14 +197,14 @@ class Queue:
                 return None
             item = Item(*found[0])._replace(state=SENDING, leased_until=_now() + lease_s)
             lease = {"state": SENDING, "owner": self._owner, "leased_until": item.leased_until}
-            connection.execute(*self._database.compile(QueueItem.update(**lease).where(QueueItem.id == item.id)))
+            connection.execute(*self._engine.compile(QueueItem.update(**lease).where(QueueItem.id == item.id)))
             return item
 
         return self.change(work)
 
     def _update(self, connection: Connection, item: Item, **values: object) -> bool:
         update = QueueItem.update(**values).where(self._is_ours(item))
-        return bool(connection.execute(*self._database.compile(update)).rowcount)
+        return bool(connection.execute(*self._engine.compile(update)).rowcount)
 
     def _of(self, *conditions: ColumnBase) -> ColumnBase:
         found: ColumnBase = QueueItem.queue == self.name
@@ -235,10 +234,10 @@ class Queue:
         return self._free() & due
 
     def _fetch(self, connection: Connection, query: Any) -> list[tuple[Any, ...]]:
-        return connection.execute(*self._database.compile(query)).fetchall()
+        return connection.execute(*self._engine.compile(query)).fetchall()
 
     def _read(self, query: Any) -> list[tuple[Any, ...]]:
-        with self._database.errors(), self._database.reader() as connection:
+        with self._engine.errors(), self._engine.reader() as connection:
             return self._fetch(connection, query)
 
 

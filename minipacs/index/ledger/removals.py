@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
-from minipacs.index.engine.statements import Statements
-from minipacs.index.engine.writer import Change
+from minipacs.index.engine.port import Change, Dialect, Engine
 from minipacs.index.ledger.models import Removal
 
 MAX_NAMES = 500
@@ -23,8 +21,8 @@ class ToGo(NamedTuple):
 class Removals:
     """The files that are to go; safe to use from any thread. Calls raise Failure as those of `Writer` do."""
 
-    def __init__(self, database: Database, change: Change) -> None:
-        self._database = database
+    def __init__(self, engine: Engine, change: Change) -> None:
+        self._engine = engine
         self._change = change
 
     def unfinished(self, after: str = "") -> list[ToGo]:
@@ -39,7 +37,7 @@ class Removals:
     def forget(self, digests: Sequence[str]) -> None:
         """Take note that these files are gone, or have a row again."""
         parts = [digests[i : i + MAX_NAMES] for i in range(0, len(digests), MAX_NAMES)]
-        deletes = [self._database.compile(Removal.delete().where(Removal.digest.in_(part))) for part in parts]
+        deletes = [self._engine.compile(Removal.delete().where(Removal.digest.in_(part))) for part in parts]
 
         def work(connection: Connection) -> None:
             for delete in deletes:
@@ -48,21 +46,21 @@ class Removals:
         self._change(work)
 
     def _rows(self, select: Any) -> list[tuple[str, ...]]:
-        with self._database.errors(), self._database.reader() as connection:
-            return list(connection.execute(*self._database.compile(select)))
+        with self._engine.errors(), self._engine.reader() as connection:
+            return list(connection.execute(*self._engine.compile(select)))
 
 
 class Notes:
     """The notes as a transaction of the writer makes them."""
 
-    def __init__(self, statements: Statements) -> None:
-        self._statements = statements
-        self._delete, _ = statements.compile(Removal.delete().where(Removal.digest == ""))
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._delete, _ = dialect.compile(Removal.delete().where(Removal.digest == ""))
 
     def add(self, connection: Connection, digests: Sequence[str], reason: str = "") -> None:
         """Take note that these files are to go: to quarantine for a reason, or for good without one."""
         for digest in digests:
-            connection.execute(*self._statements.upsert(Removal, {"digest": digest, "reason": reason}))
+            connection.execute(*self._dialect.upsert(Removal, {"digest": digest, "reason": reason}))
 
     def drop(self, connection: Connection, digest: str) -> bool:
         """Let a file stay that gets a row; tells whether it was to go."""

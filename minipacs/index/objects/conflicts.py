@@ -16,7 +16,7 @@ from peewee import OP, SQL, ColumnBase, Expression, Field, Select, Tuple, fn
 
 from minipacs.dicom.tables.attributes import Level
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
+from minipacs.index.engine.port import Engine
 from minipacs.index.objects.models import (
     COLUMNS,
     OF_PATIENT,
@@ -75,9 +75,9 @@ def of_name(level: Level, name: str) -> Subject:
 class ConflictRows:
     """Writes conflicts as rows come and go, within the transactions of a writer; logs new ones, without values."""
 
-    def __init__(self, database: Database, connection: Connection) -> None:
+    def __init__(self, engine: Engine, connection: Connection) -> None:
         self._execute = connection.execute
-        compile_ = database.compile
+        compile_ = engine.compile
         self._select_names, _ = compile_(Select(columns=[_up_to_two(level) for level in _NAMES]))
         self._select_name = {level: compile_(Select(columns=[_up_to_two(level)]))[0] for level in _NAMES}
         patient = [COLUMNS["PatientID"].value, COLUMNS["IssuerOfPatientID"].value]

@@ -7,7 +7,7 @@ from peewee import JOIN, SQL, Field, Model
 
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
+from minipacs.index.engine.port import Engine
 from minipacs.index.objects.conflicts import ConflictRows
 from minipacs.index.objects.headings import ObjectRows, compared_person, join_sorted, value_of
 from minipacs.index.objects.models import (
@@ -56,11 +56,11 @@ class Parents:
 class ParentRows:
     """Finds, makes and counts the rows above instances, on the connection of the writer."""
 
-    def __init__(self, database: Database, connection: Connection, conflicts: ConflictRows) -> None:
+    def __init__(self, engine: Engine, connection: Connection, conflicts: ConflictRows) -> None:
         self._execute = connection.execute
-        self._rare = RareValues(database, connection)
+        self._rare = RareValues(engine, connection)
         self._conflicts = conflicts
-        compile_ = database.compile
+        compile_ = engine.compile
         modality, series_uid = COLUMNS["Modality"].value, COLUMNS["SeriesInstanceUID"].value
         lists = COLUMNS["ModalitiesInStudy"].value, COLUMNS["SOPClassesInStudy"].value
         of_study = (*lists, *PERSON_OF_STUDY.values())
@@ -77,24 +77,22 @@ class ParentRows:
         of_patient = [COLUMNS[keyword].value for keyword in PERSON]
         self._select_patient, _ = compile_(Patient.select(Patient.id, *of_patient).where(*(f == "" for f in identity)))
         self._set_variants, _ = compile_(Patient.update({Patient.has_variants: SQL("1")}).where(Patient.id == 0))
-        self._insert_patient = database.insert([Patient.only_study_uid, *_row_fields("PATIENT")])
-        self._insert_study = database.insert([Study.parent, *lists, *PERSON_OF_STUDY.values(), *_row_fields("STUDY")])
-        self._insert_series = database.insert([Series.parent, *_row_fields("SERIES")])
-        self._insert_heading = database.insert(
+        self._insert_patient = engine.insert([Patient.only_study_uid, *_row_fields("PATIENT")])
+        self._insert_study = engine.insert([Study.parent, *lists, *PERSON_OF_STUDY.values(), *_row_fields("STUDY")])
+        self._insert_series = engine.insert([Series.parent, *_row_fields("SERIES")])
+        self._insert_heading = engine.insert(
             [Heading.study, Heading.series, Heading.digest, Heading.document, *PERSON_OF_HEADING.values()]
         )
-        self._count_in_series = _increments(database, Series, "NumberOfSeriesRelatedInstances")
-        self._count_in_study = _increments(
-            database, Study, "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"
-        )
+        self._count_in_series = _increments(engine, Series, "NumberOfSeriesRelatedInstances")
+        self._count_in_study = _increments(engine, Study, "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances")
         self._count_in_patient = _increments(
-            database,
+            engine,
             Patient,
             "NumberOfPatientRelatedStudies",
             "NumberOfPatientRelatedSeries",
             "NumberOfPatientRelatedInstances",
         )
-        self._list_in_study = database.update(lists)
+        self._list_in_study = engine.update(lists)
         totals = (ModalityTotal.series, ModalityTotal.instances, ModalityTotal.size_bytes)
         self._add_to_total, _ = compile_(
             ModalityTotal.update({f: f + 0 for f in totals}).where(ModalityTotal.modality == "")
@@ -210,8 +208,8 @@ def _row_fields(level: Level) -> list[Field]:
     return [*columns.attribute_fields, *columns.derived_fields]
 
 
-def _increments(database: Database, model: type[Model], *keywords: str) -> str:
+def _increments(engine: Engine, model: type[Model], *keywords: str) -> str:
     """Write an UPDATE that adds its parameters to counts, for the row whose id is the last one."""
     counts = [COLUMNS[keyword].value for keyword in keywords]
-    statement, _ = database.compile(model.update({f: f + 0 for f in counts}).where(model._meta.primary_key == 0))
+    statement, _ = engine.compile(model.update({f: f + 0 for f in counts}).where(model._meta.primary_key == 0))
     return statement

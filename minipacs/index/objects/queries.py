@@ -17,8 +17,8 @@ from minipacs.dicom.matching.zones import Adjustment
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import Failure, Kind
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
 from minipacs.index.engine.paging import MAX_PAGE_ROWS, Place, beyond, pages
+from minipacs.index.engine.port import Engine
 from minipacs.index.engine.readers import Allowance
 from minipacs.index.objects.conditions import MAX_SQL_VALUES
 from minipacs.index.objects.conflicts import Disagreement, disagreements
@@ -97,8 +97,8 @@ class Reader:
     database.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         columns = (
             COLUMNS["SOPClassUID"].value,
             COLUMNS["SOPInstanceUID"].value,
@@ -111,10 +111,10 @@ class Reader:
         )
         self._stored = columns
         uid = COLUMNS["SOPInstanceUID"].value
-        self._select_instance, _ = database.compile(Instance.select(*columns).where(uid == ""))
-        self._select_uid, _ = database.compile(Instance.select(uid).where(Instance.digest == ""))
+        self._select_instance, _ = engine.compile(Instance.select(*columns).where(uid == ""))
+        self._select_uid, _ = engine.compile(Instance.select(uid).where(Instance.digest == ""))
         self._select_unavailable = Instance.select(Instance.digest).where(Instance.availability != ONLINE)
-        self._select_digest, _ = database.compile(Instance.select(Instance.id).where(Instance.digest == ""))
+        self._select_digest, _ = engine.compile(Instance.select(Instance.id).where(Instance.digest == ""))
 
     def find(
         self, query: Query, *, allowance: Allowance | None = None, page_rows: int = MAX_PAGE_ROWS
@@ -163,7 +163,7 @@ class Reader:
             select = self._retrieval({**dict(others), listed: values[i : i + MAX_SQL_VALUES]})
             with self._reading(allowance) as connection:
                 for study_id, series_id, number, row_id, sop_class, uid, syntax, *rest in connection.execute(
-                    *self._database.compile(select.limit(MAX_LISTED - len(found) + 1))
+                    *self._engine.compile(select.limit(MAX_LISTED - len(found) + 1))
                 ):
                     shared = same.setdefault(sop_class, sop_class), uid, same.setdefault(syntax, syntax)
                     found.append(((study_id, series_id, _number(number), row_id), StoredInstance(*shared, *rest)))
@@ -292,7 +292,7 @@ class Reader:
 
     @contextmanager
     def _reading(self, allowance: Allowance | None = None) -> Iterator[Connection]:
-        with self._database.errors(), self._database.reader(allowance) as connection:
+        with self._engine.errors(), self._engine.reader(allowance) as connection:
             yield connection
 
     def _find(
@@ -307,7 +307,7 @@ class Reader:
     def _page(self, part: Selection, allowance: Allowance | None, after: Place, rows: int) -> list[tuple[Any, ...]]:
         """Read rows, each as what it answers, None if it does not match after all, and its place."""
         with self._reading(allowance) as connection:
-            found = connection.execute(*self._database.compile(part.page(after, rows))).fetchall()
+            found = connection.execute(*self._engine.compile(part.page(after, rows))).fetchall()
         if allowance is None or part.is_exact:
             return [(part.answer(row), *row[part.place]) for row in found]
         answers = []
@@ -333,7 +333,7 @@ class Reader:
 
     def _rows(self, select: Select) -> list[tuple[Any, ...]]:
         with self._reading() as connection:
-            return connection.execute(*self._database.compile(select)).fetchall()
+            return connection.execute(*self._engine.compile(select)).fetchall()
 
 
 def _number(text: str) -> int:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from minipacs.dicom.tables.attributes import Level
 from minipacs.dicom.tables.keys import KeyTable
-from minipacs.index.engine.database import Connection, Database
+from minipacs.index.engine.connection import Connection
+from minipacs.index.engine.port import Engine
 from minipacs.index.objects.models import RARE_VALUES, level_within, rare_value
 
 RareRow = tuple[str, str, str, str, str]
@@ -27,13 +28,13 @@ def rare_rows(values: Mapping[str, str], keys: KeyTable) -> RareRows:
 class RareValues:
     """Writes them, on the connection of the writer."""
 
-    def __init__(self, database: Database, connection: Connection) -> None:
+    def __init__(self, engine: Engine, connection: Connection) -> None:
         self._connection = connection
         self._insert, self._delete = {}, {}
         for level, model in RARE_VALUES.items():
             columns = (model.owner, model.keyword, model.value, model.compared, model.ideographic, model.phonetic)
-            self._insert[level], _ = database.compile(model.insert_many([(0, *[""] * 5)], fields=columns))
-            self._delete[level], _ = database.compile(model.delete().where(model.owner == 0))
+            self._insert[level], _ = engine.compile(model.insert_many([(0, *[""] * 5)], fields=columns))
+            self._delete[level], _ = engine.compile(model.delete().where(model.owner == 0))
 
     def add(self, level: Level, row_id: int, rows: RareRows) -> None:
         """Write the values of a new row."""

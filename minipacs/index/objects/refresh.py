@@ -11,7 +11,7 @@ from peewee import SQL, Case, Select, fn
 from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY, Level
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
+from minipacs.index.engine.port import Engine
 from minipacs.index.objects.conditions import any_of
 from minipacs.index.objects.conflicts import ConflictRows
 from minipacs.index.objects.headings import ObjectRows, join_sorted, rows_above, value_of
@@ -50,18 +50,18 @@ _COUNTS: Mapping[Level, Sequence[str]] = {
 class _LevelStatements:
     """The SQL for the rows of one level; where one row is meant, its id is the last parameter."""
 
-    def __init__(self, database: Database, level: Level) -> None:
+    def __init__(self, engine: Engine, level: Level) -> None:
         columns, model = LEVEL_COLUMNS[level], LEVEL_MODELS[level]
         key, counts = model._meta.primary_key, [COLUMNS[keyword].value for keyword in _COUNTS[level]]
         kept = [i for i, keyword in enumerate(columns.keywords) if keyword not in _IDENTITY]
         person = PERSON_OF_STUDY.values() if level == "STUDY" else ()
         self.taken = tuple(kept)
-        self.take = database.update([*(columns.attribute_fields[i] for i in kept), *columns.derived_fields, *person])
-        self.first = database.compile(_first_instance(level))[0]
-        self.count = database.compile(_count_below(level))[0]
-        self.set_counts = database.update([*counts, UNAVAILABLE_INSTANCES[level]])
-        self.name = database.compile(model.select(COLUMNS[UNIQUE_KEY[level].keyword].value).where(key == 0))[0]
-        self.delete = database.compile(model.delete().where(key == 0))[0]
+        self.take = engine.update([*(columns.attribute_fields[i] for i in kept), *columns.derived_fields, *person])
+        self.first = engine.compile(_first_instance(level))[0]
+        self.count = engine.compile(_count_below(level))[0]
+        self.set_counts = engine.update([*counts, UNAVAILABLE_INSTANCES[level]])
+        self.name = engine.compile(model.select(COLUMNS[UNIQUE_KEY[level].keyword].value).where(key == 0))[0]
+        self.delete = engine.compile(model.delete().where(key == 0))[0]
 
 
 def _first_instance(level: Level) -> Select:
@@ -90,15 +90,15 @@ class Refresh:
     """
 
     def __init__(
-        self, database: Database, connection: Connection, parents: ParentRows, conflicts: ConflictRows, keys: KeyTable
+        self, engine: Engine, connection: Connection, parents: ParentRows, conflicts: ConflictRows, keys: KeyTable
     ) -> None:
         self._execute = connection.execute
-        self._rare = RareValues(database, connection)
+        self._rare = RareValues(engine, connection)
         self._keys = keys
         self._parents = parents
         self._conflicts = conflicts
-        self._statements = {level: _LevelStatements(database, level) for level in UPPER_LEVELS}
-        compile_ = database.compile
+        self._statements = {level: _LevelStatements(engine, level) for level in UPPER_LEVELS}
+        compile_ = engine.compile
         of_instance = Heading.select(Heading.document).join(Instance, on=(Instance.heading == Heading.id))
         self._select_heading, _ = compile_(of_instance.where(Instance.id == 0))
         used = Instance.select(Instance.heading).where(Instance.parent == 0, Instance.heading.is_null(False))
@@ -111,7 +111,7 @@ class Refresh:
         self._select_sop_classes, _ = compile_(
             Instance.select(sop_class).distinct().join(Series).where(Series.parent == 0)
         )
-        self._set_lists = database.update([COLUMNS["ModalitiesInStudy"].value, COLUMNS["SOPClassesInStudy"].value])
+        self._set_lists = engine.update([COLUMNS["ModalitiesInStudy"].value, COLUMNS["SOPClassesInStudy"].value])
         self._set_variants, _ = compile_(
             Patient.update({Patient.has_variants: fn.EXISTS(_variants())}).where(Patient.id == 0)
         )

@@ -15,8 +15,7 @@ from peewee import Field
 from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.errors import Failure, Kind
-from minipacs.index.engine.database import Database
-from minipacs.index.engine.writer import Transaction
+from minipacs.index.engine.port import Engine, Transaction
 from minipacs.index.ledger.changes import Changes, Reason, Uids
 from minipacs.index.objects.conflicts import ConflictRows
 from minipacs.index.objects.headings import ObjectRows, object_rows, value_of
@@ -136,17 +135,17 @@ class _Found(NamedTuple):
 class Rows:
     """Changes rows within the transactions of a writer, counts the instances that it changes, and tells `changes`."""
 
-    def __init__(self, database: Database, transaction: Transaction, keys: KeyTable, changes: Changes) -> None:
+    def __init__(self, engine: Engine, transaction: Transaction, keys: KeyTable, changes: Changes) -> None:
         self._changes = changes
         self._transaction = transaction
         self._execute = transaction.execute
-        conflicts = ConflictRows(database, transaction)
-        self._parents = ParentRows(database, transaction, conflicts)
-        self._rare = RareValues(database, transaction)
-        self._refresh = Refresh(database, transaction, self._parents, conflicts, keys)
+        conflicts = ConflictRows(engine, transaction)
+        self._parents = ParentRows(engine, transaction, conflicts)
+        self._rare = RareValues(engine, transaction)
+        self._refresh = Refresh(engine, transaction, self._parents, conflicts, keys)
         self._keys = keys
         self._told: set[int] = set()
-        compile_ = database.compile
+        compile_ = engine.compile
         own = (
             Instance.id,
             Instance.digest,
@@ -163,7 +162,7 @@ class Rows:
         self._find_by_digest, _ = compile_(found.where(Instance.digest == ""))
         known = [*LEVEL_COLUMNS["SERIES"].attribute_fields, *LEVEL_COLUMNS["STUDY"].attribute_fields]
         self._select_above, _ = compile_(Series.select(*known).join(Study).where(Series.id == 0))
-        self._move = database.update([Instance.parent, Instance.heading])
+        self._move = engine.update([Instance.parent, Instance.heading])
         columns = LEVEL_COLUMNS["IMAGE"]
         stored: tuple[Field, ...] = (
             Instance.digest,
@@ -176,14 +175,12 @@ class Rows:
             *columns.attribute_fields,
             *columns.derived_fields,
         )
-        self._insert_instance = database.insert([Instance.parent, Instance.heading, *stored])
-        self._update_instance = database.update([Instance.heading, *stored])
-        self._update_received_digest = database.update([Instance.received_digest])
+        self._insert_instance = engine.insert([Instance.parent, Instance.heading, *stored])
+        self._update_instance = engine.update([Instance.heading, *stored])
+        self._update_received_digest = engine.update([Instance.received_digest])
         form = Instance.digest, Instance.size_bytes, Instance.transfer_syntax_uid
-        self._update_form = database.update(
-            [Instance.received_digest, *form, COLUMNS["PhotometricInterpretation"].value]
-        )
-        self._update_availability = database.update([Instance.availability])
+        self._update_form = engine.update([Instance.received_digest, *form, COLUMNS["PhotometricInterpretation"].value])
+        self._update_availability = engine.update([Instance.availability])
         self._delete_instance, _ = compile_(Instance.delete().where(Instance.id == 0))
 
     def add(

@@ -15,8 +15,7 @@ from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
 from minipacs.errors import Failure, Kind
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
-from minipacs.index.engine.writer import Change
+from minipacs.index.engine.port import Change, Engine
 from minipacs.index.ledger.models import QueueItem
 from minipacs.index.ledger.queue import Item, Queue
 from minipacs.index.workflow.models import Commitment
@@ -77,11 +76,11 @@ class Commitments:
     lost.
     """
 
-    def __init__(self, database: Database, change: Change) -> None:
-        self._database = database
+    def __init__(self, engine: Engine, change: Change) -> None:
+        self._engine = engine
         self._change = change
-        self.reading = Queue(database, change, READING)
-        self.telling = Queue(database, change, TELLING)
+        self.reading = Queue(engine, change, READING)
+        self.telling = Queue(engine, change, TELLING)
 
     def ask(
         self,
@@ -238,23 +237,23 @@ class Commitments:
         gone = [row_id for (row_id,) in self._fetch(connection, oldest)]
         if gone:
             connection.execute(
-                *self._database.compile(
+                *self._engine.compile(
                     Commitment.delete().where(Commitment.id <= max(gone), Commitment.state.not_in(OPEN))
                 )
             )
             self.telling.drop(connection, [str(row_id) for row_id in gone])
 
     def _set(self, connection: Connection, row_id: int, **values: object) -> None:
-        connection.execute(*self._database.compile(Commitment.update(**values).where(Commitment.id == row_id)))
+        connection.execute(*self._engine.compile(Commitment.update(**values).where(Commitment.id == row_id)))
 
     def _pending(self, *where: Any) -> list[Pending]:
         return [Pending(*row) for row in self._read(Commitment.select(*_FIELDS).where(*where).order_by(Commitment.id))]
 
     def _fetch(self, connection: Connection, query: Any) -> list[tuple[Any, ...]]:
-        return connection.execute(*self._database.compile(query)).fetchall()
+        return connection.execute(*self._engine.compile(query)).fetchall()
 
     def _read(self, query: Any) -> list[tuple[Any, ...]]:
-        with self._database.errors(), self._database.reader() as connection:
+        with self._engine.errors(), self._engine.reader() as connection:
             return self._fetch(connection, query)
 
 

@@ -8,9 +8,8 @@ from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
 from minipacs.dicom.workflow import procedure_step
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
 from minipacs.index.engine.paging import Place, beyond, pages
-from minipacs.index.engine.writer import Change
+from minipacs.index.engine.port import Change, Engine
 from minipacs.index.workflow.models import ProcedureStep
 from minipacs.index.workflow.worklist import COMPLETED, DISCONTINUED, STARTED, set_state
 
@@ -44,10 +43,10 @@ class ProcedureSteps:
     Calls raise Failure as those of `Reader` and `Writer` do.
     """
 
-    def __init__(self, database: Database, change: Change) -> None:
-        self._database = database
+    def __init__(self, engine: Engine, change: Change) -> None:
+        self._engine = engine
         self._change = change
-        self._select, _ = database.compile(
+        self._select, _ = engine.compile(
             ProcedureStep.select(ProcedureStep.document).where(ProcedureStep.sop_instance_uid == "")
         )
 
@@ -60,7 +59,7 @@ class ProcedureSteps:
             row = ProcedureStep.insert(
                 sop_instance_uid=sop_instance_uid, source_ae_title=source_ae_title, **_columns(values)
             )
-            connection.execute(*self._database.compile(row))
+            connection.execute(*self._engine.compile(row))
             return Changed(values, self._mark(connection, values))
 
         return self._change(work)
@@ -78,14 +77,14 @@ class ProcedureSteps:
             values = change(loads(found[0]))
             update = ProcedureStep.update(**_columns(values))
             where = update.where(ProcedureStep.sop_instance_uid == sop_instance_uid)
-            connection.execute(*self._database.compile(where))
+            connection.execute(*self._engine.compile(where))
             return Changed(values, self._mark(connection, values))
 
         return self._change(work)
 
     def get(self, sop_instance_uid: str) -> Values | None:
         """Look a step up."""
-        with self._database.errors(), self._database.reader() as connection:
+        with self._engine.errors(), self._engine.reader() as connection:
             found = connection.execute(self._select, (sop_instance_uid,)).fetchone()
         return loads(found[0]) if found else None
 
@@ -100,8 +99,8 @@ class ProcedureSteps:
         def read(after: Place, rows: int) -> list[tuple[Any, ...]]:
             where = [*asked, *beyond([ProcedureStep.id], after)]
             select = ProcedureStep.select(*fields).order_by(ProcedureStep.id).limit(rows)
-            with self._database.errors(), self._database.reader() as connection:
-                return connection.execute(*self._database.compile(select.where(*where) if where else select)).fetchall()
+            with self._engine.errors(), self._engine.reader() as connection:
+                return connection.execute(*self._engine.compile(select.where(*where) if where else select)).fetchall()
 
         for _, uid, state, document, source, changed_at in pages(read, slice(1)):
             yield Performed(uid, state, loads(document), source, changed_at)
@@ -110,7 +109,7 @@ class ProcedureSteps:
         """Bring the worklist steps into the state that their performed step is in."""
         state = _WORKLIST_STATES[procedure_step.status_of(values)]
         steps = procedure_step.scheduled_steps(values)
-        return sum(set_state(self._database, connection, study, step, state) for study, step in steps)
+        return sum(set_state(self._engine, connection, study, step, state) for study, step in steps)
 
 
 def _columns(values: Values) -> dict[str, object]:

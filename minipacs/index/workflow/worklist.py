@@ -17,11 +17,9 @@ from minipacs.dicom.matching.attribute import Range
 from minipacs.dicom.matching.conditions import Condition, Interval, KeyCondition, Semantics, conditions
 from minipacs.dicom.workflow.worklist import BY_KEYWORD, MATCHED_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.database import Database
 from minipacs.index.engine.paging import Place, beyond, pages
+from minipacs.index.engine.port import Change, Dialect, Engine
 from minipacs.index.engine.readers import Allowance
-from minipacs.index.engine.statements import Statements
-from minipacs.index.engine.writer import Change
 from minipacs.index.objects.conditions import all_of, match
 from minipacs.index.workflow.models import (
     WORKLIST_COLUMNS,
@@ -86,13 +84,13 @@ class Worklist:
     Calls raise Failure as those of `Reader` and `Writer` do.
     """
 
-    def __init__(self, database: Database, change: Change) -> None:
-        self._database = database
+    def __init__(self, engine: Engine, change: Change) -> None:
+        self._engine = engine
         self._change = change
         identity = WORKLIST_COLUMNS[_STUDY.keyword].value == "", WORKLIST_COLUMNS[_STEP_ID.keyword].value == ""
-        compile_ = database.compile
+        compile_ = engine.compile
         self._identify, _ = compile_(WorklistStep.select(WorklistStep.id, _status_column).where(*identity))
-        self._insert, self._update = database.insert(_FIELDS), database.update(_FIELDS)
+        self._insert, self._update = engine.insert(_FIELDS), engine.update(_FIELDS)
         self._insert_document, _ = compile_(WorklistDocument.insert(step_id=0, document=""))
         self._delete_document, _ = compile_(WorklistDocument.delete().where(WorklistDocument.step_id == 0))
         self._delete_step, _ = compile_(WorklistStep.delete().where(WorklistStep.id == 0))
@@ -135,7 +133,7 @@ class Worklist:
             for source, steps in files.items():
                 kept = set(self._put_all(steps, source, connection))
                 stale = WorklistStep.select(WorklistStep.id).where(WorklistStep.source == source)
-                found = connection.execute(*self._database.compile(stale)).fetchall()
+                found = connection.execute(*self._engine.compile(stale)).fetchall()
                 self._delete(connection, [row_id for (row_id,) in found if row_id not in kept])
 
         self._change(work)
@@ -164,10 +162,10 @@ class Worklist:
         """Keep how the watched folder was found; an empty path tells that none is watched."""
 
         def work(connection: Connection) -> None:
-            connection.execute(*self._database.compile(WorklistFolder.delete()))
+            connection.execute(*self._engine.compile(WorklistFolder.delete()))
             if path:
                 row = WorklistFolder.insert(path=path, fault=state.fault, broken_files=state.broken_files)
-                connection.execute(*self._database.compile(row))
+                connection.execute(*self._engine.compile(row))
 
         self._change(work)
 
@@ -210,15 +208,15 @@ class Worklist:
             yield _step(row_id, source, status, document)
 
     def _rows(self, select: Any, allowance: Allowance | None = None) -> list[tuple[Any, ...]]:
-        with self._database.errors(), self._database.reader(allowance) as connection:
-            return connection.execute(*self._database.compile(select)).fetchall()
+        with self._engine.errors(), self._engine.reader(allowance) as connection:
+            return connection.execute(*self._engine.compile(select)).fetchall()
 
 
-def set_state(statements: Statements, connection: Connection, study_uid: str, step_id: str, state: str) -> bool:
+def set_state(dialect: Dialect, connection: Connection, study_uid: str, step_id: str, state: str) -> bool:
     """Change the state of a step, within a transaction; tells whether there is such a step."""
     columns = WORKLIST_COLUMNS[_STUDY.keyword].value, WORKLIST_COLUMNS[_STEP_ID.keyword].value
     update = WorklistStep.update({_status_column: state}).where(columns[0] == study_uid, columns[1] == step_id)
-    return bool(connection.execute(*statements.compile(update)).rowcount)
+    return bool(connection.execute(*dialect.compile(update)).rowcount)
 
 
 def _step(row_id: int, source: str, status: str, document: str) -> Step:
