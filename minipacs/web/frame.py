@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 MAX_TARGET_BYTES = 8192
 BODY_TIMEOUT_S = 60.0
 """For the next bytes of a body."""
+MIN_BODY_BYTES_S = 256
+"""In a second of waiting, once a body has been waited for so long: who sends a byte now and then is given up, too."""
 SEND_TIMEOUT_S = 60.0
 """For a client to make room for the next bytes of an answer."""
 
@@ -49,7 +51,8 @@ class ClientGone(Exception):
 class Frame:
     """Around `app`; `observe` hears of each request when it has ended.
 
-    The scope's `state` gets `id`; whoever handles the request puts its `route`, a template, and `user` there.
+    The scope's `state` gets `id`; whoever handles the request puts its `route`, a template, and `user` there, and what
+    else the log should say into `log`.
     """
 
     def __init__(self, app: App, observe: Observe) -> None:
@@ -95,6 +98,7 @@ class Frame:
             "received_bytes": exchange.received_bytes,
             "sent_bytes": exchange.sent_bytes,
             "duration_ms": round(duration_s * 1000, 1),
+            **state.get("log", {}),
             **({"cut": "yes"} if exchange.is_cut else {}),
         }
         logger.info("HTTP", extra={"fields": {name: value for name, value in fields.items() if value != ""}})
@@ -110,17 +114,29 @@ class Exchange:
         self.status = 0
         self.received_bytes = self.sent_bytes = 0
         self.is_cut = False
+        self._waited_s = 0.0
+        self._has_whole_body = False
         self._receive = receive
         self._send = send
         scope.setdefault("state", {})["id"] = self.id
 
     async def receive(self) -> Message:
-        """Receive what comes next; a client that sends nothing is given up."""
+        """Receive what comes next; a client that sends its body too slowly is given up.
+
+        Behind the body, where only the end of the connection can come, nothing limits the time.
+        """
+        if self._has_whole_body:
+            return await self._receive()
+        began_at = time.monotonic()
         try:
             message = await asyncio.wait_for(self._receive(), BODY_TIMEOUT_S)
         except TimeoutError:
             raise Refusal(408, f"no byte of the body for {BODY_TIMEOUT_S:g} s") from None
+        self._waited_s += time.monotonic() - began_at
         self.received_bytes += len(message.get("body", b""))
+        self._has_whole_body = not message.get("more_body")
+        if self._waited_s > BODY_TIMEOUT_S and self.received_bytes < self._waited_s * MIN_BODY_BYTES_S:
+            raise Refusal(408, f"the body comes at less than {MIN_BODY_BYTES_S} bytes a second")
         return message
 
     async def send(self, message: Message) -> None:
@@ -150,8 +166,14 @@ class Exchange:
             "Content-Length": str(len(body)),
             "Cache-Control": "no-store",
             **refusal.headers,
+            **({"Connection": "close"} if self._is_kept_waiting() else {}),
         }
         encoded = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": encoded})
         is_head = self.scope["method"] == "HEAD"
         await self.send({"type": "http.response.body", "body": b"" if is_head else body})
+
+    def _is_kept_waiting(self) -> bool:
+        """Tell whether the client waits for leave to send its body, which then does not come (RFC 9110 10.1.1)."""
+        expects = any(name == b"expect" for name, _ in self.scope["headers"])
+        return expects and not self.received_bytes and not self._has_whole_body

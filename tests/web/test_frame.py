@@ -131,6 +131,43 @@ def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch):
     assert Client(app).status == 408
 
 
+def test_a_body_that_comes_in_drops_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(frame, "BODY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(frame, "MIN_BODY_BYTES_S", 1_000_000_000)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def drop() -> Any:
+            await asyncio.sleep(0.001)
+            return {"type": "http.request", "body": b"x", "more_body": True}
+
+        exchange = frame.Exchange(scope, drop, send)
+        for _ in range(1000):
+            await exchange.receive()
+
+    assert Client(app).status == 408
+
+
+def test_an_answer_may_take_its_time(monkeypatch: pytest.MonkeyPatch):
+    """Behind the body nothing is to come: who waits for the connection's end does not end the answer."""
+    monkeypatch.setattr(frame, "BODY_TIMEOUT_S", 0.01)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def next_message() -> Any:
+            for message in messages:
+                return message
+            await asyncio.sleep(0.05)
+            return {"type": "http.disconnect"}
+
+        exchange = frame.Exchange(scope, next_message, send)
+        await exchange.receive()
+        assert (await exchange.receive())["type"] == "http.disconnect"
+        await exchange.send({"type": "http.response.start", "status": 200})
+
+    assert Client(app).status == 200
+
+
 def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(frame, "SEND_TIMEOUT_S", 0.01)
 
