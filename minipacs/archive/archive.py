@@ -146,8 +146,12 @@ class Archive:
         source_ae_title: str,
         charset: str = "",
         spare: Spare | None = None,
+        study_instance_uid: str = "",
     ) -> Incoming:
-        """Begin to store an object; see `Incoming`. `charset` is assumed if it names none; `spare` has a file ready."""
+        """Begin to store an object; see `Incoming`. `charset` is assumed if it names none; `spare` has a file ready.
+
+        With a `study_instance_uid` it must be of that study.
+        """
         return Incoming(
             self.tree,
             self.index,
@@ -159,7 +163,13 @@ class Archive:
             source_ae_title=source_ae_title,
             charset=charset,
             spare=spare,
+            study_instance_uid=study_instance_uid,
         )
+
+    @property
+    def max_instance_bytes(self) -> int:
+        """Return the limit of an object, 0 if there is none."""
+        return self._policy.max_instance_bytes
 
     @property
     def reader(self) -> ObjectReader:

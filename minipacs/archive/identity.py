@@ -14,15 +14,15 @@ def check_uid(uid: str, tag: int) -> None:
         raise Failure(Kind.MALFORMED_UID, "malformed UID", (tag,))
 
 
-def check_identity(header: Header, sop_class_uid: str, sop_instance_uid: str) -> None:
-    """Hold a data set against what it was announced as, in a command or File Meta (PS3.4 Table B.2-1).
+def check_identity(header: Header, sop_class_uid: str, sop_instance_uid: str, study_instance_uid: str = "") -> None:
+    """Hold a data set against what it was announced as, in a command, File Meta or URL (PS3.4 Table B.2-1).
 
     Raises Failure with the tag: MISSING, WRONG_IDENTITY for a difference, MALFORMED_UID.
     """
     for keyword, tag, announced in (
         ("SOPClassUID", SOP_CLASS_UID, sop_class_uid),
         ("SOPInstanceUID", SOP_INSTANCE_UID, sop_instance_uid),
-        ("StudyInstanceUID", STUDY_INSTANCE_UID, ""),
+        ("StudyInstanceUID", STUDY_INSTANCE_UID, study_instance_uid),
         ("SeriesInstanceUID", SERIES_INSTANCE_UID, ""),
     ):
         uid = header.get(keyword)

@@ -65,6 +65,7 @@ class Incoming:
         source_ae_title: str,
         charset: str,
         spare: Spare | None = None,
+        study_instance_uid: str = "",
     ) -> None:
         check_uid(sop_class_uid, SOP_CLASS_UID)
         check_uid(sop_instance_uid, SOP_INSTANCE_UID)
@@ -75,6 +76,7 @@ class Incoming:
         self._policy = policy
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
+        self._study_instance_uid = study_instance_uid
         self._transfer_syntax_uid = transfer_syntax_uid
         self._source_ae_title = source_ae_title
         self._charsets = terms(charset)
@@ -116,7 +118,7 @@ class Incoming:
         header.charsets = header.charsets or self._charsets
         if not self._data_set_bytes:
             raise Failure(Kind.UNREADABLE, "no data set")
-        check_identity(header, self._sop_class_uid, self._sop_instance_uid)
+        check_identity(header, self._sop_class_uid, self._sop_instance_uid, self._study_instance_uid)
         digest = self._staged.digest
         record = InstanceRecord(
             values=header.values(self._index.keys),

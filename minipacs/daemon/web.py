@@ -19,6 +19,7 @@ from minipacs.daemon.sockets import WEB
 from minipacs.errors import MinipacsError
 from minipacs.net.identity.tokens import Tokens
 from minipacs.net.identity.users import Users
+from minipacs.services.offered import storage_classes
 
 if TYPE_CHECKING:
     from minipacs.web.server import WebServer
@@ -69,6 +70,7 @@ def run(shared: Shared, control: Control) -> None:
         config.web.max_results,
         config.query.match_unknown,
         partial(os.eventfd_write, shared.wake_fd, 1),
+        storage_classes(config.storage.sop_classes),
     )
     own = sockets[shared.number % len(sockets)]
     for sock in sockets:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from minipacs.dicom.data_set.command_set import MAX_COMMENT_LENGTH, CommandField, CommandSet
 from minipacs.dicom.tables import statuses
+from minipacs.dicom.tables.failure_reasons import STORE
 from minipacs.dicom.tables.tags import tag_text
 from minipacs.errors import Failure, Kind
 
@@ -31,21 +32,6 @@ class Answer:
         response.attribute_identifier_list = self.attributes
         response.error_id = self.error_id
 
-
-_STORE: Mapping[Kind, int] = {
-    Kind.UNREADABLE: statuses.CANNOT_UNDERSTAND,
-    Kind.MISSING: statuses.STORE_UID_MISSING,
-    Kind.MALFORMED_UID: statuses.STORE_UID_MALFORMED,
-    Kind.OTHER_PARENT: statuses.STORE_OTHER_PARENT,
-    Kind.OTHER_CONTENT: statuses.STORE_OTHER_BYTES,
-    Kind.WRONG_ENCODING: statuses.STORE_WRONG_ENCODING,
-    Kind.TOO_LARGE: statuses.STORE_TOO_LARGE,
-    Kind.WRONG_IDENTITY: statuses.DATA_SET_MISMATCH,
-    Kind.UNSUPPORTED: statuses.SOP_CLASS_NOT_SUPPORTED,
-    Kind.BUSY: statuses.OUT_OF_RESOURCES,
-    Kind.FULL: statuses.OUT_OF_RESOURCES,
-}
-"""PS3.4 Table B.2-1."""
 
 _FIND: Mapping[Kind, int] = {
     Kind.UNREADABLE: statuses.IDENTIFIER_UNREADABLE,
@@ -100,7 +86,7 @@ _ACTION: Mapping[Kind, int] = {
 """PS3.4 J.3.2."""
 
 _STATUSES: Mapping[int, Mapping[Kind, int]] = {
-    CommandField.C_STORE_RQ: _STORE,
+    CommandField.C_STORE_RQ: STORE,
     CommandField.C_FIND_RQ: _FIND,
     CommandField.C_MOVE_RQ: _RETRIEVE,
     CommandField.C_GET_RQ: _RETRIEVE,

@@ -93,6 +93,11 @@ def choose(offers: Sequence[Offer], header: str | None, parameter: str | None = 
     return wished
 
 
+def parse_media_type(header: str) -> tuple[str, dict[str, str]]:
+    """Read a Content-Type: the type and the names of its parameters in lower case, "" if it is none."""
+    return next(_ranges(header), ("", {}))
+
+
 def _best(offers: Sequence[Offer], ranges: Sequence[MediaRange]) -> Choice | None:
     """Take the offer that is wished for most; what is named exactly rules over what a wild card says of it."""
     best: tuple[float, int, int, int] | None = None

@@ -1,7 +1,7 @@
 """What handlers of requests are given: the archive, who may what, and the request at hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from minipacs.archive.archive import Archive
 from minipacs.audit.audit import Audit
+from minipacs.dicom.tables.sop_classes import STORAGE
 from minipacs.web import accept
 from minipacs.web.accept import Choice, Offer
 from minipacs.web.access import Caller, Origin, Places, WebAccess, headers_of
@@ -22,7 +23,7 @@ DICOM_WEB = "/dicom-web"
 
 @dataclass(frozen=True)
 class Environment:
-    """What all requests have in common. `max_results` 0 means no limit."""
+    """What all requests have in common. `max_results` 0 means no limit; `storage_classes` are those that are taken."""
 
     archive: Archive
     ae_title: str
@@ -33,6 +34,7 @@ class Environment:
     max_results: int = 0
     match_unknown: bool = False
     wake_jobs: Callable[[], None] = lambda: None
+    storage_classes: Set[str] = frozenset(STORAGE)
 
 
 @dataclass
@@ -56,6 +58,17 @@ class Ask:
     def headers(self) -> Mapping[str, str]:
         """Return the header fields, names in lower case."""
         return headers_of(self.scope)
+
+    @property
+    def id(self) -> str:
+        """Return what the log calls this request."""
+        return str(self.scope["state"]["id"])
+
+    @property
+    def log(self) -> dict[str, object]:
+        """Return what the log's line of this request says beside the rest."""
+        found: dict[str, object] = self.scope["state"].setdefault("log", {})
+        return found
 
     @property
     def service(self) -> str:

@@ -12,6 +12,7 @@ from minipacs.web.metadata import metadata
 from minipacs.web.rendered import rendered, thumbnail
 from minipacs.web.retrieve import retrieve
 from minipacs.web.search import counting, searching
+from minipacs.web.store import store
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", f"{_STUDY}/instances/{{instance}}/bulkdata/{{element}}", bulk_data, ("read",), "10.4.1.1.5", "the same"
     ),
+    Route("POST", f"{DICOM_WEB}/studies", store, ("store",), "10.5", "store instances"),
+    Route("POST", _STUDY, store, ("store",), "10.5", "store instances of a study"),
     Route("GET", _STUDY, retrieve, ("read",), "10.4", "the instances of a study"),
     Route("GET", _SERIES, retrieve, ("read",), "10.4", "the instances of a series"),
     Route("GET", _INSTANCE, retrieve, ("read",), "10.4", "an instance"),

@@ -46,10 +46,16 @@ class Web:
     """A server for one archive; `anonymous` rights without credentials."""
 
     def __init__(
-        self, folder: Path, anonymous: Sequence[str] = ALL_RIGHTS, origins: Sequence[str] = (), **settings: Any
+        self,
+        folder: Path,
+        anonymous: Sequence[str] = ALL_RIGHTS,
+        origins: Sequence[str] = (),
+        policy: StoragePolicy | None = None,
+        **settings: Any,
     ) -> None:
         self.folder = folder
-        self.archive = Archive.open(folder, StoragePolicy())
+        self.archive = Archive.open(folder, policy or StoragePolicy())
+        self._ended = threading.Condition()
         self.requests: list[tuple[Any, ...]] = []
         access = WebAccess(
             Users(folder / "users"),
@@ -64,7 +70,7 @@ class Web:
         listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = listener.getsockname()
         self.service = f"http://{self.host}:{self.port}/dicom-web"
-        self._server = WebServer(make_app(environment, lambda *what: self.requests.append(what)), [listener], 5)
+        self._server = WebServer(make_app(environment, self._note), [listener], 5)
         self._thread = threading.Thread(target=self._server.run_until_left)
         self._thread.start()
 
@@ -81,7 +87,17 @@ class Web:
         put_bytes(self.archive, data, ds.SOPClassUID, ds.SOPInstanceUID, meta.transfer_syntax_uid, piece_bytes=1 << 20)
         return ds
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+    def wait_for_requests(self, count: int) -> None:
+        """Return when so many requests have ended."""
+        with self._ended:
+            assert self._ended.wait_for(lambda: len(self.requests) >= count, 20)
+
+    def _note(self, *what: Any) -> None:
+        with self._ended:
+            self.requests.append(what)
+            self._ended.notify_all()
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         try:
             fields = {name.replace("_", "-"): value for name, value in headers.items()}
