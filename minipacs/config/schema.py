@@ -184,6 +184,12 @@ class AccessConfig:
         kinds.choice("", "open", "peers"),
         '"open": everyone; "peers": each [[peer]]. Empty: "open" while ae.bind is loopback only, else "peers".',
     )
+    identity: Literal["ignore", "check", "require"] = setting(
+        "ignore",
+        kinds.choice("ignore", "check", "require"),
+        'User identity of associations: "ignore" looks at none; with "check" a name and passcode given have to '
+        'be right; with "require" they have to be given. A user may do no more than the peer.',
+    )
     users: str = setting(
         "",
         kinds.either("", kinds.FILE),

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield configuration(config)
     yield from _storage(config)
     yield from starmap(Finding, certificates.look(config))
+    yield from _users(config)
     yield from _ports(config)
     yield from _web(config)
     yield from _names(config)
@@ -79,6 +81,29 @@ def _index(config: Config) -> Iterator[Finding]:
         yield Finding("fault", what, str(error))
     except OSError as error:
         yield Finding("fault", what, system_words(error))
+
+
+def _users(config: Config) -> Iterator[Finding]:
+    """Look at who may prove to be whom, if anybody is asked."""
+    identity = config.access.identity
+    if identity == "ignore":
+        return
+    path = config.users_path
+    what = f"users {path}"
+    if identity == "require" and config.ae.plain:
+        clear = "passcodes cross the network in the clear: set [tls] and ae.plain = false"
+        yield Finding("warn", 'access.identity = "require" without TLS', clear)
+    try:
+        known, faults = line_file.read(path, users.parse)
+    except FileNotFoundError:
+        known, faults = {}, []
+    except (OSError, MinipacsError) as error:
+        yield Finding("fault", what, system_words(error) if isinstance(error, OSError) else str(error))
+        return
+    yield from (Finding("fault", what, fault) for fault in faults)
+    yield _warning_if(f"{what}: {len(known)}", "" if known else "nobody is known: minipacs passwd NAME")
+    if known and path.stat().st_mode & stat.S_IRWXO:
+        yield Finding("warn", what, "everybody on this machine may read it: chmod o-rwx")
 
 
 def _fault_if(what: str, fault: str) -> Finding:

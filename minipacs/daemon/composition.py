@@ -8,6 +8,8 @@ from minipacs.config import Config
 from minipacs.dicom.tables.keys import KeyTable, extended_key
 from minipacs.net.access import Access, Peer, PeerTable
 from minipacs.net.association import Timeouts
+from minipacs.net.identity.user_identity import UserCheck
+from minipacs.net.identity.users import Users
 from minipacs.net.places import Places
 from minipacs.net.requestor import Requestor
 from minipacs.net.tls import TlsFiles
@@ -104,4 +106,5 @@ def access(config: Config, addresses: Iterable[str], places: Places) -> Access:
         ae.max_associations,
         check_called_title=ae.check_called_title,
         places=places,
+        users=UserCheck(config.access.identity, Users(config.users_path)),
     )

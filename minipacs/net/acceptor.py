@@ -15,6 +15,7 @@ from minipacs.net.association import Association, Timeouts
 from minipacs.net.channel import HandshakeFailed
 from minipacs.net.ending import SERVICE_USER, AssociationEnded, violation
 from minipacs.net.explanation import REASONS, Explanation
+from minipacs.net.identity.user_identity import Identification
 from minipacs.net.negotiation import ACCEPTANCE, Acceptance, OfferedClass, Proposal, negotiate
 from minipacs.net.rejections import BURST, Rejections
 from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
@@ -111,20 +112,24 @@ class Acceptor:
             proposal = acse.decode_request(body)
         except ProtocolError as error:
             raise violation(str(error), error.reason) from error
-        admission = self.access.admit(proposal, _origin(transport, told.address))
+        limited = self._limited(told.address, proposal)
+        may_check = proposal.user_identity is not None and not self._rejections.is_excessive(limited)
+        check_s = deadline - time.monotonic() if may_check else 0.0
+        admission = self.access.admit(proposal, _origin(transport, told.address), check_s)
         shown = transport.channel.certificate
         caller = _caller(told, proposal, admission, "" if shown is None else shown.subject)
         told.proposed(proposal)
         told.peer = caller.label
         if isinstance(admission, Rejection):
-            if self._is_answered(admission, caller):
+            if self._is_answered(admission, caller, limited):
                 told.rejected(admission)
                 self._reject(transport, admission, caller)
             return
+        told.user = caller.user
         transport.is_named = True
         try:
             acceptance = negotiate(proposal, self._offered, admission.rights)
-            answer = self._answer(proposal, acceptance, body)
+            answer = self._answer(proposal, acceptance, body, admission.identification)
             association = Association(transport, reader, acceptance.contexts, proposal.max_pdu_bytes, self._timeouts)
             told.answered(acceptance)
             association.send_all([answer])
@@ -133,9 +138,10 @@ class Acceptor:
             self.access.leave(admission)
         association.end(ended)
 
-    def _answer(self, proposal: Proposal, acceptance: Acceptance, body: bytes) -> bytes:
+    def _answer(self, proposal: Proposal, acceptance: Acceptance, body: bytes, identification: Identification) -> bytes:
+        titles = body[_TITLES_IN_REQUEST]
         try:
-            return acse.encode_accept(proposal, acceptance, body[_TITLES_IN_REQUEST], self._max_pdu_bytes)
+            return acse.encode_accept(proposal, acceptance, titles, self._max_pdu_bytes, identification.answer)
         except ProtocolError as error:
             raise violation(str(error), error.reason) from error
 
@@ -180,18 +186,23 @@ class Acceptor:
             raise AssociationEnded("aborted")
         return found.body
 
-    def _is_answered(self, rejection: Rejection, caller: Caller) -> bool:
+    def _limited(self, address: str, proposal: Proposal) -> tuple[str, str]:
+        """Return whose rejections are counted together: a configured title's, or all others', at an address."""
+        title = proposal.calling_ae_title
+        return address, title if self.access.is_configured(title) else ""
+
+    def _is_answered(self, rejection: Rejection, caller: Caller, limited: tuple[str, str]) -> bool:
         """Count a rejection; tells whether it is answered: those that come in a loop are not, for a while."""
         self._observer.association_rejected(caller.label)
         if rejection.result != PERMANENT:
             return True
-        title = caller.ae_title if self.access.is_configured(caller.ae_title) else ""
-        if self._rejections.is_excessive((caller.address, title)):
+        title = limited[1]
+        if self._rejections.is_excessive(limited):
             self.summed.warn(
                 "rejection not answered", caller.address, {"calling": title or None, "reason": rejection.why}
             )
             return False
-        if self._rejections.note((caller.address, title)):
+        if self._rejections.note(limited):
             fields = {"address": caller.address, "calling": title or None, "rejections": BURST}
             logger.warning("too many rejections: caller is not answered for a while", extra={"fields": fields})
         return True
@@ -236,7 +247,18 @@ class Acceptor:
 def _caller(told: Explanation, proposal: Proposal, admission: Admission | Rejection, certificate: str) -> Caller:
     known = admission if isinstance(admission, Admission) else Admission((), None)
     titles = proposal.calling_ae_title, proposal.called_ae_title
-    return Caller(told.association_id, *titles, told.address, known.label, known.peer, certificate)
+    user = known.identification
+    name = told.user if isinstance(admission, Rejection) else user.user
+    return Caller(
+        told.association_id,
+        *titles,
+        told.address,
+        known.label,
+        known.peer,
+        certificate,
+        name,
+        user.is_verified,
+    )
 
 
 def _origin(transport: Transport, address: str) -> Origin:
@@ -258,4 +280,5 @@ def _identity(caller: Caller) -> dict[str, object]:
         "calling": caller.ae_title,
         "called": caller.called_ae_title,
         "address": caller.address,
+        **({"user": caller.user} if caller.user else {}),
     }

@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from minipacs.net.certificate import Certificate
+from minipacs.net.identity.user_identity import NOBODY, Identification, IdentityRefused, UserCheck
+from minipacs.net.identity.users import CheckingIsBusy
 from minipacs.net.names import NAMES, NameNotResolved
 from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, MIN_PDU_BYTES, Proposal, Right
 from minipacs.net.places import Limit, Places
@@ -75,7 +77,8 @@ class Origin:
 class Caller:
     """The requestor of an association, as services and the log know it. `label` is from a closed set.
 
-    `certificate` is the subject of the one it has shown, "" for none.
+    `certificate` is the subject of the one it has shown, "" for none. `user` is who it was let in as, by a passcode if
+    `user_is_verified`; of one that was rejected, who it claims to be.
     """
 
     association_id: str
@@ -85,6 +88,8 @@ class Caller:
     label: str
     peer: Peer | None
     certificate: str = ""
+    user: str = ""
+    user_is_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,10 @@ _OTHER_CERTIFICATE = Rejection(
 _NOT_RESOLVED = Rejection(
     TRANSIENT, _PRESENTATION, 1, "the host of the calling AE title cannot be looked up", "peer.host"
 )
+_IDENTITY = Rejection(PERMANENT, _ACSE, 1, "user identity refused", "access.identity, or minipacs passwd")
+_IDENTITY_BUSY = Rejection(
+    TRANSIENT, _PRESENTATION, 1, "too many passcodes are being checked, or too many were wrong: try again"
+)
 _NO_ROOM = Rejection(PERMANENT, _USER, 1, "maximum PDU length too small")
 _LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "limit of associations reached", "ae.max_associations")
 _PEER_LIMIT = Rejection(
@@ -127,10 +136,11 @@ _LIMITS: Mapping[Limit, Rejection] = {"all": _LIMIT, "peer": _PEER_LIMIT}
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A caller let in: the rights it has, and the peer it is, if configured."""
+    """A caller let in: the rights it has, the peer it is, if configured, and its user, if it named one."""
 
     rights: tuple[Right, ...]
     peer: Peer | None
+    identification: Identification = NOBODY
 
     @property
     def label(self) -> str:
@@ -153,7 +163,8 @@ class PeerTable:
 class Access:
     """Admits callers and counts them. Under policy "open" anybody may call, and configured peers keep their rights.
 
-    `places` are shared with the other workers, if there are any. Safe to call from any thread.
+    `places` are shared with the other workers, if there are any. Without `users` nobody's user is looked at. Safe to
+    call from any thread.
     """
 
     def __init__(
@@ -164,6 +175,7 @@ class Access:
         max_associations: int,
         check_called_title: bool,
         places: Places | None = None,
+        users: UserCheck | None = None,
     ) -> None:
         self._ae_title = ae_title
         self.policy = policy
@@ -171,6 +183,7 @@ class Access:
         self._max_associations = max_associations
         self._check_called_title = check_called_title
         self._places = places or Places.alone(self._peers)
+        self._users = users
         self._is_closed = False
 
     @property
@@ -186,19 +199,41 @@ class Access:
         """Tell whether a peer has this title."""
         return ae_title in self._peers
 
-    def admit(self, proposal: Proposal, origin: Origin) -> Admission | Rejection:
-        """Let a caller in, or say why not. What is admitted must be given back with `leave`."""
+    def admit(self, proposal: Proposal, origin: Origin, check_s: float = 0) -> Admission | Rejection:
+        """Let a caller in, or say why not. What is admitted must be given back with `leave`.
+
+        A passcode that is not remembered has its turn to be checked within `check_s`; no place is held meanwhile.
+        """
         rejection = _SHUTTING_DOWN if self._is_closed else self._unfit(proposal)
         if rejection is not None:
             return rejection
         peer = self._identify(proposal.calling_ae_title, origin)
         if isinstance(peer, Rejection):
             return peer
+        found = self._identify_user(proposal, check_s)
+        if isinstance(found, Rejection):
+            return found
+        if self._is_closed:
+            return _SHUTTING_DOWN
         title, limit = ("", 0) if peer is None else (peer.title, peer.max_associations)
         full = self._places.take(title, self._max_associations, limit)
         if full is not None:
             return _LIMITS[full]
-        return Admission(RIGHTS if peer is None else peer.allow, peer)
+        allowed = RIGHTS if peer is None else peer.allow
+        if found.rights is not None:
+            allowed = tuple(right for right in allowed if right in found.rights)
+        return Admission(allowed, peer, found)
+
+    def _identify_user(self, proposal: Proposal, check_s: float) -> Identification | Rejection:
+        """Find the user that calls, whose rights bound those of the peer (PS3.7 D.3.3.7)."""
+        if self._users is None:
+            return NOBODY
+        try:
+            return self._users.identify(proposal.user_identity, check_s)
+        except IdentityRefused as error:
+            return replace(_IDENTITY, why=f"{_IDENTITY.why}: {error}")
+        except CheckingIsBusy:
+            return _IDENTITY_BUSY
 
     def _identify(self, ae_title: str, origin: Origin) -> Peer | Rejection | None:
         """Find the peer that calls, None for a stranger who may; who falls short of a peer's proof is never one."""

@@ -19,6 +19,7 @@ from pynetdicom.pdu_primitives import (
 
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from minipacs.net import items
+from minipacs.net.identity.user_identity import UserIdentity
 from minipacs.net.negotiation import (
     ACCEPTANCE,
     APPLICATION_CONTEXT_NAME,
@@ -36,8 +37,8 @@ _CLASS_UID, _VERSION_NAME = 0x52, 0x55
 _FOR_LIBRARY = frozenset({0x51, 0x53, 0x56, 0x57})
 """The user items that the library gets to see; unknown ones it refuses, where the standard says skip.
 
-User identity (58H, 59H) is left out: we have nothing to answer it with, which PS3.7 D.3.3.7 allows. So are the names of
-the peer's implementation, since the library refuses what some peers send: texts over 16 characters, UIDs that are none.
+User identity is read by ourselves, so that a broken one can be refused as one. So are the names of the peer's
+implementation, since the library refuses what some peers send: texts over 16 characters, UIDs that are none.
 """
 MAX_IMPLEMENTATION_CHARS = 64
 
@@ -64,11 +65,20 @@ def decode_request(body: bytes) -> Proposal:
         extended={str(i.uid): i.app_info for i in extended},
         general_classes=dict(_general_classes(user_data)),
         wants_async_window=any(_all(user_data, pdu_items.AsynchronousOperationsWindowSubItem)),
+        user_identity=UserIdentity.read(found.all_user(items.USER_IDENTITY)),
     )
 
 
-def encode_accept(proposal: Proposal, acceptance: Acceptance, raw_titles: bytes, max_pdu_bytes: int) -> bytes:
+def encode_accept(
+    proposal: Proposal,
+    acceptance: Acceptance,
+    raw_titles: bytes,
+    max_pdu_bytes: int,
+    identity_answer: bytes | None = None,
+) -> bytes:
     """Build the A-ASSOCIATE-AC; `raw_titles` are the request's 64 bytes from the titles on, sent back as they came.
+
+    `identity_answer` is what a user identity is answered with, None for no answer.
 
     Raises ProtocolError if the request asks for more answers than fit. PS3.8 9.3.3.
     """
@@ -81,7 +91,10 @@ def encode_accept(proposal: Proposal, acceptance: Acceptance, raw_titles: bytes,
         user_information.append(window)
     encoded = _encode(pdus.A_ASSOCIATE_AC(), _primitive("ANY", "ANY", user_information))
     answers = items.write_answers(acceptance.answers)
-    return _with_items(encoded, raw_titles, answers, items.write_roles(acceptance.roles))
+    user_items = items.write_roles(acceptance.roles)
+    if identity_answer is not None:
+        user_items += items.write_user_identity_answer(identity_answer)
+    return _with_items(encoded, raw_titles, answers, user_items)
 
 
 def encode_reject(result: int, source: int, reason: int) -> bytes:

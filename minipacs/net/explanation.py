@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from minipacs.net.access import Rejection
 from minipacs.net.association import Association
 from minipacs.net.ending import AssociationEnded
+from minipacs.net.identity.rights import MAX_NAME_CHARS
 from minipacs.net.negotiation import (
     ABSTRACT_SYNTAX_NOT_SUPPORTED,
     ACCEPTANCE,
@@ -28,7 +29,8 @@ REASONS: Mapping[int, tuple[str, str]] = {
     ACCEPTANCE: ("", ""),
     USER_REJECTION: (
         "not allowed",
-        "peer.allow, if this peer's lacks the right to the service; else none: it proposes no role that is served",
+        "peer.allow, or the rights of its user, if these lack the right to the service; else none: it proposes no role "
+        "that is served",
     ),
     ABSTRACT_SYNTAX_NOT_SUPPORTED: (
         "of an unknown SOP class",
@@ -48,6 +50,7 @@ class Explanation:
 
     `contexts` are rows of: context ID, abstract syntax, proposed transfer syntaxes, result, accepted transfer syntax.
     `remedy` tells which setting would accept what was rejected; `security` how it was encrypted, "" if it was not.
+    `user` is who it was let in as; of what was rejected, who it claimed to be.
     """
 
     association_id: str
@@ -65,6 +68,7 @@ class Explanation:
     reason: str = ""
     remedy: str = ""
     security: str = ""
+    user: str = ""
     began_at: float = field(default_factory=time.time)
     duration_s: float = 0.0
 
@@ -73,6 +77,8 @@ class Explanation:
         self.calling, self.called = proposal.calling_ae_title, proposal.called_ae_title
         self.implementation = proposal.implementation_version_name or proposal.implementation_class_uid
         self.max_pdu_bytes = proposal.max_pdu_bytes
+        if proposal.user_identity is not None:
+            self.user = proposal.user_identity.name[:MAX_NAME_CHARS]
         self.contexts = [
             (
                 c.context_id,

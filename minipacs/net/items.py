@@ -11,6 +11,7 @@ from minipacs.net.stream import INVALID_PARAMETER, ProtocolError
 
 APPLICATION_CONTEXT, PROPOSED_CONTEXT, CONTEXT_ANSWER, USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
 ABSTRACT_SYNTAX, TRANSFER_SYNTAX, ROLE = 0x30, 0x40, 0x54
+USER_IDENTITY, USER_IDENTITY_ANSWER = 0x58, 0x59
 
 MAX_UID_CHARS = 64
 MAX_ITEM_BYTES = 0xFFFF
@@ -100,6 +101,11 @@ def write_roles(roles: Mapping[str, tuple[bool, bool]]) -> bytes:
     return b"".join(
         item(ROLE, _LENGTH.pack(len(uid)) + uid.encode("latin-1") + bytes(roles)) for uid, roles in roles.items()
     )
+
+
+def write_user_identity_answer(response: bytes) -> bytes:
+    """Write the server's response to a user identity (PS3.7 D.3.3.7.2)."""
+    return item(USER_IDENTITY_ANSWER, _LENGTH.pack(len(response)) + response)
 
 
 def _read_context(body: bytes) -> tuple[int, int, list[tuple[int, str]]]:

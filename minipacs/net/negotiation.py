@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
+from minipacs.net.identity.user_identity import UserIdentity
 
 Right = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
 """The service group that a peer may be allowed or denied."""
@@ -95,6 +96,7 @@ class Proposal:
     extended: Mapping[str, bytes] = field(default_factory=dict)
     general_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wants_async_window: bool = False
+    user_identity: UserIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)

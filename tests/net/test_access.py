@@ -1,12 +1,16 @@
 """Who is admitted, and what the others are told."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from minipacs.net import access, names
 from minipacs.net.access import OTHER, RIGHTS, Access, Admission, Origin, Peer, PeerTable, Rejection
 from minipacs.net.certificate import Certificate
+from minipacs.net.identity import users
+from minipacs.net.identity.user_identity import WRONG, UserCheck, UserIdentity
+from minipacs.net.identity.users import Users
 from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, Proposal
 
 HOME = Origin("127.0.0.1")
@@ -17,8 +21,10 @@ def proposal(calling: str = "CALLER", called: str = "MINIPACS", **more: object) 
     return Proposal(called_ae_title=called, calling_ae_title=calling, contexts=(), **given)  # type: ignore[arg-type]
 
 
-def control(policy: str = "open", *peers: Peer, limit: int = 10, check_called: bool = False) -> Access:
-    return Access("MINIPACS", policy, PeerTable(peers), limit, check_called)  # type: ignore[arg-type]
+def control(
+    policy: str = "open", *peers: Peer, limit: int = 10, check_called: bool = False, users: UserCheck | None = None
+) -> Access:
+    return Access("MINIPACS", policy, PeerTable(peers), limit, check_called, users=users)  # type: ignore[arg-type]
 
 
 def rejection(found: Admission | Rejection) -> tuple[int, int, int]:
@@ -188,5 +194,64 @@ def test_every_rejection_is_one_of_the_standard():
     """PS3.8 Table 9-21."""
     allowed = {(1, 1, r) for r in (1, 2, 3, 7)} | {(1, 2, 1), (1, 2, 2)} | {(2, 3, 1), (2, 3, 2)}
     found = [value for value in vars(access).values() if isinstance(value, Rejection)]
-    assert len(found) >= 6
+    assert len(found) >= 8
     assert {rejection(value) for value in found} <= allowed
+
+
+@pytest.fixture
+def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserCheck:
+    monkeypatch.setattr(users, "_LOG2_N", 4)
+    users.add(tmp_path / "users", "anna", b"right", ["find", "store", "read"])
+    return UserCheck("require", Users(tmp_path / "users"))
+
+
+ANNA, WRONG_ANNA = UserIdentity(2, True, b"anna", b"right"), UserIdentity(2, True, b"anna", b"wrong")
+
+
+@pytest.mark.parametrize(
+    ("allow", "rights"), [(RIGHTS, ("store", "find")), (("echo", "find"), ("find",)), (("echo",), ()), ((), ())]
+)
+def test_a_user_may_what_the_peer_may_and_the_user_may(checked, allow, rights):
+    entry = control("peers", Peer("CALLER", allow=allow), users=checked)
+    found = entry.admit(proposal(user_identity=ANNA), HOME, 10)
+    assert isinstance(found, Admission)
+    assert (found.rights, found.identification.user, found.identification.is_verified) == (rights, "anna", True)
+
+
+@pytest.mark.parametrize(
+    ("claim", "check_s", "expected", "says"),
+    [
+        (WRONG_ANNA, 10, (1, 2, 1), WRONG),
+        (UserIdentity(2, True, b"bert", b"right"), 10, (1, 2, 1), WRONG),
+        (UserIdentity(4, True, b"<saml/>"), 10, (1, 2, 1), "unsupported type: a SAML assertion"),
+        (None, 10, (1, 2, 1), "no user identity"),
+        (ANNA, 0, (2, 3, 1), "too many passcodes"),
+    ],
+)
+def test_a_user_who_is_not_known_to_be_one_takes_no_place(checked, claim, check_s, expected, says):
+    entry = control(users=checked, limit=1)
+    found = entry.admit(proposal(user_identity=claim), HOME, check_s)
+    assert rejection(found) == expected
+    assert isinstance(found, Rejection)
+    assert says in found.why
+    assert entry.active == 0
+
+
+def test_no_passcode_is_looked_at_of_whom_address_title_or_certificate_keep_out(checked, monkeypatch):
+    monkeypatch.setattr(UserCheck, "identify", lambda *given: pytest.fail("looked at"))
+    entry = control("peers", Peer("CALLER", "10.0.0.1"), NAMED_PEER, users=checked)
+    for calling in ("CALLER", "STRANGER", ""):
+        assert rejection(entry.admit(proposal(calling, user_identity=ANNA), HOME, 10)) == (1, 1, 3)
+
+
+def test_a_user_who_was_being_checked_while_the_archive_shuts_down_is_told_so(checked, monkeypatch):
+    entry = control(users=checked)
+    identify = checked.identify
+
+    def closing(claim: UserIdentity, timeout_s: float) -> object:
+        entry.close()
+        return identify(claim, timeout_s)
+
+    monkeypatch.setattr(checked, "identify", closing)
+    assert rejection(entry.admit(proposal(user_identity=ANNA), HOME, 10)) == (2, 3, 1)
+    assert entry.active == 0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from minipacs.net import acse
 from minipacs.net.access import RIGHTS
+from minipacs.net.identity.user_identity import UserIdentity
 from minipacs.net.negotiation import Acceptance, Proposal, ProposedContext, negotiate
 from minipacs.net.stream import INVALID_PARAMETER, ProtocolError
 from minipacs.services.offered import offered_classes
@@ -54,6 +55,7 @@ def test_a_request_is_read_in_full():
         item(0x55, b"NAME"),
         extended(STUDY_FIND, b"\1\0"),
         common_extended("1.2.3", "1.2.840.10008.4.2", CT),
+        item(0x58, b"\2\1\0\4user\0\4code"),
     )
     assert request(context(1, CT, EXPLICIT, IMPLICIT), context(3, STUDY_FIND), user=user) == Proposal(
         called_ae_title="MINIPACS",
@@ -67,6 +69,7 @@ def test_a_request_is_read_in_full():
         extended={STUDY_FIND: b"\1\0"},
         general_classes={"1.2.3": (CT,)},
         wants_async_window=True,
+        user_identity=UserIdentity(2, True, b"user", b"code"),
     )
 
 
@@ -105,6 +108,14 @@ def test_a5_128_contexts_are_answered_in_order():
     assert found == {2 * i + 1: (0, IMPLICIT if i % 2 else EXPLICIT) for i in range(128)}
 
 
+@pytest.mark.parametrize(("response", "items"), [(None, []), (b"", [b"\0\0"]), (b"ticket", [b"\0\6ticket"])])
+def test_a_user_identity_is_answered_with_one_item_or_none(response, items):
+    body = associate_rq()[HEADER:]
+    proposal = acse.decode_request(body)
+    answer = acse.encode_accept(proposal, negotiate(proposal, OFFERED, RIGHTS), body[TITLES], 16384, response)
+    assert wire.sub_items(answer[HEADER:], 0x59) == items
+
+
 ODD = item(0x99, b"whatever")
 
 
@@ -117,6 +128,7 @@ ODD = item(0x99, b"whatever")
             [item(0x20, b"\1\0\0\0" + item(0x30, VERIFICATION.encode()) + ODD + item(0x40, IMPLICIT.encode()))]
         ),
         associate_rq(user=wire.user_information(16384, item(0x58, b"\1\1\0\4user\0\0"), item(0x59, b"\0\0"))),
+        associate_rq(user=wire.user_information(16384, item(0x58, b"\1"), item(0x58, b""))),
     ],
 )
 def test_a7_unknown_items_are_skipped(body):

@@ -15,7 +15,7 @@ from minipacs.log import printable
 from minipacs.net.explanation import REASONS
 
 _COLUMNS = ("id", "began", "calling", "called", "address", "contexts", "operations", "received", "outcome", "reason")
-_MORE_COLUMNS = ("peer", "implementation", "sent", "duration", "remedy")
+_MORE_COLUMNS = ("peer", "user", "security", "implementation", "sent", "duration", "remedy")
 _UNANSWERED = -1
 
 

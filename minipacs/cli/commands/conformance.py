@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -31,6 +32,7 @@ from minipacs.dicom.tables.tags import tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.workflow.worklist import WORKLIST_KEYS
 from minipacs.log import printable
+from minipacs.net.identity.user_identity import Policy
 from minipacs.services.dispatch import SERVICES
 from minipacs.services.query_keys import read_keys
 
@@ -51,6 +53,15 @@ _WORKFLOW = {
     PROCEDURE_STEP_RETRIEVE: "Modality Performed Procedure Step Retrieve",
     STORAGE_COMMITMENT: "Storage Commitment Push Model",
 }
+
+
+_IDENTITY_OUTCOMES: Mapping[str, tuple[str, str, str]] = {
+    "no identity": ("accepted", "accepted", "refused"),
+    "1, a name": ("accepted, not answered", "accepted if the user is known", "refused"),
+    "2, a name and a passcode": ("accepted, not answered", "accepted if it is right", "accepted if it is right"),
+    "3, 4, 5 (Kerberos, SAML, JWT), others": ("accepted, not answered", "accepted, not answered", "refused"),
+}
+"""What becomes of each type of user identity, under each policy."""
 
 
 @click.command()
@@ -115,6 +126,24 @@ def _settings(config: Config) -> Iterator[str]:
         if f"{name}.{key}" not in _NOT_SHOWN
     ]
     return _table(("setting", "value"), rows)
+
+
+def _user_identity(config: Config) -> Iterator[str]:
+    rows = [(what, *outcomes) for what, outcomes in _IDENTITY_OUTCOMES.items()]
+    return _table(("type", *(f"`{policy}`" for policy in get_args(Policy))), rows)
+
+
+def _security_profiles(config: Config) -> Iterator[str]:
+    tls, identity = config.tls, config.access.identity
+    port = f"on, port {tls.port}, TLS {tls.minimum} and later" if tls.certificate else "off: `tls.certificate`"
+    is_checked = f'on: `access.identity = "{identity}"`' if identity != "ignore" else "off: `access.identity`"
+    by_name = is_checked if identity != "require" else f"{is_checked}, a passcode is needed too"
+    rows = [
+        ("B.12 BCP 195 RFC 8996, 9325 TLS Secure Transport Connection", port),
+        ("B.4 Basic User Identity Association", by_name),
+        ("B.5 User Identity plus Passcode Association", is_checked),
+    ]
+    return _table(("profile", "in this configuration"), rows)
 
 
 def _peers(config: Config) -> Iterator[str]:
@@ -214,6 +243,8 @@ _TABLES: Mapping[str, Callable[[Config], Iterator[str]]] = {
     "services": _services,
     "timeouts": _timeouts,
     "settings": _settings,
+    "user_identity": _user_identity,
+    "security_profiles": _security_profiles,
     "peers": _peers,
     "keys": _keys,
     "worklist_keys": _worklist_keys,

@@ -85,7 +85,7 @@ class Users:
     def check(self, name: str, passcode: bytes, timeout_s: float) -> User | None:
         """Return the user if the passcode is right, else None: as slowly for one who is not there.
 
-        Raises CheckingIsBusy if it could not be begun within `timeout_s`.
+        Raises CheckingIsBusy if it could not be begun within `timeout_s`; 0 is too little for all but remembered pairs.
         """
         user = self.get(name)
         if len(passcode) > MAX_PASSCODE_BYTES:
@@ -93,7 +93,7 @@ class Users:
         proof = hmac.digest(self._key, (user or _NOBODY).line().encode() + b"\0" + passcode, "sha256")
         if user is not None and self._is_remembered(proof):
             return user
-        if not self._hashing.acquire(timeout=timeout_s):
+        if timeout_s <= 0 or not self._hashing.acquire(timeout=timeout_s):
             raise CheckingIsBusy
         try:
             is_right = hmac.compare_digest((user or _NOBODY).hashed(passcode), (user or _NOBODY).hash)
