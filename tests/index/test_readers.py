@@ -129,3 +129,32 @@ def test_f20_what_nobody_waits_for_ends_between_pages(index: Index, files: Files
         next(rows)
     with pytest.raises(QueryCancelled):
         list(index.find(Query("IMAGE", [], []), allowance=Allowance("PEER", lambda: True), page_rows=3))
+
+
+class FailingDisk(sqlite3.Connection):
+    """Says of the schema, while the disk fails, what SQLite says then: that it is damaged."""
+
+    fails = False
+
+    def execute(self, statement: str, *parameters: object) -> sqlite3.Cursor:  # type: ignore[override]
+        if self.fails and not statement.startswith("PRAGMA"):
+            error = sqlite3.DatabaseError("database disk image is malformed")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+        return super().execute(statement, *parameters)
+
+
+def test_f39_a_disk_that_fails_while_a_reader_is_opened_is_tried_again(
+    index: Index, files: Files, monkeypatch: pytest.MonkeyPatch
+):
+    index.add(files.record("1"), "replace")
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **options, factory=FailingDisk))
+    monkeypatch.setattr(FailingDisk, "fails", True)
+    for _ in range(2):
+        with pytest.raises(Failure, match="index disk error") as refused:
+            index.instance("1")
+        assert refused.value.kind is Kind.BUSY
+        assert refused.value.temporary
+    monkeypatch.setattr(FailingDisk, "fails", False)
+    assert index.instance("1") is not None

@@ -12,7 +12,7 @@ from typing import Literal
 
 from peewee import Field, Model, PeeweeException
 
-from minipacs.errors import MinipacsError, OutcomeUnknown
+from minipacs.errors import Failure, Kind, MinipacsError, OutcomeUnknown
 from minipacs.index.engine import files
 from minipacs.index.engine.connection import Connection, primary_code, told_errors
 from minipacs.index.engine.lock import WriterLock
@@ -34,6 +34,9 @@ MAX_IDLE_LOG_BYTES = 64 << 20
 WRITER_CACHE_KIB = 32768
 READER_CACHE_KIB = 8192
 MAX_DIFFERENCES_TOLD = 5
+
+_UNREADABLE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""What SQLite also says of a schema that the disk failed to give; it was whole when the file was opened."""
 
 logger = logging.getLogger(__name__)
 
@@ -215,8 +218,15 @@ class Database(Statements):
 
     def _open_reader(self) -> sqlite3.Connection:
         connection = self._connect()
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+            connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+        except sqlite3.Error as error:
+            connection.close()
+            if primary_code(error) in _UNREADABLE:
+                raise Failure(Kind.BUSY, "index disk error") from error
+            raise
         return connection
 
     def _prepare(self, lock: WriterLock, schema: Schema) -> None:
