@@ -55,8 +55,17 @@ def _refuse_if_gone(tree: Storage, index: Catalogue, at_least: int) -> None:
     if not picked:
         picked.update(islice(index.online_digests(""), PLACES * FILES_EACH))
     gone = sum(tree.stat(digest) is None for digest in picked)
-    if len(picked) >= at_least and gone * 2 > len(picked):
+    if len(picked) >= at_least and gone * 2 > len(picked) and not _has_compressed_forms(tree, index):
         raise MinipacsError(
             f"most files are gone from the storage folder ({gone} of {len(picked)} that were looked for): is its disk "
             "mounted? If they are lost, `minipacs verify --repair` marks their rows"
         )
+
+
+def _has_compressed_forms(tree: Storage, index: Catalogue) -> bool:
+    """Tell whether files are there that were made of those that the index knows: it is an older copy, then."""
+    for digest in islice(tree.walk(), PLACES * FILES_EACH):
+        state = tree.stat(digest)
+        if state is not None and state.receipt.received_digest and index.has_digest(state.receipt.received_digest):
+            return True
+    return False

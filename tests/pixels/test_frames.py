@@ -17,7 +17,6 @@ from minipacs.dicom.tables.transfer_syntaxes import (
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
 from minipacs.pixels import fragments as fragments_module
-from minipacs.pixels import frames
 from minipacs.pixels.elements import TranscodeError
 from tests.support.elements import as_file, convert, converted, element, fragments, sequence, values
 
@@ -372,7 +371,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fragments_module, "MAX_FRAGMENTS", 1)
     refused(MONO_ATTRIBUTES + fragments(*split(MONO_J2K)), JPEG_2000_LOSSLESS, "more than 1 fragments")
     monkeypatch.setattr(fragments_module, "MAX_FRAGMENTS", 2)
-    monkeypatch.setattr(frames, "MAX_FRAME_BYTES", len(MONO.tobytes()))
+    monkeypatch.setattr(fragments_module, "MAX_FRAME_BYTES", len(MONO.tobytes()))
     junk = MONO_J2K[:4] + bytes(4000)
     refused(MONO_ATTRIBUTES + fragments(junk), JPEG_2000_LOSSLESS, "frame 1 is longer")
 

@@ -102,16 +102,18 @@ def merged(first: Iterator[str], second: Iterator[str]) -> Iterator[tuple[str, b
 
 def _compare(tree: Storage, index: Catalogue, orphans: Arrivals, missing: Arrivals, tell: Tell) -> None:
     """Find what differs, and refuse to go on if most files are gone."""
+    compressed_forms = 0
     for digest, is_file in differences(tree, index):
         if not is_file:
             missing.add(0.0, digest)
         elif (state := tree.stat(digest)) is not None:
             orphans.add(state.receipt.received_at, digest)
+            compressed_forms += bool(state.receipt.received_digest)
         if (len(orphans) + len(missing)) % BATCH_FILES == 0:
             tell("differences found", len(orphans) + len(missing), 0)
     rows = index.statistics().instances
     if rows >= MIN_ROWS_FOR_DOUBT and len(missing) * 2 > rows:
-        gone = len(missing) - index.unavailable_count()
+        gone = len(missing) - compressed_forms - index.unavailable_count()
         if gone * 2 > rows:
             raise MinipacsError(
                 f"{gone} of {rows} files are gone: is the disk of the storage folder mounted? If they are lost, "
