@@ -20,6 +20,9 @@ from minipacs.web.metadata_cache import MetadataCache
 MAX_PARAMETERS = 1000
 DICOM_WEB = "/dicom-web"
 
+PATH_KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}
+"""Variable parts of paths that are unique keys, the outermost first."""
+
 
 @dataclass(frozen=True)
 class Environment:

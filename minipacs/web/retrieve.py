@@ -23,8 +23,9 @@ from minipacs.index import StoredInstance
 from minipacs.pixels.codecs import can_transcode
 from minipacs.web.accept import Choice, Offer
 from minipacs.web.answers import Refusal
-from minipacs.web.environment import Ask, in_thread
+from minipacs.web.environment import PATH_KEYS, Ask, in_thread
 from minipacs.web.multipart import Writer
+from minipacs.web.zipped import ZIP, zipped
 
 DICOM = "application/dicom"
 PARTS = Offer(DICOM, is_multipart=True)
@@ -36,14 +37,14 @@ MAX_REPLACEMENTS = 3
 _NEVER_SENT = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN})
 """Forbidden over HTTP: what is stored so is sent as Explicit VR Little Endian (PS3.18 8.7.3.1)."""
 
-_LEVELS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}
-
 
 async def retrieve(ask: Ask) -> Response:
     """Answer with all instances of a study or series, in parts, or with one instance."""
     is_one = "instance" in ask.path
-    choice = ask.choose([PARTS, SINGLE] if is_one else [PARTS])
+    choice = ask.choose([PARTS, SINGLE, ZIP] if is_one else [PARTS, ZIP])
     instances = await find(ask)
+    if choice.offer == ZIP:
+        return await zipped(ask, instances)
     objects = Objects(ask, instances, choice)
     first = await asyncio.to_thread(objects.open_first)
     if choice.offer == SINGLE:
@@ -55,7 +56,7 @@ async def retrieve(ask: Ask) -> Response:
 
 async def find(ask: Ask) -> list[StoredInstance]:
     """List the instances that a path names. Raises Refusal 404 if there are none."""
-    keys = {_LEVELS[name]: [uid] for name, uid in ask.path.items() if name in _LEVELS}
+    keys = {PATH_KEYS[name]: [uid] for name, uid in ask.path.items() if name in PATH_KEYS}
     found = await asyncio.to_thread(ask.environment.archive.index.instances, keys)
     if not found:
         raise Refusal(404, "nothing of that kind is stored here")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from minipacs.dicom.tables.attributes import Level
 from minipacs.net.identity.rights import Right
 from minipacs.web.bulk_data import bulk_data
+from minipacs.web.delete import delete
 from minipacs.web.environment import DICOM_WEB, Handler
 from minipacs.web.frames import frames
 from minipacs.web.metadata import metadata
@@ -74,6 +75,10 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("POST", f"{DICOM_WEB}/studies", store, ("store",), "10.5", "store instances"),
     Route("POST", _STUDY, store, ("store",), "10.5", "store instances of a study"),
+    *(
+        Route("DELETE", path, delete, ("delete",), "", f"remove {what}")
+        for path, what in ((_STUDY, "a study"), (_SERIES, "a series"), (_INSTANCE, "an instance"))
+    ),
     Route("GET", _STUDY, retrieve, ("read",), "10.4", "the instances of a study"),
     Route("GET", _SERIES, retrieve, ("read",), "10.4", "the instances of a series"),
     Route("GET", _INSTANCE, retrieve, ("read",), "10.4", "an instance"),

@@ -19,7 +19,7 @@ from minipacs.dicom.tables.keys import FIRST_BLOCK, KeyTable
 from minipacs.index import AVAILABILITY, Allowance, Order, Query
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
-from minipacs.web.environment import Ask, in_thread, plain
+from minipacs.web.environment import PATH_KEYS, Ask, in_thread, plain
 from minipacs.web.json_model import values_of_items, values_of_text
 from minipacs.web.metadata import JSON, PLAIN_JSON, accepts_gzip, compressed
 
@@ -42,8 +42,6 @@ CONTROL = frozenset(
     }
 )
 """Parameters that are no keys."""
-
-PATH_KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
 
 _PERSON = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 

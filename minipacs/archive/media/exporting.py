@@ -1,4 +1,4 @@
-"""Copies of stored objects as DICOM files, in folders or in a zip archive, for `minipacs export` (PS3.10 7)."""
+"""Copies of stored objects as DICOM files, in folders or in a zip archive, on disk or on the wire (PS3.10 7)."""
 
 import os
 import re
@@ -105,31 +105,55 @@ class ZipTarget:
             self._partial.unlink()
 
 
+class Copy(NamedTuple):
+    """A file to be written: its name, and its pieces, good until the next copy is asked for; or why there is none."""
+
+    sop_instance_uid: str
+    name: str = ""
+    pieces: Iterator[bytes | memoryview] = iter(())
+    fault: str = ""
+
+
+def copies(
+    reader: ObjectReader,
+    instances: Iterable[tuple[StoredInstance, Mapping[str, str]]],
+    directory: Directory | None = None,
+) -> Iterator[Copy]:
+    """Give a copy of each instance, as it is stored, then that of the directory, if there is one.
+
+    The second of each pair are values of `KEYWORDS`, from which names are made, harmless ones. With a `directory` names
+    are File IDs. A file that is missing or damaged is not copied.
+    """
+    buffer = memoryview(bytearray(BUFFER_BYTES))
+    for instance, values in instances:
+        try:
+            instance, data_set = reader.open_stored(instance, buffer)
+        except ObjectUnreadable as error:
+            yield Copy(instance.sop_instance_uid, fault=str(error))
+            continue
+        with data_set:
+            try:
+                name = "/".join(_names(values) if directory is None else _file_id(reader, instance, directory))
+            except (ObjectUnreadable, NoDirectoryRecord) as error:
+                yield Copy(instance.sop_instance_uid, fault=str(error))
+            else:
+                yield Copy(instance.sop_instance_uid, name, _file(instance, data_set.pieces()))
+    if directory is not None:
+        yield Copy("", DICOMDIR, iter([directory.encode()]))
+
+
 def export(
     reader: ObjectReader,
     instances: Iterable[tuple[StoredInstance, Mapping[str, str]]],
     target: Target,
     directory: Directory | None = None,
 ) -> Iterator[Exported]:
-    """Copy instances to `target` one after the other, as they are stored, and tell of each.
-
-    The second of each pair are values of `KEYWORDS`, from which names are made, harmless ones. With a `directory` names
-    are File IDs, and it is written in the end. A file that is missing or damaged is not copied. Raises OSError if the
-    target cannot be written.
-    """
-    buffer = memoryview(bytearray(BUFFER_BYTES))
-    for instance, values in instances:
-        try:
-            instance, data_set = reader.open_stored(instance, buffer)
-            with data_set:
-                name = "/".join(_names(values) if directory is None else _file_id(reader, instance, directory))
-                target.write(name, _file(instance, data_set.pieces()))
-        except (ObjectUnreadable, NoDirectoryRecord) as error:
-            yield Exported(instance.sop_instance_uid, fault=str(error))
-        else:
-            yield Exported(instance.sop_instance_uid, name)
-    if directory is not None:
-        target.write(DICOMDIR, [directory.encode()])
+    """Write `copies` to `target` one after the other, and tell of each. Raises OSError if it cannot be written."""
+    for copy in copies(reader, instances, directory):
+        if not copy.fault:
+            target.write(copy.name, copy.pieces)
+        if copy.sop_instance_uid:
+            yield Exported(copy.sop_instance_uid, copy.name, copy.fault)
 
 
 def _file(instance: StoredInstance, pieces: Iterable[memoryview]) -> Iterator[bytes | memoryview]:
