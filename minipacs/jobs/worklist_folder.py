@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minipacs.archive.ports import Catalogue
 from minipacs.dicom.data_set import json_values
-from minipacs.dicom.data_set.identifier import MAX_IDENTIFIER_BYTES, decode_identifier
+from minipacs.dicom.data_set.decode import MAX_IDENTIFIER_BYTES, decode_data_set
 from minipacs.dicom.data_set.part10 import parse_file_meta
 from minipacs.dicom.data_set.values import Values, read
 from minipacs.dicom.tables.transfer_syntaxes import (
@@ -80,7 +80,7 @@ def _wl_request(data: bytes) -> Values:
     if len(data) > MAX_IDENTIFIER_BYTES:
         raise BadWorklistFile(f"holds more than {MAX_IDENTIFIER_BYTES} bytes")
     try:
-        return read(decode_identifier(data, known, _DEFAULT_CHARSETS))[0]
+        return read(decode_data_set(data, known, _DEFAULT_CHARSETS))[0]
     except Failure as error:
         raise BadWorklistFile(str(error)) from error
 

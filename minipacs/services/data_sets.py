@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 
-from minipacs.dicom.data_set.identifier import MAX_IDENTIFIER_BYTES, Identifier, decode_identifier
+from minipacs.dicom.data_set.decode import MAX_IDENTIFIER_BYTES, DataSet, decode_data_set
 from minipacs.dicom.data_set.values import MutableValues, read
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
@@ -23,7 +23,7 @@ MAX_LARGE_AT_ONCE = 4
 _large = BoundedSemaphore(MAX_LARGE_AT_ONCE)
 
 
-def read_identifier(request: Request) -> Identifier:
+def read_identifier(request: Request) -> DataSet:
     """Read and decode a request's identifier. Raises Failure, AssociationEnded."""
     if not request.message.command.has_data_set:
         raise DataSetError("no identifier")
@@ -31,7 +31,7 @@ def read_identifier(request: Request) -> Identifier:
     if data is None:
         raise Failure(Kind.TOO_LARGE, f"identifier is larger than {MAX_IDENTIFIER_BYTES} bytes")
     charsets = terms(request.charset)
-    return decode_identifier(data, TRANSFER_SYNTAXES[request.message.context.transfer_syntax], charsets)
+    return decode_data_set(data, TRANSFER_SYNTAXES[request.message.context.transfer_syntax], charsets)
 
 
 def read_values(request: Request) -> tuple[MutableValues, tuple[int, ...]]:
@@ -44,7 +44,7 @@ def read_values(request: Request) -> tuple[MutableValues, tuple[int, ...]]:
     with _whole(request.message) as data:
         transfer_syntax = TRANSFER_SYNTAXES[request.message.context.transfer_syntax]
         charsets = terms(request.charset)
-        return read(decode_identifier(data, transfer_syntax, charsets, MAX_DATA_SET_BYTES, MAX_ELEMENTS))
+        return read(decode_data_set(data, transfer_syntax, charsets, MAX_DATA_SET_BYTES, MAX_ELEMENTS))
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from minipacs.dicom.data_set import items
 from minipacs.dicom.data_set.command_set import CommandSet
-from minipacs.dicom.data_set.identifier import Identifier, ResponseEncoder
+from minipacs.dicom.data_set.decode import DataSet
+from minipacs.dicom.data_set.encode import ResponseEncoder
 from minipacs.dicom.data_set.values import MutableValues, encode
 from minipacs.dicom.matching.zones import ZONE, is_offset
 from minipacs.dicom.tables.attributes import (
@@ -59,7 +60,7 @@ def find(request: Request) -> CommandSet:
     return answer_matches(request, _answers(request, identifier, asked, negotiated), unsupported=asked.unsupported)
 
 
-def _answers(request: Request, identifier: Identifier, asked: Asked, negotiated: Negotiated) -> Iterator[bytes]:
+def _answers(request: Request, identifier: DataSet, asked: Asked, negotiated: Negotiated) -> Iterator[bytes]:
     """Give the identifier of each match. Raises QueryCancelled; Failure TOO_MANY if they are more than they may be."""
     policy, index = request.environment.query, request.environment.archive.index
     query = Query(
@@ -85,7 +86,7 @@ def _offset(asked: Asked) -> str:
     return "" if asked.level == "PATIENT" else asked.offset
 
 
-def _encoder(request: Request, identifier: Identifier, asked: Asked) -> Encoder:
+def _encoder(request: Request, identifier: DataSet, asked: Asked) -> Encoder:
     """Prepare what writes rows: with what is the same in every answer, and fast unless there are sequences."""
     fixed = [(QUERY_RETRIEVE_LEVEL, "CS", asked.level), (RETRIEVE_AE_TITLE, "AE", request.environment.ae_title)]
     fixed += [(tag, "LO", creator) for tag, creator in asked.creators.items()]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from minipacs.dicom.data_set import items
-from minipacs.dicom.data_set.identifier import Identifier
+from minipacs.dicom.data_set.decode import DataSet
 from minipacs.dicom.matching.zones import ZONE
 from minipacs.dicom.tables.attributes import (
     INSTANCE_AVAILABILITY,
@@ -44,7 +44,7 @@ class Asked:
     offset: str
 
 
-def read_keys(identifier: Identifier, model: Model, table: KeyTable = STANDARD_KEYS) -> Asked:
+def read_keys(identifier: DataSet, model: Model, table: KeyTable = STANDARD_KEYS) -> Asked:
     """Sort the elements of an identifier; the unique keys down to its level are returned in any case (PS3.4 C.4.1.3.1).
 
     Keys that are unknown or of a lower level are not supported: not matched, not returned, counted. Raises Failure
@@ -77,7 +77,7 @@ def read_keys(identifier: Identifier, model: Model, table: KeyTable = STANDARD_K
     return Asked(level, tuple(keys), returned, unsupported, creators, identifier.text(ZONE.tag, ZONE.vr))
 
 
-def read_level(identifier: Identifier, model: Model) -> Level:
+def read_level(identifier: DataSet, model: Model) -> Level:
     """Return the Query/Retrieve Level. Raises Failure INVALID if it is missing or not of the model."""
     text = identifier.text(QUERY_RETRIEVE_LEVEL)
     for level in LEVELS_OF[model]:
@@ -105,7 +105,7 @@ def _is_creator(tag: int) -> bool:
     return bool(tag & 0x10000) and FIRST_BLOCK <= tag & 0xFFFF <= 0xFF
 
 
-def _text(identifier: Identifier, tag: int, attribute: Attribute) -> str:
+def _text(identifier: DataSet, tag: int, attribute: Attribute) -> str:
     if attribute.vr == "SQ":
         key = identifier.items(tag)
         if len(key) > 1:

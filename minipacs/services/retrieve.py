@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from minipacs.archive.ports import Catalogue
 from minipacs.dicom.data_set.command_set import CommandSet
-from minipacs.dicom.data_set.identifier import Identifier, ResponseEncoder
+from minipacs.dicom.data_set.decode import DataSet
+from minipacs.dicom.data_set.encode import ResponseEncoder
 from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY, Level
 from minipacs.dicom.tables.sop_classes import LEVELS_OF, QUERY_RETRIEVE
@@ -90,7 +91,7 @@ def _matches(request: Request) -> list[StoredInstance]:
     return index.instances(keys, allowance=allowance_of(request))
 
 
-def _issuer(identifier: Identifier, keys: Mapping[str, Sequence[str]], index: Catalogue) -> Mapping[str, Sequence[str]]:
+def _issuer(identifier: DataSet, keys: Mapping[str, Sequence[str]], index: Catalogue) -> Mapping[str, Sequence[str]]:
     """Restrict a Patient ID to the issuer that is named with it; refuse one that is ambiguous alone."""
     if PATIENT_ID not in keys:
         return {}
@@ -103,7 +104,7 @@ def _issuer(identifier: Identifier, keys: Mapping[str, Sequence[str]], index: Ca
 
 
 def _unique_keys(
-    identifier: Identifier, level: Level, levels: Sequence[Level], *, relational: bool
+    identifier: DataSet, level: Level, levels: Sequence[Level], *, relational: bool
 ) -> Mapping[str, Sequence[str]]:
     """Read the unique keys down to `level`: a list of UIDs in the last, one value above (PS3.4 C.4.2.1.4.1).
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from minipacs.dicom.data_set.command_set import CommandSet
-from minipacs.dicom.data_set.identifier import Identifier
+from minipacs.dicom.data_set.decode import DataSet
 from minipacs.dicom.data_set.values import MutableValues, Values, encode, items, text, vr_of
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
@@ -38,7 +38,7 @@ def find(request: Request) -> CommandSet:
     return answer_matches(request, _answers(request, identifier, asked), unsupported=asked.unsupported)
 
 
-def read_keys(identifier: Identifier) -> Asked:
+def read_keys(identifier: DataSet) -> Asked:
     """Sort the elements of an identifier. Raises Failure INVALID for a sequence with more than one item.
 
     Not supported are keys outside the model, and values for attributes that are only returned.
@@ -61,7 +61,7 @@ def read_keys(identifier: Identifier) -> Asked:
     return Asked(tuple(keys), unsupported)
 
 
-def _key_item(identifier: Identifier, tag: int) -> Identifier | None:
+def _key_item(identifier: DataSet, tag: int) -> DataSet | None:
     """Give the one item of a sequence key, None if it has none, or one that asks for nothing (PS3.4 C.2.2.2.6)."""
     found = identifier.items(tag)
     if len(found) > 1:
@@ -69,14 +69,14 @@ def _key_item(identifier: Identifier, tag: int) -> Identifier | None:
     return found[0] if found and found[0].elements else None
 
 
-def _has_value(identifier: Identifier, tag: int) -> bool:
+def _has_value(identifier: DataSet, tag: int) -> bool:
     item = _key_item(identifier, tag)
     if item is not None:
         return any(_has_value(item, inner) for inner in item.elements)
     return bool(identifier.text(tag).strip("*"))
 
 
-def _answers(request: Request, identifier: Identifier, asked: Asked) -> Iterator[bytes]:
+def _answers(request: Request, identifier: DataSet, asked: Asked) -> Iterator[bytes]:
     """Give the identifier of each match. Raises QueryCancelled; Failure TOO_MANY if they are more than they may be."""
     implicit = request.message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
     worklist, most = request.environment.archive.index.worklist, request.environment.query.max_matches
@@ -87,7 +87,7 @@ def _answers(request: Request, identifier: Identifier, asked: Asked) -> Iterator
         yield encode(answer(identifier, step), identifier.charsets, implicit=implicit)
 
 
-def answer(identifier: Identifier, step: Step) -> Values:
+def answer(identifier: DataSet, step: Step) -> Values:
     """Give what of a step was asked for: attributes without a value with zero length, an empty sequence key whole."""
     found = _chosen(identifier, step.values, REQUEST_KEYS)
     if STEP_SEQUENCE in identifier.elements:
@@ -96,7 +96,7 @@ def answer(identifier: Identifier, step: Step) -> Values:
     return found
 
 
-def _chosen(asked: Identifier, values: Values, known: Mapping[int, WorklistKey] | None) -> MutableValues:
+def _chosen(asked: DataSet, values: Values, known: Mapping[int, WorklistKey] | None) -> MutableValues:
     """Pick what is asked for out of values; below sequences of the model whatever the dictionary knows."""
     found: MutableValues = {}
     for tag in asked.elements:

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipacs.dicom.data_set import items
+from minipacs.dicom.data_set.decode import DataSet, Element
 from minipacs.dicom.data_set.header import HeaderScanner
-from minipacs.dicom.data_set.identifier import Element, Identifier
 from minipacs.dicom.data_set.values import Values, encode
 from minipacs.dicom.tables.keys import STANDARD_KEYS
 from minipacs.dicom.tables.transfer_syntaxes import (
@@ -40,7 +40,7 @@ def test_the_header_scan_keeps_the_items_of_sequence_keys(asked: tuple[Values, .
 
 def test_items_that_hold_nothing_are_no_text():
     assert items.to_text(REQUEST, []) == ""
-    assert items.to_text(REQUEST, [Identifier({})]) == ""
+    assert items.to_text(REQUEST, [DataSet({})]) == ""
     assert items.from_text("") == ()
 
 
@@ -56,6 +56,6 @@ def test_what_a_key_asks_for_is_picked_of_every_item():
     assert items.pick(found, ({PROTOCOL: ({CODE: ""},)},)) == ({PROTOCOL: ()}, {PROTOCOL: ()})
 
 
-def _item(step: bytes, description: bytes = b"") -> Identifier:
+def _item(step: bytes, description: bytes = b"") -> DataSet:
     elements = {STEP_ID: Element("SH", step)}
-    return Identifier(elements | ({DESCRIPTION: Element("LO", description)} if description else {}))
+    return DataSet(elements | ({DESCRIPTION: Element("LO", description)} if description else {}))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from minipacs.dicom.data_set.identifier import decode_identifier
+from minipacs.dicom.data_set.decode import decode_data_set
 from minipacs.dicom.data_set.json_values import by_keyword, dumps, loads, parse
 from minipacs.dicom.data_set.values import Values, encode, read
 from minipacs.dicom.tables.transfer_syntaxes import (
@@ -40,7 +40,7 @@ values = st.recursive(
 @given(values, st.sampled_from(SYNTAXES), st.sampled_from([(), ("ISO_IR 100",), ("ISO_IR 192",)]))
 def test_what_is_encoded_is_read_again(made: Values, syntax: str, charsets: tuple[str, ...]):
     data = encode(made, charsets, implicit=syntax == IMPLICIT_VR_LITTLE_ENDIAN)
-    assert read(decode_identifier(data, TRANSFER_SYNTAXES[syntax])) == (made, ())
+    assert read(decode_data_set(data, TRANSFER_SYNTAXES[syntax])) == (made, ())
 
 
 @given(values)
@@ -67,5 +67,5 @@ def test_the_dicom_json_model_gives_the_same_as_keywords():
 
 def test_private_elements_and_binary_ones_are_told():
     data = b"\x09\x00\x01\x10LO\x02\x00X \x10\x00\x20\x00LO\x02\x00P1\x42\x00\x11\x00OB\x00\x00\x02\x00\x00\x00ab"
-    found = read(decode_identifier(data, TRANSFER_SYNTAXES[EXPLICIT_VR_LITTLE_ENDIAN]))
+    found = read(decode_data_set(data, TRANSFER_SYNTAXES[EXPLICIT_VR_LITTLE_ENDIAN]))
     assert found == ({PATIENT_ID: "P1"}, (0x00091001, 0x00420011))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.dicom.data_set.identifier import Element, Identifier
+from minipacs.dicom.data_set.decode import DataSet, Element
 from minipacs.dicom.data_set.items import to_text
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable, extended_key
@@ -87,7 +87,7 @@ def test_everything_is_read_in_the_order_of_ids(index: Index, level: Level):
 
 
 def test_sequences_are_looked_for_where_there_are_some(index: Index):
-    item = Identifier({0x00400009: Element("SH", b"SPS1")})
+    item = DataSet({0x00400009: Element("SH", b"SPS1")})
     key = to_text(0x00400275, [item])
     query = Query("SERIES", [(STANDARD_KEYS.by_keyword["RequestAttributesSequence"], key)], [])
     (part,) = selections(query)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from minipacs.dicom.data_set.identifier import MAX_ELEMENTS as MAX_IDENTIFIER_ELEMENTS
-from minipacs.dicom.data_set.identifier import decode_identifier
+from minipacs.dicom.data_set.decode import MAX_ELEMENTS as MAX_IDENTIFIER_ELEMENTS
+from minipacs.dicom.data_set.decode import decode_data_set
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import Failure, Kind
 from minipacs.services import data_sets
@@ -43,9 +43,9 @@ def test_16_mib_of_empty_elements_are_refused_before_they_fill_the_memory():
 
 def test_an_identifier_has_fewer():
     syntax = TRANSFER_SYNTAXES[IMPLICIT]
-    assert len(decode_identifier(empty_elements(1000), syntax).elements) > 900
+    assert len(decode_data_set(empty_elements(1000), syntax).elements) > 900
     with pytest.raises(Failure, match="too many elements"):
-        decode_identifier(empty_elements(MAX_IDENTIFIER_ELEMENTS + 1), syntax)
+        decode_data_set(empty_elements(MAX_IDENTIFIER_ELEMENTS + 1), syntax)
 
 
 def test_so_many_large_ones_are_read_at_once_and_the_next_one_is_told_to_come_later():

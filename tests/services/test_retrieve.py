@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from minipacs.dicom.data_set.command_set import CommandField
-from minipacs.dicom.data_set.identifier import decode_identifier
+from minipacs.dicom.data_set.decode import decode_data_set
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import Failure, Kind
 from minipacs.services import retrieve
@@ -22,7 +22,7 @@ def test_an_index_that_cannot_count_matches(monkeypatch: pytest.MonkeyPatch, fau
     def instances(keys: object, *, allowance: object) -> None:
         raise Failure(fault, "index busy")
 
-    keys = decode_identifier(identifier("STUDY", study="1.2"), TRANSFER_SYNTAXES[IMPLICIT])
+    keys = decode_data_set(identifier("STUDY", study="1.2"), TRANSFER_SYNTAXES[IMPLICIT])
     monkeypatch.setattr(retrieve, "read_identifier", lambda request: keys)
     index = SimpleNamespace(instances=instances)
     request = SimpleNamespace(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from minipacs.dicom.data_set import command_set, json_values, values
+from minipacs.dicom.data_set.decode import decode_data_set, decode_items
 from minipacs.dicom.data_set.header import HeaderScanner
-from minipacs.dicom.data_set.identifier import decode_identifier, decode_items
 from minipacs.dicom.data_set.part10 import file_meta, meta_of_data_set, parse_file_meta
 from minipacs.dicom.tables.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -59,7 +59,7 @@ def _scan(data: bytes) -> None:
 
 def _identifier(data: bytes) -> None:
     uid, raw = _syntax(data)
-    found, sequences = values.read(decode_identifier(raw, TRANSFER_SYNTAXES[uid]))
+    found, sequences = values.read(decode_data_set(raw, TRANSFER_SYNTAXES[uid]))
     values.encode(found, ["ISO_IR 192"], implicit=True)
     assert all(isinstance(tag, int) for tag in sequences)
 

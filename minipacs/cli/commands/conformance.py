@@ -13,7 +13,7 @@ from minipacs.config import Config
 from minipacs.config.schema import SECTIONS as SETTINGS
 from minipacs.config.schema import settings_of
 from minipacs.config.text import toml
-from minipacs.dicom.data_set.identifier import Element, Identifier
+from minipacs.dicom.data_set.decode import DataSet, Element
 from minipacs.dicom.matching.attribute import WILDCARD_VRS
 from minipacs.dicom.matching.temporal import VRS as DATE_AND_TIME_VRS
 from minipacs.dicom.tables.attributes import LEVELS, QUERY_RETRIEVE_LEVEL, Attribute, Key
@@ -173,7 +173,7 @@ def _key_row(attribute: Attribute, table: KeyTable) -> tuple[str, ...]:
 def _is_key(attribute: Attribute, table: KeyTable) -> bool:
     """Ask C-FIND itself whether it takes an attribute for a key; private ones are configured for that."""
     level = Element("CS", attribute.level.encode())
-    identifier = Identifier({QUERY_RETRIEVE_LEVEL: level, attribute.tag: Element(attribute.vr)})
+    identifier = DataSet({QUERY_RETRIEVE_LEVEL: level, attribute.tag: Element(attribute.vr)})
     keys = read_keys(identifier, "PATIENT", table).keys
     return bool(attribute.creator) or any(key is attribute for key, _ in keys)
 

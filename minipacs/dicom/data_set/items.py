@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
-from minipacs.dicom.data_set.identifier import Identifier, decode_items
+from minipacs.dicom.data_set.decode import DataSet, decode_items
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values, read
 from minipacs.errors import DataSetError
@@ -18,7 +18,7 @@ MAX_PARSED = 256
 Items: TypeAlias = tuple[Values, ...]
 
 
-def to_text(tag: int, sequence: Sequence[Identifier]) -> str:
+def to_text(tag: int, sequence: Sequence[DataSet]) -> str:
     """Write the items of a sequence."""
     items = tuple(read(item)[0] for item in sequence)
     return dumps({tag: items}) if any(items) else ""

@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 
-from minipacs.dicom.data_set.identifier import Identifier
+from minipacs.dicom.data_set.decode import DataSet
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.tables.dictionary import first_vr
 from minipacs.dicom.tables.tags import ITEM
@@ -34,23 +34,23 @@ def vr_of(tag: int) -> str:
     return "" if vr in _NOT_TEXT or tag >> 16 & 1 or not tag & 0xFFFF else vr
 
 
-def read(identifier: Identifier) -> tuple[MutableValues, tuple[int, ...]]:
+def read(data_set: DataSet) -> tuple[MutableValues, tuple[int, ...]]:
     """Give the values of a decoded data set, and the tags at its top that cannot be kept.
 
     Specific Character Set is left out: the values are Unicode.
     """
     found: MutableValues = {}
     strange: list[int] = []
-    for tag in identifier.elements:
+    for tag in data_set.elements:
         vr = vr_of(tag)
         if tag == SPECIFIC_CHARACTER_SET:
             continue
         if not vr:
             strange.append(tag)
         elif vr == "SQ":
-            found[tag] = tuple(read(item)[0] for item in identifier.items(tag))
+            found[tag] = tuple(read(item)[0] for item in data_set.items(tag))
         else:
-            found[tag] = identifier.text(tag)
+            found[tag] = data_set.text(tag)
     return found, tuple(strange)
 
 

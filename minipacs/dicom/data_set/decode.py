@@ -1,4 +1,4 @@
-"""Identifiers of C-FIND, C-MOVE and C-GET: requests to elements, answers to bytes (PS3.4 C.4, PS3.5 7).
+"""Data sets of requests, taken apart: bytes to elements (PS3.5 7).
 
 A request is taken apart into raw elements and no value is judged here, so that a malformed key can be ignored by the
 service while a malformed structure is refused as a whole.
@@ -8,14 +8,13 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.tables.dictionary import first_vr
 from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
-from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers, read_numbers
+from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, read_numbers
 from minipacs.dicom.text import charset
 from minipacs.errors import DataSetError, Failure, Kind
 
@@ -25,13 +24,9 @@ MAX_IDENTIFIER_BYTES = 1 << 20
 MAX_ELEMENTS = 4096
 """Of a request, those within items and the items included: in memory an empty one is thirty times its eight bytes."""
 
-MAX_WRITTEN_VALUES = 256
-"""Values of one element that an encoder remembers as bytes."""
-
 MAX_NESTING = 16
 """Depth of sequences within sequences."""
 
-_MAX_SHORT_LENGTH = 0xFFFE
 _DELIMITER_GROUP = 0xFFFE
 
 
@@ -49,7 +44,7 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
-class Identifier:
+class DataSet:
     """Elements by tag, without group lengths, and the character sets that their text is in.
 
     Of elements sent twice the last counts. `charsets` are what the request named, else the caller's default.
@@ -73,20 +68,20 @@ class Identifier:
             return read_numbers(element.raw, vr, big_endian=element.big_endian)
         return charset.decode(element.raw, self.charsets, vr)
 
-    def items(self, tag: int) -> tuple["Identifier", ...]:
+    def items(self, tag: int) -> tuple["DataSet", ...]:
         """Give the items of a sequence, none if it is absent or empty; an item inherits the character sets."""
         element = self.elements.get(tag)
-        return tuple(Identifier(item, _charsets(item) or self.charsets) for item in element.items) if element else ()
+        return tuple(DataSet(item, _charsets(item) or self.charsets) for item in element.items) if element else ()
 
 
-def decode_identifier(
+def decode_data_set(
     data: bytes | memoryview,
     transfer_syntax: TransferSyntax,
     default_charsets: Sequence[str] = (),
     limit_bytes: int = MAX_IDENTIFIER_BYTES,
     max_elements: int = MAX_ELEMENTS,
-) -> Identifier:
-    """Take a request's identifier apart; `default_charsets` hold for one that names none.
+) -> DataSet:
+    """Take a data set of a request apart; `default_charsets` hold for one that names none.
 
     Raises DataSetError if the bytes are no data set, too many or too deeply nested, Failure UNKNOWN_CHARSET with
     (0008,0005). Source: PS3.5 7.
@@ -96,17 +91,17 @@ def decode_identifier(
         raise DataSetError(f"data set exceeds {limit_bytes} bytes")
     encoding = _BIG_ENDIAN if transfer_syntax.big_endian else _IMPLICIT if transfer_syntax.implicit else _EXPLICIT
     elements = _Reader(raw, max_elements).elements(len(raw), encoding, 0)
-    return Identifier(elements, _charsets(elements) or tuple(default_charsets))
+    return DataSet(elements, _charsets(elements) or tuple(default_charsets))
 
 
-def decode_items(raw: bytes, *, implicit: bool, big_endian: bool, charsets: Sequence[str]) -> tuple[Identifier, ...]:
+def decode_items(raw: bytes, *, implicit: bool, big_endian: bool, charsets: Sequence[str]) -> tuple[DataSet, ...]:
     """Take apart the value of a stored object's sequence, without its delimiter; `charsets` are the object's.
 
     Character sets that nobody defined are let be. Raises DataSetError if the bytes are no items.
     """
     encoding = _BIG_ENDIAN if big_endian else _IMPLICIT if implicit else _EXPLICIT
     items = _Reader(raw, len(raw), check_charsets=False).items(len(raw), encoding, 0)
-    return tuple(Identifier(item, _charsets(item) or tuple(charsets)) for item in items)
+    return tuple(DataSet(item, _charsets(item) or tuple(charsets)) for item in items)
 
 
 def _inflate(data: bytes | memoryview, limit_bytes: int) -> bytes:
@@ -239,109 +234,3 @@ class _Reader:
         if not (vr.isalpha() and vr.isupper()):
             raise DataSetError("data set has an element without a value representation")
         return vr.decode("ascii")
-
-
-class _Field(NamedTuple):
-    """How one element of every answer is written: what precedes its length and value, and what pads it.
-
-    `long_head` goes before a length of 32 bits; `head`, b"" if there is none, before one of 16.
-    """
-
-    vr: str
-    head: bytes
-    long_head: bytes
-    pad: bytes
-    is_number: bool
-
-
-def _field(tag: int, vr: str, implicit: bool) -> _Field:
-    """Lay out an element; text too long for a length of 16 bits goes out as UN (PS3.5 6.2.2)."""
-    name = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
-    pad = b"\0" if vr == "UI" else b" "
-    is_number = vr in NUMBER_FORMATS
-    if implicit:
-        return _Field(vr, b"", name, pad, is_number)
-    if vr in SHORT_VRS:
-        return _Field(vr, name + vr.encode("ascii"), name + b"UN\0\0", pad, is_number)
-    return _Field(vr, b"", name + vr.encode("ascii") + b"\0\0", pad, is_number)
-
-
-_pack_short = struct.Struct("<H").pack
-_pack_long = struct.Struct("<I").pack
-
-
-class ResponseEncoder:
-    """Writes the answers of one request: the same elements each time, other values.
-
-    `elements` are pairs of tag and VR in ascending order, all beyond Specific Character Set, which is added where
-    needed; `charsets` are the request's. Explicit VR Little Endian, or implicit. `left_out_if_empty` are tags of
-    elements that no answer has without a value.
-    """
-
-    __slots__ = ("_charset_field", "_charsets", "_fields", "_head", "_holds_ascii", "_written")
-
-    def __init__(
-        self,
-        elements: Sequence[tuple[int, str]],
-        charsets: Sequence[str],
-        *,
-        implicit: bool,
-        left_out_if_empty: frozenset[int] = frozenset(),
-    ) -> None:
-        tags = [SPECIFIC_CHARACTER_SET, *(tag for tag, _ in elements)]
-        if any(tag >= following for tag, following in pairwise(tags)):
-            raise ValueError("tags of an answer have to ascend, beyond (0008,0005)")
-        self._fields = tuple(_field(tag, vr, implicit) for tag, vr in elements)
-        self._charset_field = _field(SPECIFIC_CHARACTER_SET, "CS", implicit)
-        self._charsets = tuple(charsets)
-        self._holds_ascii = charset.encode("~", charsets, "LO") == b"~"
-        self._head = self._named(self._charsets)
-        self._written: tuple[dict[str, bytes], ...] = tuple(
-            {"": b""} if tag in left_out_if_empty else {} for tag, _ in elements
-        )
-
-    def encode(self, values: Sequence[str]) -> bytes:
-        """Write one answer; `values` are in the order of the elements, "" gives zero length.
-
-        In the request's character set if every value fits, else in ISO_IR 192 (`charset.choose`). Numbers are decimal
-        text here, packed there; one that its VR cannot hold has zero length.
-        """
-        if self._holds_ascii and "".join(values).isascii():
-            return self._encode_ascii(values)
-        texts = [(field.vr, value) for field, value in zip(self._fields, values, strict=True)]
-        chosen = charset.choose(texts, self._charsets)
-        raws = [charset.encode(value, chosen, vr) or b"" for vr, value in texts]
-        out = [self._named(chosen)]
-        for field, written, value, raw in zip(self._fields, self._written, values, raws, strict=True):
-            element = written.get(value)
-            out.append(_element(field, raw) if element is None else element)
-        return b"".join(out)
-
-    def _encode_ascii(self, values: Sequence[str]) -> bytes:
-        """Write an answer that looks the same in every character set; many values come again and again."""
-        out = [self._head]
-        for field, written, value in zip(self._fields, self._written, values, strict=True):
-            element = written.get(value)
-            if element is None:
-                element = _element(field, value.encode("ascii"))
-                if len(written) < MAX_WRITTEN_VALUES:
-                    written[value] = element
-            out.append(element)
-        return b"".join(out)
-
-    def _named(self, charsets: Sequence[str]) -> bytes:
-        """Write Specific Character Set, nothing if there is none to name."""
-        return _element(self._charset_field, "\\".join(charsets).encode("ascii", "replace")) if charsets else b""
-
-
-def _element(field: _Field, raw: bytes) -> bytes:
-    vr, head, long_head, pad, is_number = field
-    if is_number and raw:
-        raw = pack_numbers(raw.decode("ascii"), vr)
-    length = len(raw)
-    if length & 1:
-        raw += pad
-        length += 1
-    if head and length <= _MAX_SHORT_LENGTH:
-        return head + _pack_short(length) + raw
-    return long_head + _pack_long(length) + raw

@@ -13,12 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from minipacs.dicom.data_set.identifier import (
-    MAX_IDENTIFIER_BYTES,
-    MAX_NESTING,
-    ResponseEncoder,
-    decode_identifier,
-)
+from minipacs.dicom.data_set.decode import MAX_IDENTIFIER_BYTES, MAX_NESTING, decode_data_set
+from minipacs.dicom.data_set.encode import ResponseEncoder
 from minipacs.dicom.tables.attributes import ATTRIBUTES, SPECIFIC_CHARACTER_SET
 from minipacs.dicom.tables.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -72,7 +68,7 @@ def worklist_query() -> Dataset:
 
 def refused(data: bytes, syntax: Any = EXPLICIT) -> Failure:
     with pytest.raises(Failure) as caught:
-        decode_identifier(data, syntax)
+        decode_data_set(data, syntax)
     return caught.value
 
 
@@ -85,7 +81,7 @@ def test_a_query_reads_the_same_in_every_transfer_syntax(syntax: Any, undefined:
             element.is_undefined_length = undefined
             for item in element.value:
                 item.is_undefined_length_sequence_item = undefined
-    identifier = decode_identifier(memoryview(encoded(dataset, syntax)), syntax)
+    identifier = decode_data_set(memoryview(encoded(dataset, syntax)), syntax)
     assert identifier.charsets == ("ISO_IR 100",)
     assert identifier.text(PATIENT_NAME) == "Rüdiger^*"
     assert identifier.text(ROWS) == "512"
@@ -106,10 +102,10 @@ def test_truncation_at_each_offset_is_c001_or_ends_between_elements(syntax: Any)
         if element.VR == "SQ":
             element.is_undefined_length = True
     data = encoded(dataset, syntax)
-    whole = decode_identifier(data, syntax)
+    whole = decode_data_set(data, syntax)
     for length in range(len(data)):
         try:
-            identifier = decode_identifier(data[:length], syntax)
+            identifier = decode_data_set(data[:length], syntax)
         except Failure:
             refused(data[:length], syntax)
         else:
@@ -128,7 +124,7 @@ def test_any_bytes_are_read_or_c001(data: bytes, syntax: Any, flaws: list[tuple[
             flawed[offset % len(flawed)] = byte
         data = bytes(flawed)
     try:
-        identifier = decode_identifier(data, syntax)
+        identifier = decode_data_set(data, syntax)
     except Failure:
         refused(data, syntax)
     else:
@@ -152,7 +148,7 @@ def test_an_answer_reads_back_as_written_here_and_by_pydicom(
     row: tuple[str, ...], implicit: bool, charsets: tuple[str, ...]
 ) -> None:
     data = ResponseEncoder(SOME_FIELDS, charsets, implicit=implicit).encode(row)
-    identifier = decode_identifier(data, IMPLICIT if implicit else EXPLICIT)
+    identifier = decode_data_set(data, IMPLICIT if implicit else EXPLICIT)
     assert tuple(identifier.text(tag) for tag, _ in SOME_FIELDS) == row
     if not "".join(row).isascii() or charsets:
         assert identifier.charsets
@@ -181,7 +177,7 @@ def test_random_data_sets_read_as_pydicom_wrote_them(rows: list[dict[str, str]],
         if outer:
             dataset.RequestAttributesSequence = [outer]
             dataset["RequestAttributesSequence"].is_undefined_length = undefined
-    identifier = decode_identifier(encoded(dataset, syntax), syntax)
+    identifier = decode_data_set(encoded(dataset, syntax), syntax)
     for row in reversed(rows):
         for keyword, text in row.items():
             assert identifier.text(tag_for_keyword(keyword) or 0) == text
@@ -206,7 +202,7 @@ def test_b6_group_lengths_are_dropped_and_retired_private_unknown_elements_kept(
         + implicit(PATIENT_ID, b"P1")
         + implicit(0x77777776, b"\xff")
     )
-    identifier = decode_identifier(data, IMPLICIT)
+    identifier = decode_data_set(data, IMPLICIT)
     assert list(identifier.elements) == [0x00080001, 0x00091001, PATIENT_ID, 0x77777776]
     assert identifier.elements[0x00091001].vr == "UN"
     assert identifier.elements[0x00091001].raw == b"private"
@@ -215,25 +211,25 @@ def test_b6_group_lengths_are_dropped_and_retired_private_unknown_elements_kept(
 
 def test_f17_an_empty_character_set_is_an_absent_one() -> None:
     for value in b"", b"  ", b"\\ ":
-        identifier = decode_identifier(explicit(SPECIFIC_CHARACTER_SET, "CS", value), EXPLICIT)
+        identifier = decode_data_set(explicit(SPECIFIC_CHARACTER_SET, "CS", value), EXPLICIT)
         assert identifier.charsets == ()
 
 
 def test_w6_the_callers_character_set_holds_where_none_is_named() -> None:
     name = explicit(PATIENT_NAME, "PN", b"\xc4\xe9")
     greek = ("ISO_IR 126",)
-    assert decode_identifier(name, EXPLICIT, greek).text(PATIENT_NAME) == "Δι"
+    assert decode_data_set(name, EXPLICIT, greek).text(PATIENT_NAME) == "Δι"
     empty = explicit(SPECIFIC_CHARACTER_SET, "CS", b"")
-    assert decode_identifier(empty + name, EXPLICIT, greek).text(PATIENT_NAME) == "Δι"
+    assert decode_data_set(empty + name, EXPLICIT, greek).text(PATIENT_NAME) == "Δι"
     latin = explicit(SPECIFIC_CHARACTER_SET, "CS", b"ISO_IR 100")
-    assert decode_identifier(latin + name, EXPLICIT, greek).text(PATIENT_NAME) == "Äé"
+    assert decode_data_set(latin + name, EXPLICIT, greek).text(PATIENT_NAME) == "Äé"
 
 
 def test_an_item_may_name_its_own_character_set() -> None:
     step = implicit(SPECIFIC_CHARACTER_SET, b"ISO_IR 126") + implicit(STEP_ID, b"\xc4 ")
     data = implicit(SPECIFIC_CHARACTER_SET, b"ISO_IR 100")
     data += implicit(STEPS, implicit(0xFFFEE000, step) + implicit(0xFFFEE000, implicit(STEP_ID, b"\xc4 ")))
-    first, second = decode_identifier(data, IMPLICIT).items(STEPS)
+    first, second = decode_data_set(data, IMPLICIT).items(STEPS)
     assert (first.text(STEP_ID), second.text(STEP_ID)) == ("Δ", "Ä")
 
 
@@ -250,29 +246,29 @@ def test_an_unknown_character_set_is_refused_also_in_an_item(length: int | None)
 
 def test_the_last_of_two_elements_counts() -> None:
     data = explicit(PATIENT_ID, "LO", b"P1") + explicit(PATIENT_ID, "LO", b"P2")
-    assert decode_identifier(data, EXPLICIT).text(PATIENT_ID) == "P2"
+    assert decode_data_set(data, EXPLICIT).text(PATIENT_ID) == "P2"
 
 
 def test_an_element_sent_as_un_reads_by_the_dictionary() -> None:
-    assert decode_identifier(struct.pack("<HH4sI", 0x10, 0x20, b"UN\0\0", 2) + b"P1", EXPLICIT).text(PATIENT_ID) == "P1"
+    assert decode_data_set(struct.pack("<HH4sI", 0x10, 0x20, b"UN\0\0", 2) + b"P1", EXPLICIT).text(PATIENT_ID) == "P1"
     steps = implicit(0xFFFEE000, implicit(STEP_ID, b"S1"))
     head = struct.pack("<HH4sI", 0x40, 0x100, b"UN\0\0", len(steps))
-    assert decode_identifier(head + steps, EXPLICIT).items(STEPS)[0].text(STEP_ID) == "S1"
+    assert decode_data_set(head + steps, EXPLICIT).items(STEPS)[0].text(STEP_ID) == "S1"
     head = struct.pack(">HH4sI", 0x40, 0x100, b"UN\0\0", 0xFFFFFFFF)
     data = head + steps + implicit(0xFFFEE0DD, b"")
-    assert decode_identifier(data, BIG_ENDIAN).items(STEPS)[0].text(STEP_ID) == "S1"
+    assert decode_data_set(data, BIG_ENDIAN).items(STEPS)[0].text(STEP_ID) == "S1"
 
 
 def test_f23_a_value_of_impossible_length_is_an_empty_key() -> None:
     data = explicit(ROWS, "US", b"\1") + explicit(PATIENT_ID, "LO", b"odd")
-    identifier = decode_identifier(data, EXPLICIT)
+    identifier = decode_data_set(data, EXPLICIT)
     assert identifier.text(ROWS) == ""
     assert identifier.text(PATIENT_ID) == "odd"
 
 
 def test_f14_an_empty_sequence_differs_from_an_empty_item() -> None:
-    assert decode_identifier(implicit(STEPS, b""), IMPLICIT).items(STEPS) == ()
-    (item,) = decode_identifier(implicit(STEPS, implicit(0xFFFEE000, b"")), IMPLICIT).items(STEPS)
+    assert decode_data_set(implicit(STEPS, b""), IMPLICIT).items(STEPS) == ()
+    (item,) = decode_data_set(implicit(STEPS, implicit(0xFFFEE000, b"")), IMPLICIT).items(STEPS)
     assert not item.elements
 
 
@@ -319,14 +315,14 @@ def test_deep_nesting_is_c001() -> None:
             data = implicit(STEPS, implicit(0xFFFEE000, data))
         return data
 
-    assert decode_identifier(nested(MAX_NESTING), IMPLICIT).items(STEPS)
+    assert decode_data_set(nested(MAX_NESTING), IMPLICIT).items(STEPS)
     refused(nested(MAX_NESTING + 1), IMPLICIT)
     refused(nested(5000), IMPLICIT)
 
 
 def test_size_is_limited_also_when_inflated() -> None:
     data = implicit(PATIENT_ID, bytes(MAX_IDENTIFIER_BYTES - 8))
-    assert len(decode_identifier(data, IMPLICIT).elements) == 1
+    assert len(decode_data_set(data, IMPLICIT).elements) == 1
     refused(data + b"\0", IMPLICIT)
     deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     refused(deflate.compress(bytes(MAX_IDENTIFIER_BYTES * 4)) + deflate.flush(), DEFLATED)
@@ -337,7 +333,7 @@ def test_size_is_limited_also_when_inflated() -> None:
 def test_f13_a_thousand_uids_in_one_key() -> None:
     uids = "\\".join(f"2.25.192461097544172057884741607938273{n:06}" for n in range(1000))
     data = implicit(0x0020000D, uids.encode() + b"\0")
-    assert decode_identifier(data, IMPLICIT).text(0x0020000D) == uids
+    assert decode_data_set(data, IMPLICIT).text(0x0020000D) == uids
 
 
 def test_f18_an_answer_names_its_character_set_when_needed() -> None:
@@ -345,7 +341,7 @@ def test_f18_an_answer_names_its_character_set_when_needed() -> None:
 
     def named(value: str, charsets: tuple[str, ...]) -> tuple[str, ...]:
         data = ResponseEncoder(fields, charsets, implicit=True).encode([value])
-        identifier = decode_identifier(data, IMPLICIT)
+        identifier = decode_data_set(data, IMPLICIT)
         assert identifier.text(PATIENT_NAME) == value
         return identifier.charsets
 
@@ -369,7 +365,7 @@ def test_answers_are_padded_packed_and_in_order() -> None:
 def test_f24_text_beyond_a_length_of_16_bits_goes_out_as_un() -> None:
     encoder = ResponseEncoder([(PATIENT_ID, "LO"), (0x00104000, "LT"), (0x0040A160, "UT")], (), implicit=False)
     values = ["x" * 65534, "y" * 65535, "z" * 70000]
-    identifier = decode_identifier(encoder.encode(values), EXPLICIT)
+    identifier = decode_data_set(encoder.encode(values), EXPLICIT)
     assert [identifier.text(tag) for tag in (PATIENT_ID, 0x00104000, 0x0040A160)] == values
     assert b"\x10\0\x00\x40UN\0\0" in encoder.encode(values)
 
