@@ -84,7 +84,10 @@ class ObjectStore(Protocol):
         """Give the digests that begin with one of `PREFIXES`, or all, in their order."""
 
     def set_aside(self, digest: str, reason: str) -> None:
-        """Move an object to quarantine, if it is there. Within `holding(digest, exclusive=True)`."""
+        """Move an object to quarantine, if it is there. Within `holding(digest, exclusive=True)`.
+
+        One that is damaged takes no whole one's place there: it goes.
+        """
 
 
 class DigestLocks(Protocol):

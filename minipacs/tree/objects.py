@@ -185,9 +185,9 @@ class FileTree:
             os.unlink(self.layout.published(digest))
 
     def set_aside(self, digest: str, reason: str) -> None:
-        """Move a published file to quarantine, with a note. Call within the exclusive `holding(digest)`.
+        """Move a published file to quarantine, with a note, unless it is damaged and a whole one is there: then it goes.
 
-        Raises OSError; then the file is where it was.
+        Call within the exclusive `holding(digest)`. Raises OSError; then the file is where it was.
         """
         self.quarantine.take(digest, reason)
 

@@ -1,5 +1,6 @@
 """What gave way: moved to `quarantine/` with a note that says why and since when, never deleted by itself."""
 
+import hashlib
 import json
 import os
 import time
@@ -34,9 +35,12 @@ class Quarantine:
         self._durable = durable
 
     def take(self, digest: str, reason: str) -> None:
-        """Move a published file here, with a note. Raises OSError; then it is where it was."""
-        source = self._layout.published(digest)
+        """Move a published file here, with a note; a damaged one goes if a whole one is here. Raises OSError."""
+        source, target = self._layout.published(digest), self._layout.quarantined(digest)
         if not os.path.exists(source):
+            return
+        if os.path.exists(target) and not _is_whole(source, digest) and _is_whole(target, digest):
+            os.unlink(source)
             return
         note = json.dumps({"digest": digest, "reason": reason, "since": round(time.time(), 3)}) + "\n"
         staged = self._stage()
@@ -47,7 +51,7 @@ class Quarantine:
             os.rename(staged.path, self._layout.quarantined(digest, REASON_SUFFIX))
         finally:
             staged.discard()
-        os.rename(source, self._layout.quarantined(digest))
+        os.rename(source, target)
         if self._durable:
             sync_folder(self._layout.quarantine)
             sync_folder(self._layout.folder(digest))
@@ -83,3 +87,12 @@ class Quarantine:
             return QuarantinedFile(digest, str(known["reason"]), float(known["since"]), file.st_size)
         except (OSError, ValueError, KeyError, TypeError):
             return QuarantinedFile(digest, "", file.st_mtime, file.st_size)
+
+
+def _is_whole(path: str, digest: str) -> bool:
+    """Tell whether a file has the bytes of its name; one that cannot be read has not."""
+    try:
+        with FileIO(path, "r") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except OSError:
+        return False

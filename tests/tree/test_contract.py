@@ -106,6 +106,23 @@ def test_what_is_set_aside_is_in_quarantine_until_it_is_purged(store):
     store.quarantine.purge(digests[0])
 
 
+def test_a_damaged_file_takes_no_whole_ones_place_in_quarantine(store):
+    digest = digest_of(b"some bytes")
+
+    def set_aside(data: bytes, reason: str) -> list[tuple[bytes, str]]:
+        put(store, data, digest=digest)
+        with store.holding(digest, exclusive=True):
+            store.set_aside(digest, reason)
+        assert store.stat(digest) is None
+        with store.quarantine.open(digest) as kept:
+            return [(kept.read(), file.reason) for file in store.quarantine.files()]
+
+    assert set_aside(b"s0me bytes", "damaged") == [(b"s0me bytes", "damaged")]
+    assert set_aside(b"some bytes", "replaced") == [(b"some bytes", "replaced")]
+    assert set_aside(b"s0me bytes", "damaged") == [(b"some bytes", "replaced")]
+    assert set_aside(b"some bytes", "replaced again") == [(b"some bytes", "replaced again")]
+
+
 def test_digests_are_walked_in_their_order_whole_or_by_prefix(store):
     digests = [digest_of(bytes([i])) for i in range(40)]
     for i in range(40):

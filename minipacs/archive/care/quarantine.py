@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Set
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.part10 import READ_BYTES, store
+from minipacs.archive.part10 import store
 from minipacs.archive.ports import QuarantinedFile, Storage
 from minipacs.errors import MinipacsError
 from minipacs.index import Outcome
@@ -25,11 +25,8 @@ def named(tree: Storage, prefix: str) -> QuarantinedFile:
 
 def is_whole(tree: Storage, digest: str) -> bool:
     """Tell whether a file in quarantine has the bytes of its name. Raises OSError."""
-    sha256 = hashlib.sha256()
     with tree.quarantine.open(digest) as file:
-        while piece := file.read(READ_BYTES):
-            sha256.update(piece)
-    return sha256.hexdigest() == digest
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
 
 
 def release(archive: Archive, digest: str, sop_classes: Set[str]) -> Outcome:
