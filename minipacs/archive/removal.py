@@ -100,5 +100,7 @@ def let_go(tree: Storage, index: Catalogue, file: ToGo) -> None:
 
 
 def remove_unused(tree: Storage, index: Catalogue, digest: str) -> None:
-    """Remove a file, unless a row stands for it, perhaps again. Raises OSError and Failure."""
-    let_go(tree, index, ToGo(digest, ""))
+    """Remove a file, unless a row stands for it or it is noted: then it goes in time. Raises OSError and Failure."""
+    with tree.holding(digest, exclusive=True):
+        if not index.has_digest(digest) and not index.removals.has(digest):
+            tree.delete(digest)

@@ -99,7 +99,8 @@ class Index(Reader):
 
         def work(connection: Connection) -> Placed:
             placed = self._objects.add(record, objects, duplicates, recoverable=recoverable)
-            if self._notes.drop(connection, record.digest):  # a note that outlived the row would take the file
+            stands = placed.outcome is not Outcome.REJECTED and placed.displaced_digest != record.digest
+            if stands and self._notes.drop(connection, record.digest):  # it would outlive the row and take the file
                 self._writer.transaction.must_be_durable = True
             if placed.displaced_digest:
                 self._notes.add(connection, [placed.displaced_digest], WHY_DISPLACED[placed.outcome])

@@ -185,7 +185,7 @@ class FileTree:
             os.unlink(self.layout.published(digest))
 
     def set_aside(self, digest: str, reason: str) -> None:
-        """Move a published file to quarantine, with a note, unless it is damaged and a whole one is there: then it goes.
+        """Move a published file to quarantine, with a note; a damaged one goes if a whole one is there.
 
         Call within the exclusive `holding(digest)`. Raises OSError; then the file is where it was.
         """

@@ -12,8 +12,9 @@ from minipacs.archive.archive import Archive
 from minipacs.archive.care.checking import Finding, repair
 from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.care.recovery import Recovery, recover
+from minipacs.archive.ingest import StoragePolicy
 from minipacs.archive.removal import remove
-from minipacs.errors import OutcomeUnknown
+from minipacs.errors import Failure, Kind, OutcomeUnknown
 from minipacs.index import Outcome
 from tests.support.objects import ct
 from tests.support.storing import published, put, quarantined
@@ -131,6 +132,34 @@ def test_a_file_that_gave_way_to_one_that_a_power_cut_took_gets_its_row_back(
     assert recover(archive.tree, archive.index, archive.charset_of).missing == 0
     found = archive.index.instance(first.SOPInstanceUID)
     assert (found.digest, found.availability) == (old, "ONLINE")
+
+
+@pytest.mark.parametrize("duplicates", ["replace", "reject"])
+def test_what_waits_to_give_way_outlives_a_re_send_that_fails(
+    open_archive: Callable[..., Archive], monkeypatch: pytest.MonkeyPatch, duplicates: str
+):
+    archive = open_archive(sync="batch")
+    first = ct()
+    put(archive, first)
+    archive.make_durable()
+    old = archive.index.instance(first.SOPInstanceUID).digest
+    monkeypatch.setattr(archive.tree, "sync", die_of_disk)
+    put(archive, same_uid(first, "Second"))
+    with monkeypatch.context() as patch:
+        if duplicates == "reject":
+            patch.setattr(archive, "_policy", StoragePolicy(duplicates))
+        else:
+            patch.setattr(archive.index, "add", full)
+        with pytest.raises(Failure):
+            put(archive, first)
+    assert archive.tree.stat(old) is not None, "it waits for what took its place to be durable"
+    monkeypatch.undo()
+    archive.make_durable()
+    assert quarantined(archive.tree.layout.root) == {old: "replaced by another file"}
+
+
+def full(*_: object, **__: object) -> None:
+    raise Failure(Kind.FULL, "index disk full")
 
 
 def die_of_disk() -> None:
