@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 TOKEN_BYTES = 3
 """Of an association's ID, which tells it from those of earlier processes with the same number."""
 _TITLES_IN_REQUEST = slice(4, 68)
+_TLS = "\\TLS"
+"""Counted apart, as if it were a title, which has no backslash: handshakes refused at an address."""
 
 
 class AssociationObserver(Protocol):
@@ -105,7 +107,7 @@ class Acceptor:
         reader = PduReader()
         deadline = started + self._timeouts.acse
         if transport.channel.is_encrypted:
-            self._establish(transport, deadline)
+            self._establish(transport, told.address, deadline)
         told.security = transport.channel.description
         body = self._first_pdu(transport, reader, deadline)
         try:
@@ -121,7 +123,8 @@ class Acceptor:
         told.proposed(proposal)
         told.peer = caller.label
         if isinstance(admission, Rejection):
-            if self._is_answered(admission, caller, limited):
+            self._observer.association_rejected(caller.label)
+            if admission.result != PERMANENT or self._is_answered(limited, admission.why):
                 told.rejected(admission)
                 self._reject(transport, admission, caller)
             return
@@ -145,15 +148,17 @@ class Acceptor:
         except ProtocolError as error:
             raise violation(str(error), error.reason) from error
 
-    def _establish(self, transport: Transport, deadline: float) -> None:
+    def _establish(self, transport: Transport, address: str, deadline: float) -> None:
         """Do the TLS handshake, within the ARTIM time; a peer that it fails with gets to read why (PS3.15 B.12)."""
-        outcome = "established"
+        outcome = "other"
         try:
             transport.establish(deadline, wakeable=True)
+            outcome = "established"
         except HandshakeFailed as error:
             outcome = error.kind
             self._observer.association_rejected(OTHER)
-            transport.linger(min(self._timeouts.acse, ending.ABORT_LINGER_S))
+            if not error.is_refusal or self._is_answered((address, _TLS), str(error)):
+                transport.linger(min(self._timeouts.acse, ending.ABORT_LINGER_S))
             raise AssociationEnded("rejected", str(error)) from error
         except TimedOut:
             outcome = "timeout"
@@ -191,19 +196,14 @@ class Acceptor:
         title = proposal.calling_ae_title
         return address, title if self.access.is_configured(title) else ""
 
-    def _is_answered(self, rejection: Rejection, caller: Caller, limited: tuple[str, str]) -> bool:
+    def _is_answered(self, limited: tuple[str, str], why: str) -> bool:
         """Count a rejection; tells whether it is answered: those that come in a loop are not, for a while."""
-        self._observer.association_rejected(caller.label)
-        if rejection.result != PERMANENT:
-            return True
-        title = limited[1]
+        address, title = limited
         if self._rejections.is_excessive(limited):
-            self.summed.warn(
-                "rejection not answered", caller.address, {"calling": title or None, "reason": rejection.why}
-            )
+            self.summed.warn("rejection not answered", address, {"calling": title or None, "reason": why})
             return False
         if self._rejections.note(limited):
-            fields = {"address": caller.address, "calling": title or None, "rejections": BURST}
+            fields = {"address": address, "calling": title or None, "rejections": BURST}
             logger.warning("too many rejections: caller is not answered for a while", extra={"fields": fields})
         return True
 

@@ -38,6 +38,11 @@ class HandshakeFailed(ConnectionLost):
         super().__init__(f"TLS: {why}")
         self.kind = kind
 
+    @property
+    def is_refusal(self) -> bool:
+        """Tell whether it was we who refused, and not the peer who would not go on."""
+        return self.kind not in ("closed", "distrusted")
+
 
 class Channel(Protocol):
     """Bytes in and out. `holds_input` tells that `receive` may have some although the socket has none."""

@@ -1,7 +1,7 @@
 """How often one may be rejected: who tries titles, or asks in a loop, is not answered for a while.
 
-Counted is a configured title at its address, and all other titles of an address together, so that those who are set up
-wrong do not take the answer from others behind the same address.
+Counted is a configured title at its address, all other titles of an address together, and its refused TLS handshakes,
+so that those who are set up wrong do not take the answer from others behind the same address.
 """
 
 import time

@@ -2,7 +2,11 @@
 
 import os
 import select
+import socket
+import ssl
 import struct
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,8 +23,10 @@ from minipacs.net.identity.user_identity import UserCheck
 from minipacs.net.identity.users import User, Users
 from minipacs.net.listener import bind
 from minipacs.net.rejections import BURST
+from minipacs.net.tls import TlsFiles
 from minipacs.net.transport import Transport
 from tests.support import wire
+from tests.support.certificates import Authority
 from tests.support.wire import Wire
 
 WAIT_S = 10
@@ -28,6 +34,13 @@ WAIT_S = 10
 
 def identity(passcode: bytes) -> bytes:
     return wire.item(0x58, b"\2\0\0\4anna" + struct.pack(">H", len(passcode)) + passcode)
+
+
+def _shake_hands(address: tuple[str, int]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with suppress(OSError), socket.create_connection(address, WAIT_S) as sock, context.wrap_socket(sock) as secured:
+        secured.recv(1)
 
 
 class Accepting:
@@ -47,7 +60,24 @@ class Accepting:
         timeouts = Timeouts(WAIT_S, WAIT_S, WAIT_S, WAIT_S)
         self.acceptor = Acceptor({}, access, timeouts, 16384, lambda *_: ended, Metrics([]), self.told.append)
         [self.sock] = bind(["127.0.0.1"], 0)
-        self.stop_fd = os.eventfd(1)
+        self.stop_fd, self.never_fd = os.eventfd(1), os.eventfd(0)
+
+    def close(self) -> None:
+        self.sock.close()
+        os.close(self.stop_fd)
+        os.close(self.never_fd)
+
+    def call_without_certificate(self, context: ssl.SSLContext) -> str:
+        """Call with TLS, and show nothing; returns what the account says."""
+        address = self.sock.getsockname()
+        calling = threading.Thread(target=_shake_hands, args=(address,))
+        calling.start()
+        select.select([self.sock], [], [], WAIT_S)
+        transport = Transport(self.sock.accept()[0], self.never_fd)
+        transport.secure(context)
+        self.acceptor.run(transport, "127.0.0.1")
+        calling.join()
+        return self.told[-1].reason
 
     def call(self, passcode: bytes, title: bytes = b"CT1") -> str:
         """Call with a passcode; returns what the account says."""
@@ -82,8 +112,7 @@ def test_who_guesses_too_often_is_not_checked_any_more_right_or_wrong_and_hurts_
     assert accepting.call(b"right", b"CT2") == "released"
     assert accepting.call(b"right") == "released", "remembered: nothing is told by it"
     assert len(hashes) == BURST + 1
-    accepting.sock.close()
-    os.close(accepting.stop_fd)
+    accepting.close()
 
 
 @pytest.mark.parametrize("title", [b"NOBODY", b"CT3"])
@@ -91,5 +120,24 @@ def test_who_is_rejected_for_the_title_costs_no_hash(tmp_path, monkeypatch, titl
     monkeypatch.setattr(User, "hashed", lambda *_: pytest.fail("hashed"))
     accepting = Accepting(tmp_path / "users")
     assert "calling AE title not recognized" in accepting.call(b"right", title)
-    accepting.sock.close()
-    os.close(accepting.stop_fd)
+    accepting.close()
+
+
+def test_handshakes_refused_in_a_loop_are_not_waited_for_and_keep_no_title_of_that_address_out(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(rejections, "BURST", 3)
+    monkeypatch.setattr(rejections, "INTERVAL_S", 1000)
+    waited = []
+    linger = Transport.linger
+    monkeypatch.setattr(Transport, "linger", lambda *given: waited.append(linger(*given)))
+    ca = Authority(tmp_path / "ca")
+    us = ca.issue("US")
+    context = TlsFiles(str(us.certificate), str(us.key), str(ca.certificate)).server(require_certificate=True)
+    accepting = Accepting(tmp_path / "users")
+    for _ in range(5):
+        assert "the peer shows no certificate" in accepting.call_without_certificate(context)
+    assert len(waited) == 3
+    assert [r.message for r in caplog.records].count("rejection not answered") == 2
+    assert "wrong passcode" in accepting.call(b"wrong"), "answered"
+    accepting.close()

@@ -1,15 +1,11 @@
 """TLS of the real process, with dcmtk, openssl and Python's own (PS3.15 B.12)."""
 
 import hashlib
-import json
-import re
 import socket
 import ssl
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
@@ -18,46 +14,17 @@ import pytest
 from minipacs.dicom.data_set.part10 import FileMeta
 from tests.support import dcmtk, wire
 from tests.support import server as commands
-from tests.support.certificates import Authority, Pair
+from tests.support.elements import element
 from tests.support.objects import ct, encode, save, study
 from tests.support.receiver import Receiver
-from tests.support.retriever import STUDY_GET, Retriever, move
+from tests.support.retriever import STUDY_GET, Retriever
 from tests.support.sender import Sender
 from tests.support.server import Server
+from tests.support.site import Site, TlsWire, accounts, tls_port
 from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire
 from tests.system.test_retrieve_shipped import REFUSED, shipped
 
-STORING = 10
 ECHO = wire.message(1, wire.command(0x30, VERIFICATION))
-
-
-class Site:
-    """A CA, what it has signed, and what it has not."""
-
-    def __init__(self, folder: Path) -> None:
-        self.ca = Authority(folder / "ca")
-        self.other_ca = Authority(folder / "other", "Somebody's CA")
-        self.us = self.ca.issue("ARCHIVE", kind="rsa")
-        self.ct1, self.ct2 = self.ca.issue("CT1"), self.ca.issue("CT2", kind="rsa")
-        self.expired, self.revoked = self.ca.issue("LATE", days=-1), self.ca.issue("GONE")
-        self.stranger = self.other_ca.issue("STRANGER")
-        self.crl = self.ca.revoke(self.revoked)
-
-    def lines(self, more: str = "") -> str:
-        """Return the section of a configuration."""
-        paths = {"certificate": self.us.certificate, "key": self.us.key, "ca": self.ca.certificate, "crl": self.crl}
-        lines = [f'{key} = "{path}"' for key, path in paths.items()]
-        return "\n".join(["[tls]", "port = 0", *lines, more])
-
-    def context(self, pair: Pair | None = None, **versions: ssl.TLSVersion) -> ssl.SSLContext:
-        """Return what a client needs that trusts the CA and shows a certificate."""
-        made = ssl.create_default_context(cafile=str(self.ca.certificate))
-        made.check_hostname = False
-        if pair is not None:
-            made.load_cert_chain(pair.certificate, pair.key)
-        for name, version in versions.items():
-            setattr(made, name, version)
-        return made
 
 
 @pytest.fixture(scope="module")
@@ -90,30 +57,6 @@ def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     yield running
     running.stop()
     running.no_traceback()
-
-
-def tls_port(server: Server) -> int:
-    return int(str(server.events("ready")[0]["dicom_tls"]).rsplit(":", 1)[1])
-
-
-class TlsWire(Wire):
-    """A connection through TLS."""
-
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
-        super().__init__(port)
-        self.socket = context.wrap_socket(self.socket)
-
-
-def accounts(server: Server, reason: str, **fields: object) -> list[dict[str, object]]:
-    """Wait for accounts with a reason and these fields, and return them."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        listed = json.loads(commands.run("associations", "--json", config=server.config).stdout)
-        told = [account for account in listed if re.search(reason, str(account.get("reason")))]
-        found = [account for account in told if fields.items() <= account.items()]
-        if found:
-            return found
-    raise AssertionError(f"no account of {reason}: {listed}")
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -275,157 +218,47 @@ def test_a_large_object_goes_both_ways(server: Server, over_tls: int):
     assert [r.data for r in result.received] == [encode(ds)]
 
 
-def peer_lines(title: str, port: int, more: str = "") -> str:
-    return f'[[peer]]\ntitle = "{title}"\nhost = "127.0.0.1"\nport = {port}\ntls = true\n{more}\n'
+def test_a_certificate_with_hostile_names_is_refused_or_shown_harmlessly(server: Server, site: Site):
+    odd = site.ca.issue("A\nB\x1b[31m", file="odd")
+    with TlsWire(tls_port(server), site.context(odd)) as caller:
+        caller.accepted(calling=b"ANYHOW")
+        caller.release()
+    shown = commands.run("associations", "--columns", "security", config=server.config).stdout
+    assert "\x1b" not in shown
+    assert not [line for line in server.raw if "\x1b" in line]
+    huge = site.ca.issue("HUGE", san=tuple(f"host{n}.hospital.example" for n in range(10_000)))
+    with pytest.raises((OSError, EOFError)), TlsWire(tls_port(server), site.context(huge)) as caller:
+        caller.accepted(calling=b"ANYHOW")
+    assert accounts(server, "TLS: excessive message size")
 
 
-def test_another_archive_is_called_with_tls_and_looked_in_the_face(site: Site, server: Server, start_server):
-    """A C-MOVE, `echo` and `send` to an archive with TLS, and to one whose certificate is not the one expected."""
-    ours = (
-        site.lines()
-        + peer_lines("MINIPACS", tls_port(server))
-        + peer_lines("IMPOSTOR", tls_port(server), 'certificate = "CN=SOMEBODY"')
-    )
-    calling = start_server(more=ours, ae='title = "ANYHOW"')
-    assert "answered" in commands.run("echo", "MINIPACS", config=calling.config).stdout
-    refused = commands.run("echo", "IMPOSTOR", config=calling.config, check=False)
-    assert refused.returncode == 1
-    assert "the certificate is not CN=SOMEBODY: CN=ARCHIVE" in refused.stderr
-    (ds,) = study()
-    with Sender(calling.port) as sender:
-        sender.store(ds)
-    result = move(calling.port, "STUDY", "MINIPACS", study=ds.StudyInstanceUID)
-    assert (result.final.status, result.counts) == (0, (1, 0, 0))
-    result = move(calling.port, "STUDY", "IMPOSTOR", study=ds.StudyInstanceUID)
-    assert result.final.status == 0xA702
-    assert "certificate" in result.final.comment
+def test_keys_are_not_negotiated_again(server: Server, site: Site):
+    command = ["openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{tls_port(server)}"]
+    command += ["-cert", str(site.ct1.certificate), "-key", str(site.ct1.key)]
+    done = subprocess.run(command, capture_output=True, text=True, input="R\n", timeout=30, check=False)
+    assert "no renegotiation" in done.stderr
 
 
-def test_a_destination_that_speaks_no_tls_is_not_sent_to_in_the_clear(site: Site, start_server):
+def test_a_cancel_that_comes_with_its_request_is_heard_through_tls(
+    server: Server, over_tls: int, site: Site, start_server
+):
+    """Both are decrypted at once: no descriptor tells of the second."""
     with Receiver() as receiver:
-        server = start_server(more=site.lines() + receiver.peer(more="tls = true"))
-        (ds,) = study()
-        with Sender(server.port) as sender:
-            sender.store(ds)
-        assert move(server.port, "STUDY", study=ds.StudyInstanceUID).final.status == 0xA702
-        assert receiver.received == []
-        receiver.faults.clear()
-
-
-def test_a_reload_brings_a_new_certificate_and_open_associations_go_on(site: Site, tmp_path: Path, start_server):
-    old, new = site.ca.issue("OLD", kind="rsa"), site.ca.issue("NEW")
-    pair = Pair(tmp_path / "us.pem", tmp_path / "us.key")
-
-    def put(found: Pair) -> None:
-        pair.certificate.write_bytes(found.certificate.read_bytes())
-        pair.key.write_bytes(found.key.read_bytes())
-
-    put(old)
-    lines = f'[tls]\nport = 0\ncertificate = "{pair.certificate}"\nkey = "{pair.key}"\nca = "{site.ca.certificate}"\n'
-    server = start_server(more=lines)
-
-    def shown() -> str:
-        with TlsWire(tls_port(server), site.context(site.ct1)) as caller:
-            return str(caller.socket.getpeercert()["subject"][0][0][1])
-
-    assert shown() == "OLD"
-    with TlsWire(tls_port(server), site.context(site.ct1)) as caller:
-        caller.accepted()
-        put(new)
-        server.reload()
-        assert shown() == "NEW"
-        pair.key.write_text("no key")
-        server.reload()
-        assert "tls.key" in str(server.events("not reloaded: the old configuration stays")[-1]["reason"])
-        assert shown() == "NEW"
-        caller.send(ECHO)
-        assert caller.response().status == 0
-        caller.release()
-    done = commands.run("check", config=server.config, check=False)
-    assert done.returncode == 1
-    assert "fault  TLS: tls.certificate" in done.stdout
-
-
-def test_a_reload_in_the_middle_of_many_stores_fails_none(site: Site, tmp_path: Path, start_server, monkeypatch):
-    certificate, key = tmp_path / "us.pem", tmp_path / "us.key"
-    certificate.write_bytes(site.us.certificate.read_bytes())
-    key.write_bytes(site.us.key.read_bytes())
-    files = f'certificate = "{certificate}"\nkey = "{key}"\nca = "{site.ca.certificate}"\n'
-    server = start_server(more=f"[tls]\nport = 0\n{files}")
-    port, connect, context = tls_port(server), socket.create_connection, site.context(site.ct1)
-    begun = threading.Barrier(STORING + 1)
-
-    def create(address: tuple[str, int], *given: object, **options: object) -> socket.socket:
-        sock = connect(address, *given, **options)  # type: ignore[arg-type]
-        return context.wrap_socket(sock) if address[1] == port else sock
-
-    def store(number: int) -> list[int]:
-        with Sender(port) as sender:
-            found = [sender.store(ct()).status]
-            begun.wait(20)
-            found += [sender.store(ct()).status for _ in range(10)]
-            sender.release()
-        return found
-
-    monkeypatch.setattr(wire.socket, "create_connection", create)
-    with ThreadPoolExecutor(STORING) as pool:
-        storing = [pool.submit(store, number) for number in range(STORING)]
-        begun.wait(20)
-        new = site.ca.issue("RENEWED")
-        certificate.write_bytes(new.certificate.read_bytes())
-        key.write_bytes(new.key.read_bytes())
-        server.reload()
-        assert [future.result() for future in storing] == [[0] * 11] * STORING
-
-
-def test_storescp_is_a_destination_with_tls(site: Site, tmp_path: Path, start_server):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder = tmp_path / "received"
-    folder.mkdir()
-    server = start_server(more=site.lines() + peer_lines("STORESCP", port, 'certificate = "CN=CT2"'))
-    options = ["-od", folder, "+tls", site.ct2.key, site.ct2.certificate, "+cf", site.ca.certificate]
-    instances = study(instances=2, rows=512)
-    with Sender(server.port) as sender:
-        assert [sender.store(ds).status for ds in instances] == [0, 0]
-    command = [dcmtk.tool("storescp"), "-aet", "STORESCP", *map(str, options), str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + 20
-            while commands.run("echo", "STORESCP", config=server.config, check=False).returncode:
-                assert time.monotonic() < deadline
-            result = move(server.port, "STUDY", "STORESCP", study=instances[0].StudyInstanceUID)
-        finally:
-            process.kill()
-    assert (result.final.status, result.counts) == (0, (2, 0, 0))
-    assert len(list(folder.iterdir())) == 2
-
-
-def test_check_says_what_is_wrong_and_what_will_be(site: Site, tmp_path: Path):
-    soon = site.ca.issue("SOON", days=10, san=())
-    soon.key.chmod(0o644)
-    other = site.other_ca.certificate
-    both = tmp_path / "cas.pem"
-    both.write_bytes(site.ca.certificate.read_bytes() + other.read_bytes())
-    config = tmp_path / "minipacs.toml"
-    config.write_text(
-        f'[storage]\npath = "data"\n[ae]\nport = 0\n[metrics]\nport = 0\n[tls]\ncertificate = "{soon.certificate}"\n'
-        f'key = "{soon.key}"\nca = "{both}"\ncrl = "{site.crl}"\nport = 0\n'
-    )
-    done = commands.run("check", config=config, check=False)
-    assert "CN=SOON: expires on" in done.stdout
-    assert "everybody on this machine may use it" in done.stdout
-    assert "has no Subject Alternative Name" in done.stdout
-    assert "holds no list of CN=Somebody's CA" in done.stdout
-    assert done.returncode == 1
-
-
-def test_without_a_plain_listener_only_tls_is_there(site: Site, start_server: Callable[..., Server]):
-    server = start_server(ae="plain = false", more=site.lines())
-    assert "dicom" not in server.events("ready")[0]
-    with TlsWire(tls_port(server), site.context(site.ct1)) as caller:
-        caller.accepted()
-        caller.release()
+        asked = start_server(more=site.lines() + receiver.peer())
+        instances = study(instances=5)
+        with Sender(asked.port) as sender:
+            assert {sender.store(ds).status for ds in instances} == {0}
+        with TlsWire(tls_port(asked), site.context(site.ct1)) as caller:
+            caller.accepted(wire.context(1, wire.STUDY_MOVE, EXPLICIT))
+            keys = element(0x00080052, "CS", b"STUDY") + element(
+                0x0020000D, "UI", instances[0].StudyInstanceUID.encode()
+            )
+            request = wire.command(0x21, wire.STUDY_MOVE, data=True, more=wire.element(0x600, b"RECEIVER"))
+            caller.send(wire.message(1, request, keys) + wire.message(1, wire.cancel(1)))
+            statuses = []
+            while not statuses or statuses[-1] == 0xFF00:
+                statuses.append(caller.response().status)
+        assert statuses[-1] == 0xFE00
 
 
 def test_the_expiry_is_a_gauge(server: Server):
