@@ -5,7 +5,7 @@ from minipacs.index.engine.readers import Allowance
 from minipacs.index.index import WHY_DISPLACED, Index
 from minipacs.index.ledger.removals import ToGo
 from minipacs.index.objects.conflicts import Disagreement
-from minipacs.index.objects.models import Availability
+from minipacs.index.objects.models import UNAVAILABLE, Availability
 from minipacs.index.objects.ordering import Order
 from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed
@@ -13,6 +13,7 @@ from minipacs.index.objects.selection import AVAILABILITY, Query
 
 __all__ = [
     "AVAILABILITY",
+    "UNAVAILABLE",
     "WHY_DISPLACED",
     "Allowance",
     "Availability",

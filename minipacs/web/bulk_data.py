@@ -13,9 +13,9 @@ from minipacs.index import StoredInstance
 from minipacs.pixels.elements import ElementReader, Event, Kind, TranscodeError, swap_words
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
+from minipacs.web.entity import Span, etag, matches
 from minipacs.web.environment import Ask, in_thread
 from minipacs.web.frames import OCTETS
-from minipacs.web.metadata import etag, matches
 from minipacs.web.multipart import Writer
 from minipacs.web.retrieve import find
 
@@ -27,8 +27,6 @@ DOCUMENT_TYPES = frozenset(
     {"application/pdf", "text/xml", "application/sla", "model/stl", "model/obj", "model/mtl", "video/mp4"}
 )
 """Types that a document may be told to have; any other is told as bytes."""
-
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 class Value:
@@ -70,18 +68,21 @@ async def bulk_data(ask: Ask) -> Response:
     tag = etag([instance], ask.path["element"])
     if matches(ask.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers={"ETag": tag})
-    value = await asyncio.to_thread(_find_value, ask, instance, path)
+    value = await asyncio.to_thread(find_value, ask, instance, path)
     choice = ask.choose([Offer(OCTETS, is_multipart=True), Offer(value.media_type), Offer(OCTETS)])
-    headers = {"ETag": tag, "Cache-Control": "private, max-age=3600", "Accept-Ranges": "bytes"}
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
     if choice.offer.is_multipart:
         writer = Writer(OCTETS)
         return StreamingResponse(in_thread(_in_parts(writer, value)), media_type=writer.content_type, headers=headers)
-    start, end, status = _asked_range(ask, value, tag)
-    headers["Content-Length"] = str(end - start)
-    if status == 206:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{value.size_bytes}"
-    pieces = in_thread(value.pieces(start, end))
-    return StreamingResponse(pieces, status, media_type=choice.offer.media_type, headers=headers)
+    try:
+        span = Span(ask, value.size_bytes, tag)
+    except Refusal:
+        value.close()
+        raise
+    pieces = in_thread(value.pieces(span.start, span.end))
+    return StreamingResponse(
+        pieces, span.status, media_type=choice.offer.media_type, headers={**headers, **span.headers}
+    )
 
 
 def read_path(text: str) -> list[int]:
@@ -98,7 +99,8 @@ def read_path(text: str) -> list[int]:
     return found
 
 
-def _find_value(ask: Ask, instance: StoredInstance, path: Sequence[int]) -> Value:
+def find_value(ask: Ask, instance: StoredInstance, path: Sequence[int]) -> Value:
+    """Open the value of the element at `path`, tags and indices of items by turns. Raises Refusal 404, 406."""
     reader = ask.environment.archive.reader
     try:
         now, data_set = reader.open_stored(instance, memoryview(bytearray(BUFFER_BYTES)))
@@ -150,20 +152,6 @@ def _document_type(elements: ElementReader) -> str:
             told = event.value.decode("latin-1").strip(" \0").lower()
             return told if told in DOCUMENT_TYPES else OCTETS
     return OCTETS
-
-
-def _asked_range(ask: Ask, value: Value, tag: str) -> tuple[int, int, int]:
-    """Read Range: give start, end and status. Raises Refusal 416; several ranges get the whole (RFC 9110 14.2)."""
-    size, whole = value.size_bytes, (0, value.size_bytes, 200)
-    found = _RANGE.fullmatch(ask.headers.get("range", "").replace(" ", ""))
-    if found is None or ask.headers.get("if-range", tag) != tag or not (found[1] or found[2]):
-        return whole
-    start = int(found[1]) if found[1] else max(size - int(found[2]), 0)
-    end = min(int(found[2]) + 1, size) if found[1] and found[2] else size
-    if start >= end:
-        value.close()
-        raise Refusal(416, f"the value has {size} bytes", {"Content-Range": f"bytes */{size}"})
-    return start, end, 206
 
 
 def _in_parts(writer: Writer, value: Value) -> Iterator[bytes]:

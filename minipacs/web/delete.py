@@ -10,14 +10,14 @@ from minipacs.archive.removal import remove
 from minipacs.errors import Failure, Kind, system_words
 from minipacs.index import StoredInstance
 from minipacs.web.environment import Ask
-from minipacs.web.retrieve import find
+from minipacs.web.retrieve import listing
 
 logger = logging.getLogger(__name__)
 
 
 async def delete(ask: Ask) -> Response:
     """Remove what the path names, for good. Raises Refusal 404."""
-    instances = await find(ask)
+    instances = await listing(ask)
     ask.log.update(instances=await asyncio.to_thread(_remove, ask, instances))
     return Response(status_code=204)
 

@@ -29,8 +29,9 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'",
 }
-"""On every answer."""
+"""On every answer that does not say otherwise: what is stored here may hold pages with scripts."""
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -143,11 +144,11 @@ class Exchange:
         """Send a piece of the answer; a client that takes nothing is given up."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            own = {**SECURITY_HEADERS, "X-Request-Id": self.id}
-            message["headers"] = [
-                *message.get("headers", ()),
-                *((name.lower().encode(), value.encode()) for name, value in own.items()),
-            ]
+            told = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in told}
+            own = {name.lower().encode(): value.encode() for name, value in SECURITY_HEADERS.items()}
+            own = {name: value for name, value in own.items() if name not in names}
+            message["headers"] = [*told, *own.items(), (b"x-request-id", self.id.encode())]
         else:
             self.sent_bytes += len(message.get("body", b""))
         try:

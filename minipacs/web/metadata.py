@@ -2,9 +2,9 @@
 
 import asyncio
 import gzip
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from starlette.responses import Response, StreamingResponse
 
@@ -12,9 +12,12 @@ from minipacs.archive.reader import ObjectUnreadable
 from minipacs.index import StoredInstance
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
+from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask, in_thread
 from minipacs.web.metadata_cache import ROOT
-from minipacs.web.retrieve import find
+from minipacs.web.multipart import Writer
+from minipacs.web.retrieve import available, listing
+from minipacs.web.xml_model import XML, parts
 
 JSON = Offer("application/dicom+json")
 PLAIN_JSON = Offer("application/json")
@@ -25,8 +28,9 @@ GZIP_LEVEL = 1
 
 async def metadata(ask: Ask) -> Response:
     """Answer with the metadata of all instances of a study or series, or of one instance."""
-    choice = ask.choose([JSON, PLAIN_JSON])
-    instances = await find(ask)
+    choice = ask.choose([JSON, PLAIN_JSON, XML])
+    listed = await listing(ask)
+    instances = available(listed)
     tag = etag(instances, ask.service, choice.offer.media_type)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if matches(ask.headers.get("if-none-match", ""), tag):
@@ -35,11 +39,17 @@ async def metadata(ask: Ask) -> Response:
     first = await asyncio.to_thread(next, documents, None)
     if first is None:
         raise Refusal(404, "what is stored here cannot be read")
-    pieces = _array(first, documents)
+    content_type = choice.offer.media_type
+    if choice.offer == XML:
+        writer = Writer(XML.media_type)
+        pieces, content_type = parts(writer, chain([first], documents)), writer.content_type
+    else:
+        pieces = _array(first, documents)
     if accepts_gzip(ask.headers.get("accept-encoding", "")):
         pieces, headers["Content-Encoding"] = compressed(pieces), "gzip"
     headers["Vary"] = "Accept-Encoding"
-    return StreamingResponse(in_thread(pieces), media_type=choice.offer.media_type, headers=headers)
+    status = 200 if len(instances) == len(listed) else 206
+    return StreamingResponse(in_thread(pieces), status, media_type=content_type, headers=headers)
 
 
 def _documents(ask: Ask, instances: Sequence[StoredInstance]) -> Iterator[bytes]:
@@ -73,20 +83,6 @@ def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
             out.seek(0)
             out.truncate()
     yield out.getvalue()
-
-
-def etag(instances: Sequence[StoredInstance], *more: str) -> str:
-    """Make an entity tag of what is stored and how it is asked for (RFC 9110 8.8.3)."""
-    found = hashlib.sha256("\n".join(more).encode())
-    for instance in instances:
-        found.update(instance.digest.encode())
-    return f'"{found.hexdigest()[:32]}"'
-
-
-def matches(header: str, tag: str) -> bool:
-    """Tell whether If-None-Match names a tag, weakly or not, or any."""
-    named = [one.strip().removeprefix("W/") for one in header.split(",")]
-    return tag in named or named == ["*"]
 
 
 def accepts_gzip(header: str) -> bool:

@@ -10,12 +10,14 @@ from minipacs.archive.reader import BUFFER_BYTES, ObjectNotConvertible, ObjectUn
 from minipacs.index import StoredInstance
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
+from minipacs.web.documents import form_of, read_or_watched
+from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask
 from minipacs.web.frames import read_list
-from minipacs.web.metadata import etag, matches
 from minipacs.web.retrieve import find
 
 PICTURES = [Offer("image/jpeg"), Offer("image/png"), Offer("image/gif"), Offer("image/jp2")]
+PARAMETERS = frozenset({"accept", "annotation", "quality", "viewport", "window"})
 MAX_SIDE_PIXELS = 4096
 """Of a viewport that is asked for."""
 THUMBNAIL_PIXELS = 128
@@ -29,11 +31,17 @@ ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
 
 
 async def rendered(ask: Ask) -> Response:
-    """Answer with a picture: of the instance or frame of the path, else of one that stands for the study or series."""
-    choice = ask.choose(PICTURES)
-    fields = {"media_type": choice.offer.media_type, **_window(ask), **_viewport(ask), **_quality(ask)}
+    """Answer with a picture: of the instance or frame of the path, else of one that stands for the study or series.
+
+    An object that is no picture is answered as what it is.
+    """
+    _warn_of_unknown(ask)
     instances = await find(ask)
     instance, index = _representative(instances), _frame_index(ask)
+    if form_of(instance) != "picture" and "frames" not in ask.path:
+        return await read_or_watched(ask, instance)
+    choice = ask.choose(PICTURES)
+    fields = {"media_type": choice.offer.media_type, **_window(ask), **_viewport(ask), **_quality(ask)}
     if "annotation" in {name.lower() for name, _ in ask.parameters}:
         fields["lines"] = await asyncio.to_thread(_lines, ask, instance)
     return await _picture(ask, instance, index, fields)
@@ -73,8 +81,9 @@ def _drawn(ask: Ask, instance: StoredInstance, index: int, fields: Mapping[str, 
 
 
 def _representative(instances: list[StoredInstance]) -> StoredInstance:
-    """Take the instance in the middle: of a stack it shows most."""
-    return instances[len(instances) // 2]
+    """Take the picture in the middle: of a stack it shows most."""
+    pictures = [instance for instance in instances if form_of(instance) == "picture"] or instances
+    return pictures[len(pictures) // 2]
 
 
 def _frame_index(ask: Ask) -> int:
@@ -107,6 +116,12 @@ def _shown(header: Mapping[str, object], keywords: tuple[str, ...]) -> Iterator[
         text = str(header.get(keyword, "")).split("=")[0][:MAX_LINE_CHARS]
         if text:
             yield text if all(" " <= char <= "\xff" and char != "\x7f" for char in text) else "(not in Latin letters)"
+
+
+def _warn_of_unknown(ask: Ask) -> None:
+    for name, value in ask.parameters:
+        if name.lower() not in PARAMETERS and (name.lower(), value.lower()) != ("iccprofile", "no"):
+            ask.warnings.append("a parameter that is not known or supported was left out")
 
 
 def _window(ask: Ask) -> dict[str, object]:

@@ -19,10 +19,11 @@ from minipacs.dicom.tables.transfer_syntaxes import (
     IMPLICIT_VR_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
 )
-from minipacs.index import StoredInstance
+from minipacs.index import UNAVAILABLE, StoredInstance
 from minipacs.pixels.codecs import can_transcode
 from minipacs.web.accept import Choice, Offer
 from minipacs.web.answers import Refusal
+from minipacs.web.entity import Span, etag, matches
 from minipacs.web.environment import PATH_KEYS, Ask, in_thread
 from minipacs.web.multipart import Writer
 from minipacs.web.zipped import ZIP, zipped
@@ -42,19 +43,49 @@ async def retrieve(ask: Ask) -> Response:
     """Answer with all instances of a study or series, in parts, or with one instance."""
     is_one = "instance" in ask.path
     choice = ask.choose([PARTS, SINGLE, ZIP] if is_one else [PARTS, ZIP])
-    instances = await find(ask)
+    listed = await listing(ask)
     if choice.offer == ZIP:
-        return await zipped(ask, instances)
-    objects = Objects(ask, instances, choice)
+        return await zipped(ask, listed)
+    objects = Objects(ask, available(listed), choice)
     first = await asyncio.to_thread(objects.open_first)
     if choice.offer == SINGLE:
-        return StreamingResponse(in_thread(objects.single(first)), media_type=DICOM)
-    status = 206 if objects.refused else 200
+        return _single(ask, first)
+    is_whole = not objects.left_out and objects.count == len(listed)
+    status = 200 if is_whole else 206
     content_type = objects.writer.content_type
     return StreamingResponse(in_thread(objects.parts(first)), status, media_type=content_type)
 
 
+def _single(ask: Ask, opened: "Opened") -> Response:
+    """Answer with one instance as a file, or a part of it."""
+    tag = etag([opened.instance], opened.syntax)
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
+    try:
+        if matches(ask.headers.get("if-none-match", ""), tag):
+            opened.data_set.close()
+            return Response(status_code=304, headers=headers)
+        span = Span(ask, opened.size_bytes, tag)
+    except Refusal:
+        opened.data_set.close()
+        raise
+    pieces = in_thread(span.cut(opened.closing_pieces()))
+    return StreamingResponse(pieces, span.status, media_type=DICOM, headers={**headers, **span.headers})
+
+
 async def find(ask: Ask) -> list[StoredInstance]:
+    """List the instances that a path names, without those known to be damaged or missing. Raises Refusal 404."""
+    return available(await listing(ask))
+
+
+def available(listed: Sequence[StoredInstance]) -> list[StoredInstance]:
+    """Leave out what is known to be damaged or missing. Raises Refusal 404 if nothing is left."""
+    found = [instance for instance in listed if instance.availability != UNAVAILABLE]
+    if not found:
+        raise Refusal(404, "what was stored here is damaged or missing")
+    return found
+
+
+async def listing(ask: Ask) -> list[StoredInstance]:
     """List the instances that a path names. Raises Refusal 404 if there are none."""
     keys = {PATH_KEYS[name]: [uid] for name, uid in ask.path.items() if name in PATH_KEYS}
     found = await asyncio.to_thread(ask.environment.archive.index.instances, keys)
@@ -96,7 +127,8 @@ class Objects:
         self._rest = iter(instances)
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self.writer = Writer(DICOM)
-        self.refused = sum(syntax_for(instance, self._asked) is None for instance in instances)
+        self.count = len(instances)
+        self.left_out = self.refused = sum(syntax_for(instance, self._asked) is None for instance in instances)
 
     def open_first(self) -> "Opened":
         """Open the first instance that can be had, before anything is answered. Raises Refusal 406, 404."""
@@ -104,16 +136,15 @@ class Objects:
         for instance in self._rest:
             try:
                 return self._open(instance)
+            except ObjectNotConvertible as error:
+                reason = str(error)
+                self.left_out, self.refused = self.left_out + 1, self.refused + 1
             except ObjectUnreadable as error:
                 reason = str(error)
+                self.left_out += 1
         if self.refused:
             raise Refusal(406, "nothing of this can be had in that transfer syntax")
         raise Refusal(404, f"what is stored here cannot be read: {reason}")
-
-    def single(self, opened: "Opened") -> Iterator[bytes]:
-        """Give one instance as a file."""
-        with opened.data_set:
-            yield from opened.pieces()
 
     def parts(self, opened: "Opened") -> Iterator[bytes]:
         """Give all instances as parts. Raises ObjectUnreadable for one that turns out to be damaged."""
@@ -156,6 +187,11 @@ class Opened:
     def size_bytes(self) -> int:
         """Return the size of the file."""
         return len(self._meta) + self.data_set.size_bytes
+
+    def closing_pieces(self) -> Iterator[bytes]:
+        """Give the file in pieces, and close it at the end."""
+        with self.data_set:
+            yield from self.pieces()
 
     def pieces(self) -> Iterator[bytes]:
         """Give the file in pieces that are the caller's."""

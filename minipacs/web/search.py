@@ -22,6 +22,8 @@ from minipacs.web.answers import Refusal
 from minipacs.web.environment import PATH_KEYS, Ask, in_thread, plain
 from minipacs.web.json_model import values_of_items, values_of_text
 from minipacs.web.metadata import JSON, PLAIN_JSON, accepts_gzip, compressed
+from minipacs.web.multipart import Writer
+from minipacs.web.xml_model import XML, parts
 
 MAX_LIMIT = 1_000_000_000
 MAX_COUNTED = 10_000
@@ -121,15 +123,23 @@ def searching(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
     """Make the handler that searches one level."""
 
     async def search(ask: Ask) -> Response:
-        choice = ask.choose([JSON, PLAIN_JSON])
+        choice = ask.choose([JSON, PLAIN_JSON, XML])
         asked = read(ask, level)
         returns = _returned(asked, ask)
         rows = await asyncio.to_thread(_rows, ask, asked, returns)
-        pieces = _document(ask, asked, returns, rows)
+        encode, content_type = _encoder(ask, asked, returns), choice.offer.media_type
+        if choice.offer == XML:
+            first = next(rows, None)
+            if first is None:
+                return Response(status_code=204)
+            writer = Writer(XML.media_type)
+            pieces, content_type = parts(writer, map(encode, chain([first], rows))), writer.content_type
+        else:
+            pieces = _document(map(encode, rows))
         headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
         if accepts_gzip(ask.headers.get("accept-encoding", "")):
             pieces, headers["Content-Encoding"] = compressed(pieces), "gzip"
-        return StreamingResponse(in_thread(pieces), media_type=choice.offer.media_type, headers=headers)
+        return StreamingResponse(in_thread(pieces), media_type=content_type, headers=headers)
 
     return search  # type: ignore[return-value]
 
@@ -256,15 +266,12 @@ def _allowance(ask: Ask) -> Allowance:
     return Allowance(f"http {ask.caller.name or ask.caller.address}")
 
 
-def _document(
-    ask: Ask, asked: Search, returns: Sequence[Attribute], rows: Iterator[tuple[str, ...]]
-) -> Iterator[bytes]:
+def _document(results: Iterator[bytes]) -> Iterator[bytes]:
     """Write the results, the first soon and the rest in larger pieces."""
-    encode = _encoder(ask, asked, returns)
     piece, wanted = bytearray(b"["), 1
     is_first = True
-    for row in rows:
-        piece += encode(row) if is_first else b"," + encode(row)
+    for result in results:
+        piece += result if is_first else b"," + result
         is_first = False
         if len(piece) >= wanted:
             yield bytes(piece)

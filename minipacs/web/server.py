@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import socket
 import ssl
 from collections import Counter
@@ -14,7 +15,10 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from minipacs.net.listener import shown_address
+from minipacs.web.answers import Refusal, document
 from minipacs.web.frame import App
+
+logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 65536
 """Request line and header fields of one request."""
@@ -95,13 +99,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _answer(self, status: int, words: str) -> None:
-        """Answer without the application, and close."""
+        """Answer without the application, and close; as there, the log has the id that the client is told."""
         self._head_is_there()
         if self.transport.is_closing():
             return
-        body = words.encode()
-        fields = f"content-type: text/plain\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
-        self.transport.write(f"HTTP/1.1 {status} \r\n{fields}\r\n".encode() + body)
+        request_id = secrets.token_hex(6)
+        body = document(Refusal(status, words), request_id)
+        fields = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+        self.transport.write(f"HTTP/1.1 {status} \r\nx-request-id: {request_id}\r\n{fields}\r\n".encode() + body)
+        logger.info("HTTP", extra={"fields": {"id": request_id, "client": self._address, "status": status}})
         self.transport.close()
 
 
