@@ -89,7 +89,7 @@ class Event(NamedTuple):
     value: bytes | None = None
 
 
-class Level(dict[int, int | str]):
+class ImageAttributes(dict[int, int | str]):
     """What one data set, the outermost or an item, has said so far of its image: numbers, and texts without padding.
 
     `position` is where its first element starts in the file.
@@ -145,9 +145,9 @@ def _dictionary_vr(tag: int) -> str:
 class ElementReader:
     """Reads the data set that starts where `file` stands, to the end of the file.
 
-    `file` is buffered and, unless the transfer syntax is a deflated one, can seek; it stays the caller's. `levels` are
-    the data sets around the element at hand, the outermost first; `position` is an offset in the file, or in the
-    inflated data set. Every method raises `TranscodeError` for a malformed data set.
+    `file` is buffered and, unless the transfer syntax is a deflated one, can seek; it stays the caller's. `nesting` is
+    what the data sets say around the element at hand, the outermost first; `position` is an offset in the file, or in
+    the inflated data set. Every method raises `TranscodeError` for a malformed data set.
     """
 
     def __init__(self, file: BinaryIO, transfer_syntax: TransferSyntax) -> None:
@@ -162,7 +162,7 @@ class ElementReader:
             file.seek(self.position)
         self._implicit = transfer_syntax.implicit
         self._big_endian = transfer_syntax.big_endian
-        self.levels: list[Level] = []
+        self.nesting: list[ImageAttributes] = []
 
     def read(self, length: int) -> bytes:
         """Read exactly `length` bytes."""
@@ -209,9 +209,9 @@ class ElementReader:
             self.seek(start + length)
 
     def _elements(self, end: int | None) -> Iterator[Event]:
-        self.levels.append(Level(self.position))
+        self.nesting.append(ImageAttributes(self.position))
         while end is None or self.position < end:
-            header = self._header(at_top=len(self.levels) == 1)
+            header = self._header(at_top=len(self.nesting) == 1)
             if header is None:
                 break
             tag, vr, length = header
@@ -225,21 +225,21 @@ class ElementReader:
                 raise TranscodeError(f"undefined length, but no sequence, in {tag_text(tag)}")
         if end is not None and self.position != end:
             raise TranscodeError("an element is longer than the item that holds it")
-        self.levels.pop()
+        self.nesting.pop()
 
     def _element(self, tag: int, vr: bytes, length: int) -> Iterator[Event]:
         value = self.read(length) if length <= MAX_WHOLE_VALUE_BYTES else None
         if value and tag in _IMAGE_NUMBERS:
-            self.levels[-1][tag] = int.from_bytes(value[:2], "big" if self._big_endian else "little")
+            self.nesting[-1][tag] = int.from_bytes(value[:2], "big" if self._big_endian else "little")
         elif value and tag in _IMAGE_TEXTS:
-            self.levels[-1][tag] = str(value, "latin-1").strip("\0 ")
+            self.nesting[-1][tag] = str(value, "latin-1").strip("\0 ")
         end = self.position if value is not None else self.position + length
         yield Event(Kind.ELEMENT, tag, vr, length, self._big_endian, value)
         if self.position != end:
             self.seek(end)
 
     def _sequence(self, tag: int, vr: bytes, length: int) -> Iterator[Event]:
-        if len(self.levels) > MAX_SEQUENCE_DEPTH:
+        if len(self.nesting) > MAX_SEQUENCE_DEPTH:
             raise TranscodeError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}")
         yield Event(Kind.SEQUENCE, tag, b"SQ")
         outer = self._implicit, self._big_endian
@@ -294,8 +294,8 @@ class ElementReader:
     def _implicit_vr(self, tag: int, length: int) -> bytes:
         vr = _dictionary_vr(tag)
         if vr == "US or SS":
-            level = next((level for level in reversed(self.levels) if PIXEL_REPRESENTATION in level), None)
-            vr = "SS" if level is not None and level.number(PIXEL_REPRESENTATION) == 1 else "US"
+            own = next((each for each in reversed(self.nesting) if PIXEL_REPRESENTATION in each), None)
+            vr = "SS" if own is not None and own.number(PIXEL_REPRESENTATION) == 1 else "US"
         name = vr.encode()
         # A value that does not fit its VR, in its length field or in whole numbers, is UN (PS3.5 6.2.2).
         if length != UNDEFINED_LENGTH and (

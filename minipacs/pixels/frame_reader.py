@@ -12,8 +12,8 @@ from minipacs.pixels.elements import (
     SAMPLES_PER_PIXEL,
     ElementReader,
     Event,
+    ImageAttributes,
     Kind,
-    Level,
     TranscodeError,
     swap_words,
 )
@@ -44,16 +44,16 @@ class Shape(NamedTuple):
 class FrameReader:
     """Finds the pixels of the object whose data set starts where `file` stands; nothing is decoded.
 
-    `level` are the attributes of its image; `event` tells of its Pixel Data, of whatever kind. Raises TranscodeError,
-    also if it has no pixels.
+    `attributes` are those of its image; `event` tells of its Pixel Data, of whatever kind. Raises TranscodeError, also
+    if it has no pixels.
     """
 
     def __init__(self, file: BinaryIO, transfer_syntax: TransferSyntax) -> None:
         self.reader = ElementReader(file, transfer_syntax)
         self.transfer_syntax = transfer_syntax
-        self.event, self.level = _pixels(self.reader)
+        self.event, self.attributes = _pixels(self.reader)
         self.position = self.reader.position
-        self.shape = _shape(self.event, self.level)
+        self.shape = _shape(self.event, self.attributes)
         self.fragments: Fragments | None = None
         if self.event.kind is Kind.FRAGMENTS:
             segments = self.shape.samples * self.shape.bits // 8
@@ -86,26 +86,26 @@ class FrameReader:
         return swap_words(found, self.event.vr, self.event.tag) if self.event.big_endian else found
 
 
-def _pixels(reader: ElementReader) -> tuple[Event, Level]:
+def _pixels(reader: ElementReader) -> tuple[Event, ImageAttributes]:
     for event in reader.walk():
-        is_pixels = event.tag in (PIXEL_DATA, *_SAMPLE_BITS) and len(reader.levels) == 1
+        is_pixels = event.tag in (PIXEL_DATA, *_SAMPLE_BITS) and len(reader.nesting) == 1
         if is_pixels and event.kind in (Kind.FRAGMENTS, Kind.ELEMENT):
             if event.kind is Kind.ELEMENT and not event.length:
                 break
-            return event, reader.levels[-1]
+            return event, reader.nesting[-1]
         if event.kind is Kind.FRAGMENTS:
             for _ in reader.fragments():
                 pass
     raise TranscodeError("the object has no pixels")
 
 
-def _shape(event: Event, level: Level) -> Shape:
-    frames = level.text(NUMBER_OF_FRAMES) or "1"
+def _shape(event: Event, attributes: ImageAttributes) -> Shape:
+    frames = attributes.text(NUMBER_OF_FRAMES) or "1"
     found = Shape(
-        level.number(ROWS),
-        level.number(COLUMNS),
-        level.number(SAMPLES_PER_PIXEL, 1),
-        _SAMPLE_BITS.get(event.tag) or level.number(BITS_ALLOCATED),
+        attributes.number(ROWS),
+        attributes.number(COLUMNS),
+        attributes.number(SAMPLES_PER_PIXEL, 1),
+        _SAMPLE_BITS.get(event.tag) or attributes.number(BITS_ALLOCATED),
         int(frames) if frames.isascii() and frames.isdigit() else 0,
         event.tag in _SAMPLE_BITS,
     )

@@ -19,7 +19,7 @@ from minipacs.pixels.elements import (
     SAMPLES_PER_PIXEL,
     ElementReader,
     Event,
-    Level,
+    ImageAttributes,
     TranscodeError,
     swap_words,
 )
@@ -39,27 +39,27 @@ Change = tuple[int, bytes, bytes | None]
 class ImageLayout:
     """How the samples of an image lie in native Pixel Data, from its own attributes (PS3.3 C.7.6.3)."""
 
-    def __init__(self, level: Level) -> None:
-        self.rows = level.number(ROWS)
-        self.columns = level.number(COLUMNS)
-        self.samples = level.number(SAMPLES_PER_PIXEL)
-        self.bits_allocated = level.number(BITS_ALLOCATED)
-        self.bits_stored = level.number(BITS_STORED)
-        self.high_bit = level.number(HIGH_BIT, self.bits_stored - 1)
-        self.representation = level.number(PIXEL_REPRESENTATION, -1)
-        self.interpretation = level.text(PHOTOMETRIC_INTERPRETATION)
-        self.overlay_bits = self._overlay_bits(level)
-        frames = level.text(NUMBER_OF_FRAMES) or "1"
+    def __init__(self, attributes: ImageAttributes) -> None:
+        self.rows = attributes.number(ROWS)
+        self.columns = attributes.number(COLUMNS)
+        self.samples = attributes.number(SAMPLES_PER_PIXEL)
+        self.bits_allocated = attributes.number(BITS_ALLOCATED)
+        self.bits_stored = attributes.number(BITS_STORED)
+        self.high_bit = attributes.number(HIGH_BIT, self.bits_stored - 1)
+        self.representation = attributes.number(PIXEL_REPRESENTATION, -1)
+        self.interpretation = attributes.text(PHOTOMETRIC_INTERPRETATION)
+        self.overlay_bits = self._overlay_bits(attributes)
+        frames = attributes.text(NUMBER_OF_FRAMES) or "1"
         self.frames = int(frames) if frames.isascii() and frames.isdigit() else 0
         self.frame_bytes = self.rows * self.columns * self.samples * self.bits_allocated // 8
-        self.is_planar = self.samples > 1 and level.number(PLANAR_CONFIGURATION) == 1
+        self.is_planar = self.samples > 1 and attributes.number(PLANAR_CONFIGURATION) == 1
         self.rle_segments = self.samples * self.bits_allocated // 8
         self._check()
 
-    def _overlay_bits(self, level: Level) -> int:
+    def _overlay_bits(self, attributes: ImageAttributes) -> int:
         """Give a mask of the bits of a pixel, outside of those stored, that overlays lie in (PS3.5 8.1.2, retired)."""
         stored = range(self.high_bit - self.bits_stored + 1, self.high_bit + 1)
-        positions = {level.number(tag) for tag in OVERLAY_BIT_POSITIONS} - {0}
+        positions = {attributes.number(tag) for tag in OVERLAY_BIT_POSITIONS} - {0}
         return sum(1 << bit for bit in positions if bit < self.bits_allocated and bit not in stored)
 
     def _check(self) -> None:
@@ -101,7 +101,7 @@ class ImageLayout:
             "planar_configuration": 0,
         }
 
-    def changes(self, level: Level, interpretation: str, *, lossy: bool) -> list[Change]:
+    def changes(self, attributes: ImageAttributes, interpretation: str, *, lossy: bool) -> list[Change]:
         """List the elements that read otherwise beside recoded Pixel Data, in the order of tags.
 
         `interpretation` is that of the new pixels, which are colour by pixel; `lossy` tells that the old code lost
@@ -113,7 +113,7 @@ class ImageLayout:
             found.append((PHOTOMETRIC_INTERPRETATION, b"CS", text + b" " * (len(text) % 2)))
         if self.samples > 1:
             found.append((PLANAR_CONFIGURATION, b"US", b"\0\0"))
-        if lossy and not level.text(LOSSY_IMAGE_COMPRESSION):
+        if lossy and not attributes.text(LOSSY_IMAGE_COMPRESSION):
             found.append((LOSSY_IMAGE_COMPRESSION, b"CS", b"01"))  # PS3.3 C.7.6.1.1.5
         return [*found, *((tag, b"", None) for tag in _EXTENDED_OFFSET_TABLE)]
 

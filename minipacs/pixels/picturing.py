@@ -61,7 +61,7 @@ def _open(job: "Job") -> tuple[FrameReader, EncapsulatedImage | None]:
     if frames.fragments is None:
         job.make_room_for(frames.working_bytes)
         return frames, None
-    layout = ImageLayout(frames.level)
+    layout = ImageLayout(frames.attributes)
     job.make_room(layout)
     frames.reader.seek(frames.position)
     return frames, EncapsulatedImage(frames.reader, layout, transfer_syntax)

@@ -20,8 +20,8 @@ from minipacs.pixels.elements import (
     PIXEL_DATA,
     ElementReader,
     Event,
+    ImageAttributes,
     Kind,
-    Level,
     TranscodeError,
 )
 from minipacs.pixels.frame_encoder import FrameEncoder
@@ -152,26 +152,28 @@ def _find_images(
     images: dict[int, _Recoding] = {}
     reader = ElementReader(source, stored)
     for event in reader.walk():
-        level = reader.levels[-1]
-        is_own = event.tag == PIXEL_DATA and len(reader.levels) == 1
+        attributes = reader.nesting[-1]
+        is_own = event.tag == PIXEL_DATA and len(reader.nesting) == 1
         if event.kind is Kind.FRAGMENTS:
-            on_image(layout := ImageLayout(level))
+            on_image(layout := ImageLayout(attributes))
             image = EncapsulatedImage(reader, layout, stored)
-            images[level.position] = _recoding(image, level, wanted if is_own else None)
+            images[attributes.position] = _recoding(image, attributes, wanted if is_own else None)
         elif is_own and event.length and stored.encapsulated:
             raise TranscodeError("native Pixel Data in an encapsulated transfer syntax")
         elif is_own and event.length:
-            on_image(layout := ImageLayout(level))
-            images[level.position] = _recoding(NativeImage(event, layout), level, wanted)
+            on_image(layout := ImageLayout(attributes))
+            images[attributes.position] = _recoding(NativeImage(event, layout), attributes, wanted)
     return images
 
 
-def _recoding(image: EncapsulatedImage | NativeImage, level: Level, wanted: TransferSyntax | None) -> _Recoding:
+def _recoding(
+    image: EncapsulatedImage | NativeImage, attributes: ImageAttributes, wanted: TransferSyntax | None
+) -> _Recoding:
     encoder = None
     if wanted is not None and wanted.encapsulated:
         encoder = FrameEncoder(image.layout, image.interpretation, wanted.uid)
     interpretation = image.interpretation if encoder is None else encoder.interpretation
-    return _Recoding(image, encoder, image.layout.changes(level, interpretation, lossy=image.lossy))
+    return _Recoding(image, encoder, image.layout.changes(attributes, interpretation, lossy=image.lossy))
 
 
 def _copy(
@@ -180,7 +182,7 @@ def _copy(
     for event in reader.walk():
         if event.kind is Kind.ELEMENT and (event.tag & 0xFFFF == 0 or event.tag == _LENGTH_TO_END):
             continue
-        recoding = images.get(reader.levels[-1].position) if event.tag else None
+        recoding = images.get(reader.nesting[-1].position) if event.tag else None
         if recoding is not None and _change(event.tag, recoding, writer):
             continue
         if recoding is not None and event.tag == PIXEL_DATA and event.kind in (Kind.FRAGMENTS, Kind.ELEMENT):
@@ -230,7 +232,7 @@ def _told(frames: Iterator[bytes], on_frame: Callable[[], None]) -> Iterator[byt
 def _write_element(event: Event, reader: ElementReader, writer: ElementWriter) -> None:
     vr = event.vr
     if event.tag == PIXEL_DATA:
-        bits_allocated = reader.levels[-1].number(BITS_ALLOCATED)
+        bits_allocated = reader.nesting[-1].number(BITS_ALLOCATED)
         if bits_allocated > 8:
             vr = b"OW"  # PS3.5 A.2, whatever the writer called it
         if bits_allocated > 16 and event.big_endian and event.length:

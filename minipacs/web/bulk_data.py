@@ -148,7 +148,7 @@ def _walk_to(elements: ElementReader, path: Sequence[int]) -> Event | None:
 def _document_type(elements: ElementReader) -> str:
     """Find what the document of an object is."""
     for event in elements.walk():
-        if event.kind is Kind.ELEMENT and event.tag == MIME_TYPE and len(elements.levels) == 1 and event.value:
+        if event.kind is Kind.ELEMENT and event.tag == MIME_TYPE and len(elements.nesting) == 1 and event.value:
             told = event.value.decode("latin-1").strip(" \0").lower()
             return told if told in DOCUMENT_TYPES else OCTETS
     return OCTETS

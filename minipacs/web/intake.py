@@ -99,8 +99,8 @@ class Intake:
             return
         uid = incoming.meta.sop_instance_uid if incoming.meta is not None else ""
         if any(uid == waiting.sop_instance_uid for waiting in self._waiting):
-            self._settle(0)  # which of two comes first matters
-        self._settle(MAX_WAITING - 1)
+            self._wait_for_commits(0)  # which of two comes first matters
+        self._wait_for_commits(MAX_WAITING - 1)
         self._waiting.append(_Waiting(len(self._results), uid, _commits.submit(_commit, incoming)))
         self._results.append(None)
 
@@ -111,15 +111,15 @@ class Intake:
 
     def finish(self) -> list[Result]:
         """Return what became of each part, in their order; what is stored is durable."""
-        self._settle(0)
+        self._wait_for_commits(0)
         return [result for result in self._results if result is not None]
 
     def close(self) -> None:
         """Leave nothing half-done."""
         self._drop()
-        self._settle(0)
+        self._wait_for_commits(0)
 
-    def _settle(self, most: int) -> None:
+    def _wait_for_commits(self, most: int) -> None:
         """Wait until no more than `most` commits are under way."""
         while len(self._waiting) > most:
             waiting = self._waiting.popleft()

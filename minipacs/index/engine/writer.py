@@ -133,7 +133,7 @@ class Writer:
         """
         while self._queue:
             if self._closed:
-                self._settle(self._gather(), Failure(Kind.BUSY, "index closing"))
+                self._finish(self._gather(), Failure(Kind.BUSY, "index closing"))
                 continue
             try:
                 with self._database.exclusive(deadline - time.monotonic()):
@@ -145,7 +145,7 @@ class Writer:
                 return
             except OSError as error:
                 logger.error("index lock", extra={"fields": {"error": error.strerror}})
-                self._settle(self._gather(), Failure(Kind.BUSY, "index lock failed"))
+                self._finish(self._gather(), Failure(Kind.BUSY, "index lock failed"))
 
     def _gather(self) -> list[_Queued]:
         """Take changes off the queue, save those whose callers gave up: until the lock is held they may."""
@@ -164,11 +164,11 @@ class Writer:
         """
         error = self._attempt(changes)
         if error is None or not self.transaction.was_begun:
-            self._settle(changes, error)
+            self._finish(changes, error)
             return error is None
         is_unknown = isinstance(error, OutcomeUnknown)
         if len(changes) == 1 and not is_unknown:
-            self._settle(changes, error)
+            self._finish(changes, error)
             return True
         for change in changes:
             error = self._attempt([change], durable=is_unknown)
@@ -176,7 +176,7 @@ class Writer:
                 is_unknown = False  # the log has something else now where that commit may have been
             elif is_unknown or isinstance(error, OutcomeUnknown):
                 error, is_unknown = OutcomeUnknown("index disk error, outcome unknown"), True
-            self._settle([change], error)
+            self._finish([change], error)
         return True
 
     def _attempt(self, changes: Sequence[_Queued], *, durable: bool = False) -> Exception | None:
@@ -212,7 +212,7 @@ class Writer:
     def _writes_more_than_rows_to_recover(self) -> bool:
         return self._database.sync == "recoverable" and self.transaction.written > self.transaction.recoverable
 
-    def _settle(self, changes: Sequence[_Queued], error: Exception | None) -> None:
+    def _finish(self, changes: Sequence[_Queued], error: Exception | None) -> None:
         for change in changes:
             change.error = error
             change.is_done = True
