@@ -62,7 +62,7 @@ class Incoming:
         sop_class_uid: str,
         sop_instance_uid: str,
         transfer_syntax_uid: str,
-        source_ae_title: str,
+        source: str,
         charset: str,
         spare: Spare | None = None,
         study_instance_uid: str = "",
@@ -78,7 +78,7 @@ class Incoming:
         self._sop_instance_uid = sop_instance_uid
         self._study_instance_uid = study_instance_uid
         self._transfer_syntax_uid = transfer_syntax_uid
-        self._source_ae_title = source_ae_title
+        self._source = source
         self._charsets = terms(charset)
         self._scanner = HeaderScanner(TRANSFER_SYNTAXES[transfer_syntax_uid], index.keys.tags)
         self._data_set_bytes = 0
@@ -128,14 +128,14 @@ class Incoming:
             digest=digest,
             size_bytes=self._staged.size_bytes,
             received_at=time.time(),
-            source_ae_title=self._source_ae_title,
+            source=self._source,
         )
         _note(record)
         return Stored(self._settle(digest, self._place(record)), record)
 
     def _place(self, record: InstanceRecord) -> Placed:
         """Publish the file and commit its row, under one lock: whoever removes this digest waits."""
-        receipt = Receipt(record.received_at, record.source_ae_title)
+        receipt = Receipt(record.received_at, record.source)
         try:
             with _disk_errors(), self._tree.holding(record.digest) as held:
                 published = self._tree.put(self._staged, record.digest, receipt, held)

@@ -47,7 +47,7 @@ def record_of(tree: Storage, row: StoredFile, keys: KeyTable, charset: str, *, w
         digest=row.digest,
         size_bytes=size_bytes,
         received_at=row.received_at,
-        source_ae_title=row.source_ae_title,
+        source=row.source,
         received_digest=row.received_digest,
     )
 
@@ -58,9 +58,7 @@ def orphan(tree: Storage, digest: str) -> StoredFile:
     if state is None:
         raise FileNotFoundError(errno.ENOENT, "the file is missing")
     receipt = state.receipt
-    return StoredFile(
-        digest, state.size_bytes, receipt.received_at, receipt.source_ae_title, "", receipt.received_digest
-    )
+    return StoredFile(digest, state.size_bytes, receipt.received_at, receipt.source, "", receipt.received_digest)
 
 
 def _skim(tree: Storage, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:

@@ -61,7 +61,7 @@ class Unread:
         """Read what a file says; None if it is missing or damaged: what the index has will do, then."""
         archive = self._archive
         try:
-            charset = archive.charset_of(row.source_ae_title)
+            charset = archive.charset_of(row.source)
             whole = row.availability != "ONLINE"
             return record_of(archive.tree, row, archive.index.keys, charset, whole=whole).values
         except (OSError, MinipacsError) as error:

@@ -33,7 +33,7 @@ class Receipt(NamedTuple):
     """
 
     received_at: float
-    source_ae_title: str
+    source: str
     received_digest: str = ""
 
 
@@ -208,7 +208,7 @@ class FileTree:
 def _attach(fd: int, receipt: Receipt) -> bool:
     """Keep a receipt with a file, beside its bytes; False where the file system has no place for it."""
     try:
-        os.setxattr(fd, _RECEIPT, f"{receipt.received_at!r} {receipt.source_ae_title}".encode())
+        os.setxattr(fd, _RECEIPT, f"{receipt.received_at!r} {receipt.source}".encode())
         if receipt.received_digest:
             os.setxattr(fd, _RECEIVED_AS, receipt.received_digest.encode())
     except OSError:
@@ -218,13 +218,13 @@ def _attach(fd: int, receipt: Receipt) -> bool:
 
 def _receipt_of(path: str) -> Receipt | None:
     try:
-        received_at, source_ae_title = os.getxattr(path, _RECEIPT).decode().split(" ", 1)
+        received_at, source = os.getxattr(path, _RECEIPT).decode().split(" ", 1)
     except (OSError, ValueError):
         return None
     received_digest = ""
     with suppress(OSError, ValueError):
         received_digest = os.getxattr(path, _RECEIVED_AS).decode()
     try:
-        return Receipt(float(received_at), source_ae_title, received_digest if is_digest(received_digest) else "")
+        return Receipt(float(received_at), source, received_digest if is_digest(received_digest) else "")
     except ValueError:
         return None

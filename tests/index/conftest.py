@@ -38,8 +38,8 @@ class Files:
         self.values[digest] = values
         return InstanceRecord(values, sop_class_uid, uid, EXPLICIT, digest, size_bytes, 1.5e9 + len(self.values), "SCU")
 
-    def read(self, digest: str, source_ae_title: str) -> Mapping[str, str]:
-        assert source_ae_title == "SCU"
+    def read(self, digest: str, source: str) -> Mapping[str, str]:
+        assert source == "SCU"
         return self.values[digest]
 
 

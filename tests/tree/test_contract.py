@@ -267,7 +267,7 @@ def test_an_object_is_stored_in_any_of_them(store, tmp_path):
             sop_class_uid=ds.SOPClassUID,
             sop_instance_uid=ds.SOPInstanceUID,
             transfer_syntax_uid=EXPLICIT,
-            source_ae_title="SENDER",
+            source="SENDER",
             charset="",
         ) as incoming:
             incoming.write(encode(ds))

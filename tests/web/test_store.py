@@ -263,7 +263,7 @@ def test_who_asks_first_is_answered_before_the_body(tmp_path: Path):
         receipt = web.archive.tree.stat(file.stem)
         assert receipt is not None
         assert receipt.receipt is not None
-        assert receipt.receipt.source_ae_title == "the camera in th"
+        assert receipt.receipt.source == "the camera in th"
     finally:
         web.close()
 

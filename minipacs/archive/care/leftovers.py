@@ -48,7 +48,7 @@ def _needed_again(tree: Storage, index: Catalogue, charset_of: CharsetOf, file: 
     """Return what the index is told of a file whose successor is not whole; None if it may go."""
     try:
         found = orphan(tree, file.digest)
-        record = record_of(tree, found, index.keys, charset_of(found.source_ae_title), whole=True)
+        record = record_of(tree, found, index.keys, charset_of(found.source), whole=True)
     except OSError:
         return None
     except Failure as error:

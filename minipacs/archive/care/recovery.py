@@ -167,7 +167,7 @@ def adopt(tree: Storage, index: Catalogue, charset_of: CharsetOf, digest: str, f
 def _read(tree: Storage, index: Catalogue, charset_of: CharsetOf, digest: str) -> _Read | None:
     try:
         file = orphan(tree, digest)
-        return _Read(digest, record_of(tree, file, index.keys, charset_of(file.source_ae_title), whole=True), "")
+        return _Read(digest, record_of(tree, file, index.keys, charset_of(file.source), whole=True), "")
     except FileNotFoundError:
         return None
     except (Failure, OSError) as error:

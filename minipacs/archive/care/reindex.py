@@ -141,7 +141,7 @@ class _Rebuild:
     def _read(self, row: StoredFile) -> _Read | None:
         """Read a file: whole if it was not known to be good. None, and a fault, for what can have no row."""
         try:
-            charset = self._charset_of(row.source_ae_title)
+            charset = self._charset_of(row.source)
             whole = row.availability != "ONLINE"
             return _Read(row, record_of(self._tree, row, self._old.keys, charset, whole=whole), "")
         except FileNotFoundError:
@@ -173,7 +173,7 @@ class _Rebuild:
             digest=row.digest,
             size_bytes=row.size_bytes,
             received_at=row.received_at,
-            source_ae_title=row.source_ae_title,
+            source=row.source,
             received_digest=row.received_digest,
         )
 

@@ -139,7 +139,7 @@ class Instance(Model):
     size_bytes = BigIntegerField()
     transfer_syntax_uid = TextField()
     received_at = DoubleField()
-    source_ae_title = TextField()
+    source = TextField(column_name="source_ae_title")
     availability = TextField(default=ONLINE)
 
 

@@ -66,7 +66,7 @@ class StoredFile(NamedTuple):
     digest: str
     size_bytes: int
     received_at: float
-    source_ae_title: str
+    source: str
     availability: str
     received_digest: str = ""
 
@@ -186,7 +186,7 @@ class Reader:
     def receipts(self, keyword: str, uids: Sequence[str]) -> dict[str, Receipts]:
         """Tell when and from whom the objects came that these values of a unique key lead to."""
         found: dict[str, Receipts] = {}
-        uid, source = COLUMNS[keyword].value, Instance.source_ae_title
+        uid, source = COLUMNS[keyword].value, Instance.source
         select = Instance.select(uid, source, fn.MAX(Instance.received_at)).join(Series).join(Study)
         for i in range(0, len(uids), MAX_SQL_VALUES):
             part = select.where(uid.in_(uids[i : i + MAX_SQL_VALUES])).group_by(uid, source).order_by(uid, source)
@@ -197,8 +197,8 @@ class Reader:
 
     def last_received(self) -> dict[str, float]:
         """Tell when the last object of each AE title came, in seconds since 1970. Reads every row."""
-        select = Instance.select(Instance.source_ae_title, fn.MAX(Instance.received_at))
-        return dict(self._rows(select.group_by(Instance.source_ae_title)))
+        select = Instance.select(Instance.source, fn.MAX(Instance.received_at))
+        return dict(self._rows(select.group_by(Instance.source)))
 
     def has_digest(self, digest: str) -> bool:
         """Tell whether a row stands for this file."""

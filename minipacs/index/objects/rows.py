@@ -80,7 +80,7 @@ class InstanceRecord:
     digest: str
     size_bytes: int
     received_at: float
-    source_ae_title: str
+    source: str
     received_digest: str = ""
 
     def object_rows(self, keys: KeyTable) -> ObjectRows:
@@ -170,7 +170,7 @@ class Rows:
             Instance.size_bytes,
             Instance.transfer_syntax_uid,
             Instance.received_at,
-            Instance.source_ae_title,
+            Instance.source,
             Instance.availability,
             *columns.attribute_fields,
             *columns.derived_fields,
@@ -196,11 +196,11 @@ class Rows:
         if row is None:
             self._insert(record, objects)
             self._transaction.recoverable += recoverable
-            self._changes.add("create", _uids(objects), record.digest, record.source_ae_title)
+            self._changes.add("create", _uids(objects), record.digest, record.source)
             return Placed(Outcome.ADDED)
         old = _Found.of(row)
         if old.digest == record.digest:
-            self._set_availability([old], ONLINE, record.source_ae_title)
+            self._set_availability([old], ONLINE, record.source)
             return Placed(Outcome.SAME)
         if old.received_digest == record.digest and old.availability == ONLINE:
             return Placed(Outcome.SAME, record.digest)
@@ -315,7 +315,7 @@ class Rows:
         self._transaction.written += len(found)
 
     def _tell_replaced(self, old: _Found, record: InstanceRecord, uids: Uids) -> None:
-        source = record.source_ae_title
+        source = record.source
         if uids == old.uids:
             self._changes.add("update", uids, record.digest, source, "replaced")
         else:
@@ -372,7 +372,7 @@ def _stored(record: InstanceRecord, objects: ObjectRows) -> tuple[object, ...]:
         record.size_bytes,
         record.transfer_syntax_uid,
         record.received_at,
-        record.source_ae_title,
+        record.source,
         ONLINE,
         *attributes,
         *LEVEL_COLUMNS["IMAGE"].derived(attributes),

@@ -47,7 +47,7 @@ class ProcedureStep(Model):
     sop_instance_uid = TextField(unique=True)
     status = TextField()
     document = TextField()
-    source_ae_title = TextField()
+    source = TextField(column_name="source_ae_title")
     changed_at = DoubleField()
 
 

@@ -50,15 +50,13 @@ class ProcedureSteps:
             ProcedureStep.select(ProcedureStep.document).where(ProcedureStep.sop_instance_uid == "")
         )
 
-    def create(self, sop_instance_uid: str, values: Values, source_ae_title: str) -> Changed | None:
+    def create(self, sop_instance_uid: str, values: Values, source: str) -> Changed | None:
         """Add a step, durably; None if there is one with this UID."""
 
         def work(connection: Connection) -> Changed | None:
             if connection.execute(self._select, (sop_instance_uid,)).fetchone():
                 return None
-            row = ProcedureStep.insert(
-                sop_instance_uid=sop_instance_uid, source_ae_title=source_ae_title, **_columns(values)
-            )
+            row = ProcedureStep.insert(sop_instance_uid=sop_instance_uid, source=source, **_columns(values))
             connection.execute(*self._engine.compile(row))
             return Changed(values, self._mark(connection, values))
 
@@ -92,7 +90,7 @@ class ProcedureSteps:
         """Give the steps of this status, or all, in the order in which they were created."""
         fields = (
             *(ProcedureStep.id, ProcedureStep.sop_instance_uid, ProcedureStep.status),
-            *(ProcedureStep.document, ProcedureStep.source_ae_title, ProcedureStep.changed_at),
+            *(ProcedureStep.document, ProcedureStep.source, ProcedureStep.changed_at),
         )
         asked = [ProcedureStep.status == status] if status else []
 
