@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from minipacs import config
 from minipacs.config import reading
-from minipacs.config.schema import SECTIONS, settings_of
+from minipacs.config.schema import SECTIONS
+from minipacs.config.settings import settings_of
 from minipacs.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent

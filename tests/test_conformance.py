@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from minipacs.cli import main
-from minipacs.config.schema import SECTIONS, settings_of
+from minipacs.config.schema import SECTIONS
+from minipacs.config.settings import settings_of
 from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text import charset

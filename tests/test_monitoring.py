@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from minipacs.archive.archive import Figures
-from minipacs.metrics import Metrics, Processes, register_expiries, register_figures
+from minipacs.metrics import Metrics, Processes, register_expiries, register_figures, register_spool
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "etc/prometheus/rules.yml"
@@ -29,6 +29,7 @@ def exported() -> dict[str, set[str]]:
     counted.handshake("expired")
     register_expiries(counted.registry, {"tls.ca": 1.0})
     counted.http_request("studies", 200, 0.1, 1, 1)
+    register_spool(counted.registry, lambda: 0)
     register_figures(counted.registry, lambda: FIGURES, lambda: Processes({"worker": 1}, 0, 0, 1, 1))
     found: dict[str, set[str]] = {}
     for family in counted.registry.collect():

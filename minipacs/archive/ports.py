@@ -25,6 +25,7 @@ from minipacs.index import (
     Statistics,
     StoredFile,
     StoredInstance,
+    Subject,
 )
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Event
@@ -191,6 +192,9 @@ class Objects(Protocol):
 
     def instance(self, sop_instance_uid: str) -> StoredInstance | None:
         """Look up an instance."""
+
+    def subjects(self, sop_instance_uids: Sequence[str]) -> dict[str, Subject]:
+        """Tell of instances whom and what they are about."""
 
     def receipts(self, keyword: str, uids: Sequence[str]) -> dict[str, Receipts]:
         """Tell when and from whom the objects came that these values of a unique key lead to."""

@@ -2,9 +2,10 @@
 
 import itertools
 import os
+import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from minipacs.audit import codes, events
 from minipacs.audit.message import Action, Message, Outcome, Participant, PatientObject, Source, StudyObject, encode
 from minipacs.audit.spool import SpoolWriter
 
+TICK_S = 1.0
+"""Calls of `tick` that come sooner do nothing."""
 MAX_SUM_S = 60.0
 MAX_SUM_INSTANCES = 1000
 INTERIM_S = 5.0
@@ -32,10 +35,11 @@ class Audit:
     """The audit trail of one process; safe to use from any thread.
 
     Without a spool nothing is told, at no cost. With one, `tell` returns when the kernel has the message: it never
-    waits for a file to be synced or for a collector.
+    waits for a file to be synced or for a collector. `node` is this archive as a participant, `process` this process
+    of it.
     """
 
-    def __init__(self, spool: SpoolWriter | None, source: Source, *, queries: bool = True) -> None:
+    def __init__(self, spool: SpoolWriter | None, source: Source, *, queries: bool = True, ae_title: str = "") -> None:
         self._spool = spool
         self._source = source
         self._lock = threading.Lock()
@@ -43,7 +47,10 @@ class Audit:
         self._numbers = itertools.count(int.from_bytes(os.urandom(6), "big") << 16)
         self.is_on = spool is not None
         self.tells_queries = self.is_on and queries
-        self.process = Participant(str(os.getpid()), alternative_user_id=f"AETITLES={source.id}")
+        self._ticked_at = -TICK_S
+        title = ae_title or source.id
+        self.node = application_entity(title, socket.gethostname())
+        self.process = Participant(str(os.getpid()), alternative_user_id=f"AETITLES={title}")
 
     def tell(self, message: Message) -> None:
         """Put one event into the trail."""
@@ -57,8 +64,10 @@ class Audit:
 
     def tick(self) -> None:
         """Spool the sums that are due, and tell of a gap that is over; to be called every second or so."""
-        if self._spool is None:
+        now = time.monotonic()
+        if self._spool is None or now - self._ticked_at < TICK_S:
             return
+        self._ticked_at = now
         with self._lock:
             transfers = list(self._open)
         for each in transfers:
@@ -204,10 +213,9 @@ class Transfers:
 
 
 def application_entity(title: str, address: str, *, is_requestor: bool = False) -> Participant:
-    """Name an Application Entity as a participant: `address` is where it is, an IP address or a name."""
-    return Participant(
-        f"{title}@{address}", alternative_user_id=f"AETITLES={title}", address=address, is_requestor=is_requestor
-    )
+    """Name an Application Entity as a participant: `address` is where it is, an IP address or a name, "" if unknown."""
+    user_id = f"{title}@{address}" if address else title
+    return Participant(user_id, alternative_user_id=f"AETITLES={title}", address=address, is_requestor=is_requestor)
 
 
 def person(name: str, site: str = "", *, address: str = "", sudo_user: str = "") -> Participant:
@@ -216,18 +224,7 @@ def person(name: str, site: str = "", *, address: str = "", sudo_user: str = "")
     return Participant(f"{shown}@{site}" if site else shown, user_name=sudo_user or name, address=address)
 
 
-def open_audit(folder: Path, source: Source, *, max_bytes: int, queries: bool) -> Audit:
+def open_audit(folder: Path, source: Source, *, max_bytes: int, queries: bool, ae_title: str = "") -> Audit:
     """Open the trail of this process in the spool at `folder`, made if missing. Raises OSError."""
     folder.mkdir(mode=0o750, exist_ok=True)
-    return Audit(SpoolWriter(folder, max_bytes), source, queries=queries)
-
-
-def studies_of(found: Iterable[tuple[str, str, str]]) -> list[StudyObject]:
-    """Sum rows of (Study Instance UID, Accession Number, SOP Class UID) into studies."""
-    studies: dict[str, tuple[dict[str, int], dict[str, None]]] = {}
-    for study, accession, sop_class in found:
-        classes, accessions = studies.setdefault(study, ({}, {}))
-        classes[sop_class] = classes.get(sop_class, 0) + 1
-        if accession:
-            accessions[accession] = None
-    return [StudyObject(uid, classes, tuple(accessions)) for uid, (classes, accessions) in studies.items()]
+    return Audit(SpoolWriter(folder, max_bytes), source, queries=queries, ae_title=ae_title)

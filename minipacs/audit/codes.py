@@ -24,6 +24,7 @@ SOFTWARE_CONFIGURATION = Code("110131", "Software Configuration")
 USE_OF_RESTRICTED_FUNCTION = Code("110132", "Use of Restricted Function")
 AUDIT_RECORDING_STOPPED = Code("110133", "Audit Recording Stopped")
 AUDIT_RECORDING_STARTED = Code("110134", "Audit Recording Started")
+OBJECT_SECURITY_ATTRIBUTES_CHANGED = Code("110135", "Object Security Attributes Changed")
 USER_SECURITY_ATTRIBUTES_CHANGED = Code("110137", "User Security Attributes Changed")
 
 APPLICATION = Code("110150", "Application")

@@ -3,7 +3,10 @@
 A sink that is away holds up nothing but itself. A segment goes when every sink has all of it.
 """
 
+import fcntl
 import logging
+import math
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -12,12 +15,15 @@ from pathlib import Path
 from minipacs.audit import spool
 from minipacs.audit.sinks import Sink
 from minipacs.audit.spool import Record, SpoolReader
+from minipacs.errors import MinipacsError, system_words
 
 logger = logging.getLogger(__name__)
 
+LOCK_NAME = "courier.lock"
 BATCH_RECORDS = 256
 TICK_S = 1.0
 """How often the spool is looked at and brought to the disk."""
+TURN_POLL_S = 0.05
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
 END_S = 5.0
@@ -25,18 +31,18 @@ END_S = 5.0
 
 
 class Courier:
-    """Delivers from one spool; only one process of an archive has one."""
+    """Delivers from one spool. Of several processes that have one, the first delivers until it ends."""
 
     def __init__(self, folder: Path, sinks: Sequence[Sink]) -> None:
         self._folder = folder
-        self._legs = [_Leg(folder, sink) for sink in sinks]
+        self._sinks = sinks
+        self._legs: list[_Leg] = []
         self._ends = threading.Event()
+        self._lock_fd = os.open(folder / LOCK_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         self._keeper = threading.Thread(target=self._keep, name="audit-spool", daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver."""
-        for leg in self._legs:
-            leg.thread.start()
+        """Begin to deliver, as soon as no other process does."""
         self._keeper.start()
 
     def waiting(self) -> int:
@@ -45,22 +51,51 @@ class Courier:
 
     def close(self) -> None:
         """Deliver what can be delivered within `END_S`, and end; the rest waits for the next start."""
+        self._ends.set()
+        if self._keeper.ident is not None:
+            self._keeper.join()
         ends_at = time.monotonic() + END_S
         for leg in self._legs:
             leg.finish(ends_at)
-        self._ends.set()
-        for thread in (*(leg.thread for leg in self._legs), self._keeper):
-            if thread.ident is not None:
-                thread.join(max(0.0, ends_at - time.monotonic()) + TICK_S)
+        for leg in self._legs:
+            leg.thread.join(max(0.0, ends_at - time.monotonic()) + TICK_S)
         self._remove_delivered()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     def _keep(self) -> None:
+        if not self._has_turn():
+            return
+        self._legs = [_Leg(self._folder, sink) for sink in self._sinks]  # where the one before has left off
+        for leg in self._legs:
+            leg.thread.start()
         while not self._ends.wait(TICK_S):
             try:
                 spool.sync(self._folder)
             except OSError as error:
                 logger.error("audit spool not synced", extra={"fields": {"error": error.strerror}})
             self._remove_delivered()
+
+    def _has_turn(self) -> bool:
+        """Wait until no other process delivers; at the end not for long."""
+        gives_up_at = math.inf
+        while not self._is_alone():
+            if self._ends.is_set():
+                gives_up_at = min(gives_up_at, time.monotonic() + END_S)
+                time.sleep(TURN_POLL_S)
+            else:
+                self._ends.wait(TICK_S)
+            if time.monotonic() >= gives_up_at:
+                return False
+        return True
+
+    def _is_alone(self) -> bool:
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _remove_delivered(self) -> None:
         names = set.intersection(*(leg.delivered() for leg in self._legs)) if self._legs else set()
@@ -98,11 +133,14 @@ class _Leg:
             self._reader.forget(names)
 
     def _run(self) -> None:
-        while not self._ending.is_set() or time.monotonic() < self._ends_at:
+        while True:
+            is_ending = self._ending.is_set()  # before reading: what came meanwhile is read once more
             with self._lock:
                 records = self._reader.read(BATCH_RECORDS)
                 self.waiting = len(records)
-            if not self._deliver(records) or (self._ending.is_set() and not records):
+            if not self._deliver(records):
+                break
+            if is_ending and (not records or time.monotonic() >= self._ends_at):
                 break
             if not records:
                 self._ending.wait(TICK_S)
@@ -128,9 +166,10 @@ class _Leg:
                 with self._lock:
                     self._reader.taken()
                     self.waiting = 0
-        except OSError as error:
+        except (OSError, ValueError, MinipacsError) as error:
             if not told:
-                fields = {"sink": self._sink.name, "error": error.strerror or str(error)}
+                words = system_words(error) if isinstance(error, OSError) else str(error)
+                fields = {"sink": self._sink.name, "error": words}
                 logger.warning("audit messages wait", extra={"fields": fields})
             return False
         return True

@@ -143,6 +143,7 @@ def _rows() -> tuple[Event, ...]:
                 codes.USE_OF_RESTRICTED_FUNCTION,
                 codes.AUDIT_RECORDING_STOPPED,
                 codes.AUDIT_RECORDING_STARTED,
+                codes.OBJECT_SECURITY_ATTRIBUTES_CHANGED,
                 codes.USER_SECURITY_ATTRIBUTES_CHANGED,
             ),
             {None: (1, MANY)},

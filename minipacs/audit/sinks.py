@@ -43,7 +43,10 @@ class Sink(Protocol):
     name: str
 
     def take(self, records: Sequence[Record]) -> None:
-        """Return when the sink has all of `records` for good. Raises OSError; then all of them are to come again."""
+        """Return when the sink has all of `records` for good.
+
+        Raises OSError, ValueError and MinipacsError; then all of them are to come again.
+        """
         ...
 
     def close(self) -> None:
@@ -66,6 +69,8 @@ class FileSink:
 
     def take(self, records: Sequence[Record]) -> None:
         """Append the messages and sync the file."""
+        if not records:
+            return
         self._rotate(datetime.now(UTC))
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
@@ -141,6 +146,8 @@ class UdpSink:
 
     def take(self, records: Sequence[Record]) -> None:
         """Send a datagram for each record; one that fits into none is told in the log."""
+        if not records:
+            return
         family, kind, protocol, _, address = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as sock:
             for record in records:
@@ -170,6 +177,7 @@ class TlsSink:
         self._frame = Framer()
         self._connection: ssl.SSLSocket | None = None
         self._recent: deque[tuple[float, Record]] = deque(maxlen=MAX_UNSURE_RECORDS)
+        self._again: list[Record] = []
 
     def take(self, records: Sequence[Record]) -> None:
         """Send records and wait until they are out; without any, see whether the connection still stands."""
@@ -177,20 +185,20 @@ class TlsSink:
             self._drop()
         if not records:
             return
-        again: list[Record] = []
         if self._connection is None:
-            again = self._unsure()
             self._connection = self._connect()
+        told = [*self._again, *records]
         try:
-            for record in (*again, *records):
+            for record in told:
                 message = self._frame(record)
                 self._connection.sendall(b"%d %b" % (len(message), message))
             self._confirm(self._connection)
         except OSError:
             self._drop()
             raise
+        self._again = []
         sent_at = time.monotonic()
-        self._recent.extend((sent_at, record) for record in (*again, *records))
+        self._recent.extend((sent_at, record) for record in told)
 
     def close(self) -> None:
         """Say goodbye: with a bare close collectors lose what came last."""
@@ -202,22 +210,16 @@ class TlsSink:
             connection.unwrap().close()
 
     def _connect(self) -> ssl.SSLSocket:
+        context = self._context()
         plain = socket.create_connection(self._address, CONNECT_TIMEOUT_S)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            connection = self._context().wrap_socket(
-                plain, server_hostname=self._address[0], suppress_ragged_eofs=False
-            )
+            connection = context.wrap_socket(plain, server_hostname=self._address[0], suppress_ragged_eofs=False)
         except (OSError, ValueError):
             plain.close()
             raise
         connection.settimeout(SEND_TIMEOUT_S)
         return connection
-
-    def _unsure(self) -> list[Record]:
-        """Give what may have been lost with the last connection."""
-        now = time.monotonic()
-        return [record for at, record in self._recent if now - at < UNSURE_S]
 
     def _stands(self, connection: ssl.SSLSocket) -> bool:
         """Tell whether the connection is open; it brings nothing but its end and what TLS itself has to say."""
@@ -247,6 +249,10 @@ class TlsSink:
             time.sleep(CONFIRM_POLL_S)
 
     def _drop(self) -> None:
+        """Leave a connection that has broken; what may have been lost with it is to go over the next one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+        now = time.monotonic()
+        self._again += [record for at, record in self._recent if now - at < UNSURE_S]
+        self._recent.clear()

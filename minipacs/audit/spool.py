@@ -9,6 +9,7 @@ only if its writer is gone.
 
 import fcntl
 import heapq
+import logging
 import os
 import struct
 import threading
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 from zlib import crc32
+
+logger = logging.getLogger(__name__)
 
 MAX_SEGMENT_BYTES = 4 * 1024 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
@@ -197,12 +200,14 @@ class SpoolReader:
 
     def _load(self) -> None:
         try:
-            lines = self._position.read_text().splitlines()
+            known = [_read_position(line) for line in self._position.read_text().splitlines()]
         except FileNotFoundError:
             return
-        for line in lines:
-            name, offset, is_over = line.split(" ")
-            segment = _Segment(self._folder / name, int(offset), is_over == "1")
+        except ValueError:  # a disk that lost it: all comes again
+            logger.error("audit position not readable", extra={"fields": {"file": self._position.name}})
+            return
+        for name, offset, is_over in known:
+            segment = _Segment(self._folder / name, offset, is_over)
             self._segments[name] = segment
             if not segment.is_over:  # interim records of before may still count
                 for record, _, behind in self._stream(name, _Segment(segment.path)):
@@ -263,6 +268,11 @@ def sync(folder: Path) -> None:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+
+
+def _read_position(line: str) -> tuple[str, int, bool]:
+    name, offset, is_over = line.split(" ")
+    return name, int(offset), is_over == "1"
 
 
 def _count(segment: _Segment) -> int:

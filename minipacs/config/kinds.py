@@ -20,6 +20,7 @@ S = TypeVar("S", bound=str)
 SQLITE_PREFIX = "sqlite:///"
 MAX_TIMEOUT_S = 7 * 86400
 MAX_SIZE_BYTES = 1 << 62
+MAX_NAME_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,15 @@ def _is_url(url: str) -> bool:
         return False
 
 
+def _is_collector(url: str) -> bool:
+    try:
+        found = urlsplit(url)
+        rest = found.path + found.query + found.fragment + (found.username or "")
+        return found.scheme in ("udp", "tls") and _is_host(found.hostname or "") and found.port != 0 and not rest
+    except ValueError:
+        return False
+
+
 def _is_host_name(host: str) -> bool:
     labels = host.removesuffix(".").split(".")
     is_label = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)").fullmatch
@@ -184,10 +194,11 @@ ADDRESS = Kind("an IPv4 or IPv6 address", _parse_address)
 HOST = text('a host name, an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_host)
 NETWORK = text('an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_network)
 URL = text('an address such as "https://pacs.example.org"', _is_url)
-FILE = text("the path of a file, in printable characters", str.isprintable)
+COLLECTOR = text('"udp://HOST:514" or "tls://HOST:6514"', _is_collector)
 PATH = Kind("the path of a folder, in printable characters", _parse_path)
 FILE = text("the path of a file, in printable characters", lambda path: path and path.isprintable())
 CERTIFICATE = text('"sha256:" and a fingerprint, or "CN=", "DNS:" or "URI:" and a name', _is_certificate)
+NAME = text("at most 200 printable characters", lambda name: name.isprintable() and len(name) <= MAX_NAME_CHARS)
 SQLITE_URL = text(f'"{SQLITE_PREFIX}" and the path of a file', _is_sqlite_url)
 UID = text("a UID", partial(is_uid, strict=True))
 EXTENDED_KEY = Kind(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minipacs.config.kinds import SQLITE_PREFIX
-from minipacs.config.schema import SECTIONS, Config, PeerConfig, settings_of
+from minipacs.config.schema import SECTIONS, Config, PeerConfig
+from minipacs.config.settings import settings_of
 from minipacs.config.text import shown, toml
 from minipacs.dicom.tables.keys import extended_key
 from minipacs.errors import ConfigError
@@ -131,6 +132,7 @@ def _joint_faults(config: Config) -> Iterator[str]:
     if config.metrics.port == config.ae.port != 0 and config.metrics.bind in config.ae.bind:
         yield f"metrics.port = {config.metrics.port}: must differ from ae.port on the same address"
     yield from _web_faults(config)
+    yield from _audit_faults(config)
 
 
 def _web_faults(config: Config) -> Iterator[str]:
@@ -155,6 +157,14 @@ def _listening(config: Config) -> Iterator[tuple[str, int, str]]:
     yield from ((bind, config.ae.port, "ae.port") for bind in config.ae.bind if config.ae.plain)
     yield from ((bind, config.tls.port, "tls.port") for bind in config.ae.bind if config.tls.certificate)
     yield config.metrics.bind, config.metrics.port, "metrics.port"
+
+
+def _audit_faults(config: Config) -> Iterator[str]:
+    audit = config.audit
+    if audit.keep_days and not audit.file:
+        yield f"audit.keep_days = {audit.keep_days}: needs audit.file"
+    if audit.syslog.startswith("tls:") and not config.tls.ca:
+        yield f"audit.syslog = {toml(audit.syslog)}: needs tls.ca, which says whom to trust as the collector"
 
 
 def _tls_faults(config: Config) -> Iterator[str]:
@@ -185,5 +195,6 @@ def _anchored(config: Config, folder: Path) -> Config:
         storage=storage,
         index=replace(config.index, url=url),
         worklist=replace(config.worklist, folder=worklist),
+        audit=replace(config.audit, file=config.audit.file and os.path.abspath(folder / config.audit.file)),
         access=replace(config.access, users=config.access.users and os.path.abspath(folder / config.access.users)),
     )

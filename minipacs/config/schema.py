@@ -6,14 +6,14 @@ Its name is the key; `setting` gives its default, what is allowed and what it do
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from minipacs.config import kinds
-from minipacs.config.kinds import SQLITE_PREFIX, Kind
-
-T = TypeVar("T")
+from minipacs.config.kinds import SQLITE_PREFIX
+from minipacs.config.settings import setting
 
 Operation = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
@@ -21,6 +21,11 @@ WebRight = Literal["read", "store", "delete", "admin"]
 WEB_RIGHTS: tuple[WebRight, ...] = get_args(WebRight)
 INDEX_FILE_NAME = "index.db"
 USERS_FILE_NAME = "users"
+AUDIT_FOLDER_NAME = "audit"
+MAX_KEEP_DAYS = 36_500
+MIN_SPOOL_BYTES = 1 << 20
+_SYSLOG_PORTS = {"udp": 514, "tls": 6514}
+"""RFC 5426 and RFC 5425."""
 MAX_ADDRESSES = 16
 MAX_ASSOCIATIONS = 10_000
 MAX_WORKERS = 64
@@ -33,31 +38,6 @@ MAX_ORIGINS = 64
 MIN_PDU_BYTES = 4096
 MAX_PDU_BYTES = (1 << 32) - 1
 """The Maximum Length item is 32 bits wide (PS3.8 D.1.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A row of the schema.
-
-    `default` is as written in TOML, None where a value is required; `sample` stands in the sample file instead of it.
-    """
-
-    kind: Kind[Any]
-    help: str
-    default: object
-    sample: object
-
-
-def setting(default: object, kind: Kind[T], help: str, sample: object = None) -> T:
-    """Declare a setting of a section as a dataclass field."""
-    row = {"setting": Setting(kind, help, default, default if sample is None else sample)}
-    return cast(T, field(metadata=row) if default is None else field(default=kind.parse(default), metadata=row))
-
-
-def settings_of(section: type[Any]) -> dict[str, Setting]:
-    """Give the settings of a section by key, in order."""
-    members: tuple[Field[Any], ...] = fields(section)
-    return {member.name: member.metadata["setting"] for member in members}
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +307,50 @@ class LogConfig:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AuditConfig:
+    """The audit trail: who did what to whose data (PS3.15 A.5). Off while neither `file` nor `syslog` is set."""
+
+    file: str = setting(
+        "",
+        kinds.either("", kinds.FILE),
+        "File with a message on each line, a new one each day. Relative to the configuration file.",
+    )
+    syslog: str = setting(
+        "",
+        kinds.either("", kinds.COLLECTOR),
+        '"udp://HOST:514" or "tls://HOST:6514": a collector of syslog. TLS uses the certificate and the CAs of [tls]; '
+        "UDP loses what the network loses.",
+    )
+    source: str = setting(
+        "", kinds.either("", kinds.NAME), "Audit Source ID: how this archive is named in the trail. Empty: ae.title."
+    )
+    site: str = setting("", kinds.either("", kinds.NAME), "Audit Enterprise Site ID.")
+    queries: bool = setting(True, kinds.BOOLEAN, "Tell of queries too, with what they ask for.")
+    keep_days: int = setting(
+        0, kinds.whole(0, MAX_KEEP_DAYS), "Files of earlier days than this go; 0 keeps them for ever."
+    )
+    spool_bytes: int = setting(
+        1 << 28,
+        kinds.whole(MIN_SPOOL_BYTES, kinds.MAX_SIZE_BYTES, f"a whole number of bytes, at least {MIN_SPOOL_BYTES}"),
+        "What is kept, in audit/ of storage.path, for a file or collector that is away; beyond it messages are lost, "
+        "which the trail tells.",
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is anywhere for the trail to go."""
+        return bool(self.file or self.syslog)
+
+    @property
+    def collector(self) -> tuple[str, str, int] | None:
+        """The scheme, host and port of the collector."""
+        if not self.syslog:
+            return None
+        found = urlsplit(self.syslog)
+        return found.scheme, found.hostname or "", found.port or _SYSLOG_PORTS[found.scheme]
+
+
 SECTIONS: Mapping[str, type[Any]] = {
     "ae": AeConfig,
     "timeouts": TimeoutsConfig,
@@ -339,6 +363,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "worklist": WorklistConfig,
     "metrics": MetricsConfig,
     "web": WebConfig,
+    "audit": AuditConfig,
     "log": LogConfig,
 }
 
@@ -358,6 +383,7 @@ class Config:
     worklist: WorklistConfig
     metrics: MetricsConfig
     web: WebConfig
+    audit: AuditConfig
     log: LogConfig
     source: Path | None
 
@@ -370,6 +396,11 @@ class Config:
     def users_path(self) -> Path:
         """The file of users."""
         return Path(self.access.users) if self.access.users else self.storage.path / USERS_FILE_NAME
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where audit messages wait until they are delivered."""
+        return self.storage.path / AUDIT_FOLDER_NAME
 
     @property
     def index_path(self) -> Path:

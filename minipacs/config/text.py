@@ -4,7 +4,8 @@ import json
 import textwrap
 from collections.abc import Iterator
 
-from minipacs.config.schema import SECTIONS, Config, PeerConfig, settings_of
+from minipacs.config.schema import SECTIONS, Config, PeerConfig
+from minipacs.config.settings import settings_of
 
 MAX_SHOWN_CHARS = 80
 SAMPLE_WIDTH = 110

@@ -4,7 +4,7 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
@@ -47,6 +47,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _storage(config)
     yield from starmap(Finding, certificates.look(config))
     yield from _users(config)
+    yield from _audit(config)
     yield from _ports(config)
     yield from _web(config)
     yield from _names(config)
@@ -106,6 +107,42 @@ def _users(config: Config) -> Iterator[Finding]:
         yield Finding("warn", what, "everybody on this machine may read it: chmod o-rwx")
 
 
+def _audit(config: Config) -> Iterator[Finding]:
+    """Look at where the audit trail goes; its collector is not called."""
+    if not config.audit.is_on:
+        return
+    folder = config.audit_folder
+    if folder.exists():
+        usable = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+        yield _fault_if(f"audit spool {folder}", "" if usable else "not readable and writable")
+    if config.audit.file:
+        yield _fault_if(f"audit.file {config.audit.file}", _file_fault(Path(config.audit.file)))
+    if config.audit.collector is not None:
+        scheme, host, _ = config.audit.collector
+        yield _warning_if(f"audit.syslog {config.audit.syslog}", _name_fault(host))
+        if scheme == "tls" and not config.tls.certificate:
+            lack = "tls.certificate is not set: a collector that asks who we are refuses us"
+            yield Finding("warn", "audit.syslog", lack)
+
+
+def _file_fault(path: Path) -> str:
+    """Say why a file cannot be appended to, and another one not put beside it."""
+    if path.is_dir():
+        return "is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"the folder {path.parent} is not writable"
+    return "" if not path.exists() or os.access(path, os.W_OK) else "not writable"
+
+
+def _name_fault(host: str) -> str:
+    if _is_address(host):
+        return ""
+    found = _unresolved({host: host})[host]
+    return found and f"the name has no address: {found}"
+
+
 def _fault_if(what: str, fault: str) -> Finding:
     return Finding("fault" if fault else "ok", what, fault)
 
@@ -160,23 +197,27 @@ def _listened_on() -> set[int]:
 def _names(config: Config) -> Iterator[Finding]:
     """Warn of peers whose host has no address now: they cannot be called, nor be told from others when they call."""
     hosts = {peer.title: peer.host for peer in config.peers if peer.host and not _is_address(peer.host)}
+    for title, fault in _unresolved(hosts).items():
+        yield _warning_if(f"peer {title} at {hosts[title]}", fault and f"the name has no address: {fault}")
+
+
+def _unresolved(hosts: Mapping[str, str]) -> Mapping[str, str]:
+    """Say of each host, by what it is the host of, why its name has no address now; "" for one that has."""
     faults: dict[str, str] = {}
 
-    def resolve(title: str, host: str) -> None:
+    def resolve(key: str, host: str) -> None:
         try:
             socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            faults[title] = ""
+            faults[key] = ""
         except OSError as error:
-            faults[title] = error.strerror or str(error)
+            faults[key] = error.strerror or str(error)
 
     threads = [threading.Thread(target=resolve, args=pair, daemon=True) for pair in hosts.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(RESOLVE_S / len(threads))
-    for title, host in hosts.items():
-        fault = faults.get(title, f"no answer within {RESOLVE_S:g} s")
-        yield _warning_if(f"peer {title} at {host}", fault and f"the name has no address: {fault}")
+    return {key: faults.get(key, f"no answer within {RESOLVE_S:g} s") for key in hosts}
 
 
 def _is_address(host: str) -> bool:

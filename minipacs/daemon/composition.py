@@ -1,11 +1,17 @@
 """From a configuration to the parts of an archive; what commands and processes of the daemon are built from."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.ingest import StoragePolicy
+from minipacs.audit import audit as trail
+from minipacs.audit.audit import Audit
+from minipacs.audit.message import Source
+from minipacs.audit.sinks import FileSink, Sink, TlsSink, UdpSink
 from minipacs.config import Config
 from minipacs.dicom.tables.keys import KeyTable, extended_key
+from minipacs.errors import MinipacsError, system_words
 from minipacs.net.access import Access, Peer, PeerTable
 from minipacs.net.association import Timeouts
 from minipacs.net.identity.user_identity import UserCheck
@@ -81,6 +87,31 @@ def requestor(config: Config) -> Requestor:
     return Requestor(
         config.ae.title, timeouts, config.ae.max_pdu_bytes, tls_files(config).client() if is_needed else None
     )
+
+
+def open_audit(config: Config) -> Audit:
+    """Open the audit trail of this process, one that tells nothing if it is off. Raises MinipacsError."""
+    audit, title = config.audit, config.ae.title
+    source = Source(audit.source or title, audit.site)
+    if not audit.is_on:
+        return Audit(None, source, ae_title=title)
+    folder = config.audit_folder
+    try:
+        return trail.open_audit(folder, source, max_bytes=audit.spool_bytes, queries=audit.queries, ae_title=title)
+    except OSError as error:
+        raise MinipacsError(f"cannot use the folder of audit messages {folder}: {system_words(error)}") from error
+
+
+def audit_sinks(config: Config) -> list[Sink]:
+    """Return where the audit trail goes."""
+    sinks: list[Sink] = []
+    if config.audit.file:
+        sinks.append(FileSink(Path(config.audit.file), config.audit.keep_days))
+    if config.audit.collector is not None:
+        scheme, host, port = config.audit.collector
+        tls = tls_files(config)
+        sinks.append(TlsSink(host, port, tls.client) if scheme == "tls" else UdpSink(host, port))
+    return sinks
 
 
 def query_policy(config: Config) -> QueryPolicy:

@@ -16,6 +16,8 @@ from minipacs import metrics
 from minipacs.archive.archive import Archive, Figures
 from minipacs.archive.care.sizes import SizeCheck
 from minipacs.archive.care.start import prepare, tell_unfilled_keys
+from minipacs.audit.audit import Audit
+from minipacs.audit.courier import Courier
 from minipacs.config import Config
 from minipacs.daemon import certificates, composition
 from minipacs.daemon.accounts import Keeper
@@ -52,6 +54,7 @@ class Jobs:
         self._slots = shared.slots
         self._lock = shared.lock
         self._archive: Archive | None = None
+        self._courier: Courier | None = None
         self._is_draining = False
         self._is_over = False
         metrics.share(shared.metrics_folder, control.slot)
@@ -64,13 +67,17 @@ class Jobs:
     def run(self) -> None:
         """Work until told to end; first get the archive ready for its daemon if that is due."""
         archive = composition.open_archive(self._config, self._metrics.commit)
+        audit = composition.open_audit(self._config)
+        if audit.is_on:
+            self._courier = Courier(self._config.audit_folder, composition.audit_sinks(self._config))
+            self._courier.start()
         if self._lock is not None:
             self._control.busy(PREPARING)
             prepare(archive, self._lock, self._control.busy)
             tell_unfilled_keys(archive)
         self._archive = archive
         background = Background()
-        jobs = _jobs(self._config, archive, background, self._metrics)
+        jobs = _jobs(self._config, archive, background, self._metrics, audit)
         background.start(jobs)
         keeper = Keeper(self._inbox, archive.index)
         self._control.watch(self._wake_fd)
@@ -79,12 +86,16 @@ class Jobs:
             ready, orders = self._control.events()
             for order in orders:
                 self._obey(order)
+            audit.tick()
             if self._wake_fd in ready:
                 with suppress(BlockingIOError):  # the jobs process that retires was quicker
                     os.eventfd_read(self._wake_fd)
                 background.wake()
         background.stop()
         keeper.close()
+        audit.close()
+        if self._courier is not None:
+            self._courier.close()
         if self._http is not None:
             self._http.close()
         archive.close()
@@ -98,6 +109,8 @@ class Jobs:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(shared.metrics_folder))  # type: ignore[no-untyped-call]
         metrics.register_figures(registry, self._figures, self._processes)
+        if shared.config.audit.is_on:
+            metrics.register_spool(registry, lambda: self._courier.waiting() if self._courier else 0)
         metrics.register_expiries(registry, certificates.expiries(shared.config))
         return registry
 
@@ -149,7 +162,7 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
-def _jobs(config: Config, archive: Archive, background: Background, counts: metrics.Metrics) -> list[Job]:
+def _jobs(config: Config, archive: Archive, background: Background, counts: metrics.Metrics, audit: Audit) -> list[Job]:
     """Gather all work that no association waits for: the one place where jobs are named."""
     commitments = CommitmentJobs(
         config.ae.title,
@@ -157,6 +170,7 @@ def _jobs(config: Config, archive: Archive, background: Background, counts: metr
         composition.requestor(config),
         composition.peers(config).destination,
         storage_classes(config.storage.sop_classes),
+        audit,
         background.stopping,
         background.wake,
     )

@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from minipacs import __version__, log
 from minipacs.archive.archive import create_tree
 from minipacs.config import Config
-from minipacs.daemon import accounts
+from minipacs.daemon import accounts, trail
 from minipacs.daemon.back_off import BackOff
 from minipacs.daemon.metrics_folder import MetricsFolder
 from minipacs.daemon.process import Process, fork
@@ -84,6 +84,7 @@ class Parent:
         self._is_prepared = False
         self._was_clean = True
         self._ending = 0
+        self._has_told_stop = False
         self._fault = ""
         self._looked_at = time.monotonic()
         self._is_reload_due = False
@@ -152,6 +153,8 @@ class Parent:
 
     def _keep(self, faults: list[str] | tuple[str, ...]) -> None:
         self._slots.count_failed_reload()
+        if self._current is not None:
+            trail.tell_reload_failed(self._current.config, faults[0])
         for fault in faults:
             logger.error("not reloaded: the old configuration stays", extra={"fields": {"reason": fault}})
         self._manager.ready(f"not reloaded: {faults[0]}")
@@ -174,6 +177,7 @@ class Parent:
         """Do what is due: begin a reload, fork what is missing, end the first process after the others."""
         if self._ending:
             if all(process.role == FIRST.name for process in self._processes):
+                self._tell_stop()
                 for process in self._processes:
                     process.order("end")
             return
@@ -193,6 +197,10 @@ class Parent:
     def _take_over(self, coming: Generation) -> None:
         """Let the generation that has come up do the work, and the old one retire."""
         old, self._current, self._coming = self._current, coming, None
+        if old is None:
+            trail.tell_start(coming.config, ended_cleanly=self._lock.ended_cleanly or self._lock.is_first)
+        else:
+            trail.tell_reload(old.config, coming.config)
         for process in self._processes:
             if process.generation != coming.number and not process.is_leaving:
                 process.order("retire")
@@ -211,6 +219,12 @@ class Parent:
         }
         logger.info("ready" if old is None else "reloaded", extra={"fields": fields})
         self._manager.ready(f"{coming.config.ae.title} accepts associations")
+
+    def _tell_stop(self) -> None:
+        """Tell the audit trail, once, and before the process ends that delivers it."""
+        if self._current is not None and not self._has_told_stop:
+            self._has_told_stop = True
+            trail.tell_stop(self._current.config)
 
     def _policy(self, generation: Generation) -> str:
         sockets = [*generation.sockets.of(DICOM), *generation.sockets.of(DICOM_TLS)]

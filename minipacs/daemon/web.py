@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from minipacs import metrics
 from minipacs.audit.audit import Audit
-from minipacs.audit.message import Source
 from minipacs.daemon import composition
 from minipacs.daemon.process import Control
 from minipacs.daemon.shared import Shared
@@ -55,6 +54,7 @@ def run(shared: Shared, control: Control) -> None:
     metrics.share(shared.metrics_folder, control.slot)
     counted = metrics.Metrics(p.title for p in config.peers)
     archive = composition.open_archive(config, counted.commit, recovers=True)
+    audit = composition.open_audit(config)
     anonymous = config.web.anonymous if all(map(_is_loopback, sockets)) else ()
     folder = config.storage.path
     access = WebAccess(
@@ -65,7 +65,7 @@ def run(shared: Shared, control: Control) -> None:
         config.ae.title,
         access,
         Places(config.web.url, config.web.behind_proxy, is_guarded=is_guarded),
-        Audit(None, Source(config.ae.title)),
+        audit,
         MetadataCache(archive),
         config.web.max_results,
         config.query.match_unknown,
@@ -77,7 +77,8 @@ def run(shared: Shared, control: Control) -> None:
         if sock is not own:
             sock.close()  # nobody would take what the system gives to it here
     server = WebServer(make_app(environment, counted.http_request), [own], config.timeouts.drain, context)
-    server.run_beside(lambda: _attend(server, control))
+    server.run_beside(lambda: _attend(server, control, audit))
+    audit.close()
     archive.close()
 
 
@@ -85,11 +86,12 @@ def _is_loopback(sock: socket.socket) -> bool:
     return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
-async def _attend(server: "WebServer", control: Control) -> None:
+async def _attend(server: "WebServer", control: Control, audit: Audit) -> None:
     """Beat, and obey: requests under way may end within the time for it, unless the order is to end."""
     control.ready()
     while True:
         _, orders = control.events(time.monotonic())
         if orders:
             server.leave(at_once="end" in orders)
+        audit.tick()
         await asyncio.sleep(LOOK_INTERVAL_S)

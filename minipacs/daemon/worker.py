@@ -16,6 +16,7 @@ from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import DICOM, DICOM_TLS
 from minipacs.jobs.commitment import answer_bell
 from minipacs.net.acceptor import Acceptor
+from minipacs.net.alerts import Alerts
 from minipacs.net.listener import Listener
 from minipacs.net.places import Places
 from minipacs.services.dispatch import Dispatcher
@@ -36,6 +37,7 @@ class Worker:
         metrics.share(shared.metrics_folder, control.slot)
         counted = metrics.Metrics(p.title for p in config.peers)
         self._archive = composition.open_archive(config, counted.commit, recovers=True)
+        self._audit = composition.open_audit(config)
         sockets = shared.sockets.of(DICOM) if config.ae.plain else []
         encrypted = shared.sockets.of(DICOM_TLS)
         addresses = [str(sock.getsockname()[0]) for sock in (*sockets, *encrypted)]
@@ -48,6 +50,7 @@ class Worker:
             calls,
             composition.peers(config).destination,
             counted,
+            self._audit,
             composition.query_policy(config),
             wake_jobs,
         )
@@ -59,6 +62,7 @@ class Worker:
             config.ae.max_pdu_bytes,
             dispatcher.serve,
             counted,
+            Alerts(self._audit),
             partial(accounts.send, shared.accounts),
         )
         self._listener = Listener(sockets, acceptor, config.ae.max_associations, _with_context(config, encrypted))
@@ -80,10 +84,12 @@ class Worker:
                 elif fd == listener.ended_fd:
                     os.eventfd_read(fd)
             listener.tell()
+            self._audit.tick()
             is_over = self._is_over()
         for fd in listener.sockets:
             control.forget(fd)
         listener.end()
+        self._audit.close()
         self._archive.close()
 
     def _obey(self, order: Order) -> None:

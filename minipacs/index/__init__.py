@@ -7,7 +7,7 @@ from minipacs.index.ledger.removals import ToGo
 from minipacs.index.objects.conflicts import Disagreement
 from minipacs.index.objects.models import UNAVAILABLE, Availability
 from minipacs.index.objects.ordering import Order
-from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance
+from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance, Subject
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed
 from minipacs.index.objects.selection import AVAILABILITY, Query
 
@@ -30,5 +30,6 @@ __all__ = [
     "Statistics",
     "StoredFile",
     "StoredInstance",
+    "Subject",
     "ToGo",
 ]

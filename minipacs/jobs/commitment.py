@@ -1,10 +1,12 @@
 """Storage Commitment when no request is waited for: reading objects again, telling peers (PS3.4 J.3.3)."""
 
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.auditing import Reference, Sending
 from minipacs.archive.intact import is_intact
+from minipacs.audit.audit import Audit, application_entity
 from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.sop_classes import STORAGE_COMMITMENT
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
@@ -48,6 +50,7 @@ class CommitmentJobs:
         requestor: Requestor,
         destination: Callable[[str], Peer | None],
         sop_classes: Set[str],
+        audit: Audit,
         stopping: Callable[[], bool],
         wake: Callable[[], None],
     ) -> None:
@@ -56,6 +59,7 @@ class CommitmentJobs:
         self._requestor = requestor
         self._destination = destination
         self._sop_classes = sop_classes
+        self._audit = audit
         self._stopping = stopping
         queues = archive.index.commitments
         reading = Deliveries(queues.reading, self._read, READING_LEASE_S, stopping, wake, max_threads=1)
@@ -72,10 +76,21 @@ class CommitmentJobs:
             return
         self._archive.make_durable()
         commitments.report(item, report(self._ae_title, pending.transaction_uid, results))
+        self._tell_trail(pending, results)
         failed = sum(reason != 0 for _, _, reason in results)
         fields = {**_fields(pending), "objects": len(results), "failed": failed or None}
         level = logging.WARNING if failed else logging.INFO
         logger.log(level, "objects read for commitment", extra={"fields": fields})
+
+    def _tell_trail(self, pending: Pending, results: Sequence[tuple[str, str, int]]) -> None:
+        """Tell the audit trail which objects a peer is told to be safe here, and which not to be."""
+        peer = self._destination(pending.ae_title)
+        who = application_entity(pending.ae_title, peer.host if peer else "", is_requestor=True)
+        objects = [Reference(*pair) for *pair, _ in results]
+        index, us = self._archive.index, self._audit.node
+        with Sending(self._audit, index, objects, us, source=who, begins=False) as told:
+            for one, (_, _, reason) in zip(objects, results, strict=True):
+                told.answered(one, f"not committed: {reason:04X}" if reason else "")
 
     def _results(self, objects: References) -> list[tuple[str, str, int]] | None:
         """Give the failure reason of each object, 0 for one that is safe; None if it is time to stop."""

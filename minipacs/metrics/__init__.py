@@ -1,7 +1,7 @@
 """Figures for Prometheus: what happens is counted in every process, what is is asked for by the one that tells it."""
 
 from minipacs.metrics.counters import OTHER_PEER, Metrics, share
-from minipacs.metrics.figures import FIGURES_AGE_S, Processes, register_expiries, register_figures
+from minipacs.metrics.figures import FIGURES_AGE_S, Processes, register_expiries, register_figures, register_spool
 from minipacs.metrics.server import MetricsServer
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "Processes",
     "register_expiries",
     "register_figures",
+    "register_spool",
     "share",
 ]

@@ -43,6 +43,21 @@ def register_expiries(registry: CollectorRegistry, expiries: Mapping[str, float]
         registry.register(_ExpiriesCollector(expiries))
 
 
+def register_spool(registry: CollectorRegistry, waiting: Callable[[], int]) -> None:
+    """Add the gauge of audit messages that wait to be delivered."""
+    registry.register(_SpoolCollector(waiting))
+
+
+class _SpoolCollector(Collector):
+    def __init__(self, waiting: Callable[[], int]) -> None:
+        self._waiting = waiting
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the gauge."""
+        help = "Audit messages that the slowest of file and collector does not have yet."
+        yield GaugeMetricFamily("minipacs_audit_spooled_messages", help, self._waiting())
+
+
 class _ExpiriesCollector(Collector):
     def __init__(self, expiries: Mapping[str, float]) -> None:
         self._expiries = expiries

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from minipacs.net import acse, ending, stream
 from minipacs.net.access import OTHER, PERMANENT, Access, Admission, Caller, Origin, Rejection
+from minipacs.net.alerts import Alerts
 from minipacs.net.association import Association, Timeouts
 from minipacs.net.channel import HandshakeFailed
 from minipacs.net.ending import SERVICE_USER, AssociationEnded, violation
@@ -66,6 +67,7 @@ class Acceptor:
         max_pdu_bytes: int,
         serve: Serve,
         observer: AssociationObserver,
+        alerts: Alerts,
         explain: Callable[[Explanation], None] = lambda told: None,
     ) -> None:
         self.access = access
@@ -74,6 +76,7 @@ class Acceptor:
         self._max_pdu_bytes = max_pdu_bytes
         self._serve = serve
         self._observer = observer
+        self.alerts = alerts
         self._explain = explain
         self._rejections = Rejections()
         self.summed = SummedLog(logger)
@@ -94,6 +97,8 @@ class Acceptor:
                 fields = {"association": told.association_id, "reason": ended.reason}
                 self.summed.warn("association not established", address, fields)
                 told.ended(ended, time.monotonic() - started)
+            if ended.outcome == "rejected":
+                self.alerts.refused(told, ended.reason)
             ending.end(transport, ended, self._timeouts.acse)
         except Exception:
             logger.exception("association failed", extra={"fields": {"association": told.association_id}})
@@ -124,7 +129,10 @@ class Acceptor:
         told.peer = caller.label
         if isinstance(admission, Rejection):
             self._observer.association_rejected(caller.label)
-            if admission.result != PERMANENT or self._is_answered(limited, admission.why):
+            is_answered = admission.result != PERMANENT or self._is_answered(limited, admission.why)
+            if admission.result == PERMANENT:
+                self.alerts.refused(told, admission.why, is_answered=is_answered)
+            if is_answered:
                 told.rejected(admission)
                 self._reject(transport, admission, caller)
             return
@@ -135,11 +143,22 @@ class Acceptor:
             answer = self._answer(proposal, acceptance, body, admission.identification)
             association = Association(transport, reader, acceptance.contexts, proposal.max_pdu_bytes, self._timeouts)
             told.answered(acceptance)
+            if denied := self._denied(proposal, admission):
+                self.alerts.denied(told, denied)
             association.send_all([answer])
             ended = self._serve_and_log(association, caller, told, started)
         finally:
             self.access.leave(admission)
         association.end(ended)
+
+    def _denied(self, proposal: Proposal, admission: Admission) -> list[str]:
+        """List the rights that a caller lacks for what it proposes."""
+        asked = {
+            self._offered[context.abstract_syntax].right
+            for context in proposal.contexts
+            if context.abstract_syntax in self._offered
+        }
+        return sorted(asked.difference(admission.rights))
 
     def _answer(self, proposal: Proposal, acceptance: Acceptance, body: bytes, identification: Identification) -> bytes:
         titles = body[_TITLES_IN_REQUEST]

@@ -183,6 +183,7 @@ class Listener:
         """Write what the log was spared; to be called now and then."""
         self._log.tell()
         self._acceptor.summed.tell()
+        self._acceptor.alerts.tell()
 
     def _has_room(self, address: str) -> bool:
         """Make room for one more connection, if need be and one can give way; the new one counts for its address."""

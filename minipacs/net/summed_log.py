@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 WRITTEN = 10
@@ -21,16 +21,20 @@ class _Kind:
     unwritten: int = 0
 
 
-class SummedLog:
-    """Writes warnings, by event and address. Safe to use from any thread; `tell` is to be called now and then."""
+Write = Callable[[str, Mapping[str, object]], None]
+"""Writes an event with its fields; a sum has `more` and `within_s`."""
 
-    def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
+
+class Summed:
+    """Has events written, by event and address. Safe to use from any thread; `tell` is to be called now and then."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
         self._lock = threading.Lock()
         self._kinds: dict[tuple[str, str], _Kind] = {}
 
     def warn(self, event: str, address: str, fields: Mapping[str, object]) -> None:
-        """Write a warning, or count it if its kind has been written often enough."""
+        """Write an event, or count it if its kind has been written often enough."""
         with self._lock:
             key = (event, address)
             if key not in self._kinds and len(self._kinds) >= MAX_KINDS:
@@ -40,7 +44,7 @@ class SummedLog:
                 kind.unwritten += 1
                 return
             kind.written += 1
-        self._logger.warning(event, extra={"fields": {"address": address, **fields}})
+        self._write(event, {"address": address, **fields})
 
     def tell(self) -> None:
         """Write the sums of the intervals that are over, and begin new ones."""
@@ -51,5 +55,12 @@ class SummedLog:
                 del self._kinds[key]
         for (event, address), kind in over:
             if kind.unwritten:
-                fields = {"address": address, "more": kind.unwritten, "within_s": round(now - kind.began_at)}
-                self._logger.warning(event, extra={"fields": fields})
+                within_s = round(now - kind.began_at)
+                self._write(event, {"address": address, "more": kind.unwritten, "within_s": within_s})
+
+
+class SummedLog(Summed):
+    """Writes warnings to a logger."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(lambda event, fields: logger.warning(event, extra={"fields": fields}))

@@ -13,14 +13,18 @@ MAX_LOGGED_FAILURES = 20
 
 
 class Tally:
-    """Counts sub-operations; `on_counted` hears how many were counted at once.
+    """Counts sub-operations; `on_counted` hears how many were counted at once, `on_settled` of each, and its fault.
 
     `failed` holds SOP Instance UIDs; the first few failures go to the log, under the ID of the association that asked
     for them.
     """
 
     def __init__(
-        self, total: int, association_id: str = "", on_counted: Callable[[int], object] = lambda number: None
+        self,
+        total: int,
+        association_id: str = "",
+        on_counted: Callable[[int], object] = lambda number: None,
+        on_settled: Callable[[StoredInstance, str], None] = lambda instance, fault: None,
     ) -> None:
         self.total = total
         self.completed = 0
@@ -29,6 +33,7 @@ class Tally:
         self.first_reason = ""
         self._association_id = association_id
         self._on_counted = on_counted
+        self._on_settled = on_settled
 
     @property
     def remaining(self) -> int:
@@ -45,6 +50,7 @@ class Tally:
             self.completed += 1
         else:
             self.warning += 1
+        self._on_settled(instance, "")
         self._on_counted(1)
 
     def fail(self, instances: Sequence[StoredInstance], reason: str) -> None:
@@ -59,6 +65,7 @@ class Tally:
                 }
                 logger.warning("sub-operation failed", extra={"fields": fields})
             self.failed.append(instance.sop_instance_uid)
+            self._on_settled(instance, reason)
         self._on_counted(len(instances))
 
     def put_into(self, response: CommandSet, *, with_remaining: bool) -> None:

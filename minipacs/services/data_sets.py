@@ -30,6 +30,7 @@ def read_identifier(request: Request) -> DataSet:
     data = request.message.read(MAX_IDENTIFIER_BYTES)
     if data is None:
         raise Failure(Kind.TOO_LARGE, f"identifier is larger than {MAX_IDENTIFIER_BYTES} bytes")
+    request.identifier = data
     charsets = terms(request.charset)
     return decode_data_set(data, TRANSFER_SYNTAXES[request.message.context.transfer_syntax], charsets)
 

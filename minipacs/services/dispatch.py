@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from minipacs.dicom.data_set.command_set import CommandField, CommandSet
@@ -23,6 +24,7 @@ from minipacs.net.bell import Bell
 from minipacs.net.ending import AssociationEnded
 from minipacs.services import commitment, find, procedure_step, retrieve, storage, verification, worklist
 from minipacs.services.answers import Answer, answer
+from minipacs.services.auditing import requestor
 from minipacs.services.environment import RESPONSE, Environment, Request
 
 logger = logging.getLogger(__name__)
@@ -81,14 +83,16 @@ class Dispatcher:
 
     def serve(self, association: Association, caller: Caller) -> AssociationEnded:
         """Serve requests until the association ends; returns how. An operation that fails leaves it usable."""
+        audit = self._environment.audit
+        stored = audit.transfers(requestor(caller), audit.node)
         try:
-            with self._environment.archive.tree.spare() as spare:
+            with self._environment.archive.tree.spare() as spare, closing(stored):
                 while True:
                     asked = association.request()
                     if isinstance(asked, Bell):
                         self._answer_bell(asked, association, caller)
                     else:
-                        self._handle(Request(self._environment, association, caller, asked, spare))
+                        self._handle(Request(self._environment, association, caller, asked, spare, stored))
         except AssociationEnded as ended:
             return ended
 

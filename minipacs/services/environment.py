@@ -7,6 +7,7 @@ from typing import Protocol
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.ports import Spare
+from minipacs.audit.audit import Audit, Transfers
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.tables import statuses
 from minipacs.net.access import Caller, Peer
@@ -59,14 +60,17 @@ class Environment:
     requestor: Requestor
     destination: Callable[[str], Peer | None]
     observer: OperationObserver
+    audit: Audit
     query: QueryPolicy = QueryPolicy()
     wake_jobs: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
 class Request:
-    """One request under way. `spare` is the association's; services put what the log should say of it into `log`.
+    """One request under way.
 
+    `spare` and `stored`, which sums up for the audit trail what came, are the association's; `identifier` is the data
+    set of a query as it came. Services put what the log should say of the request into `log`.
     `final` is the final response once it was sent: there is no second one.
     """
 
@@ -75,6 +79,8 @@ class Request:
     caller: Caller
     message: Message
     spare: Spare
+    stored: Transfers
+    identifier: bytes = b""
     log: dict[str, object] = field(default_factory=dict)
     final: CommandSet | None = None
 

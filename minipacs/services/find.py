@@ -19,6 +19,7 @@ from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import Failure, Kind
 from minipacs.index import Query
+from minipacs.services.auditing import refusals_told
 from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
 from minipacs.services.pending import allowance_of, answer_matches
@@ -49,6 +50,11 @@ class Negotiated:
 
 def find(request: Request) -> CommandSet:
     """Answer with a pending response for each match, then with the final one."""
+    with refusals_told(request):
+        return _find(request)
+
+
+def _find(request: Request) -> CommandSet:
     identifier = read_identifier(request)
     model = QUERY_RETRIEVE[request.message.context.abstract_syntax].model
     asked = read_keys(identifier, model, request.environment.archive.index.keys)

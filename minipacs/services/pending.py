@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.tables.statuses import CANCEL, PENDING, PENDING_UNSUPPORTED_KEYS, SUCCESS
 from minipacs.index import Allowance, QueryCancelled
+from minipacs.services.auditing import tell_query
 from minipacs.services.environment import Request
 
 MAX_BATCH_BYTES = 64 << 10
@@ -49,6 +50,7 @@ def answer_matches(request: Request, identifiers: Iterable[bytes], *, unsupporte
 
     `unsupported` is the number of keys that were passed over. A query that is cancelled meanwhile ends with FE00.
     """
+    tell_query(request)
     request.log["matches"] = 0
     final = request.response(SUCCESS)
     try:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from minipacs.archive.auditing import Sending
 from minipacs.archive.ports import Catalogue
+from minipacs.audit.audit import application_entity
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.data_set.decode import DataSet
 from minipacs.dicom.data_set.encode import ResponseEncoder
@@ -15,6 +17,7 @@ from minipacs.index import StoredInstance
 from minipacs.scu.delivery import Delivery
 from minipacs.scu.sub_operations import Originator, Receiver, Sender
 from minipacs.scu.tally import Tally
+from minipacs.services.auditing import requestor
 from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
 from minipacs.services.invoker import Invoker
@@ -33,7 +36,9 @@ def move(request: Request) -> CommandSet:
     request.log["destination"] = title
     if destination is None:
         raise Failure(Kind.NOT_FOUND, "move destination is not configured")
-    tally = Tally(len(instances), request.caller.association_id)
+    caller, audit, index = requestor(request.caller), request.environment.audit, request.environment.archive.index
+    sending = Sending(audit, index, instances, application_entity(title, destination.host), [caller])
+    tally = Tally(len(instances), request.caller.association_id, on_settled=sending.answered)
     invoker = Invoker(request, tally)
     comment = ""
     try:
@@ -51,6 +56,7 @@ def move(request: Request) -> CommandSet:
             )
             comment = delivery.send(instances, tally, invoker)
     finally:
+        sending.close()
         _log(request, tally)
     return _finish(request, tally, invoker, comment)
 
@@ -58,7 +64,9 @@ def move(request: Request) -> CommandSet:
 def get(request: Request) -> CommandSet:
     """Send what matches back over the same association."""
     instances = _matches(request)
-    tally = Tally(len(instances), request.caller.association_id)
+    audit, index = request.environment.audit, request.environment.archive.index
+    sending = Sending(audit, index, instances, requestor(request.caller))
+    tally = Tally(len(instances), request.caller.association_id, on_settled=sending.answered)
     invoker = Invoker(request, tally)
     contexts = [c for c in request.association.contexts.values() if c.as_scu]
     comment = "" if contexts else "no storage context with the SCP role was negotiated"
@@ -72,6 +80,7 @@ def get(request: Request) -> CommandSet:
             sender = Sender(environment.archive.reader, request.association, contexts, receiver, sent)
             sender.send(instances, tally, invoker, request.message.command.priority or 0)
     finally:
+        sending.close()
         _log(request, tally)
     return _finish(request, tally, invoker, comment)
 

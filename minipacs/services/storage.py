@@ -2,14 +2,23 @@
 
 import time
 
+from minipacs.archive.auditing import tell_refused, tell_stored
 from minipacs.dicom.data_set.command_set import CommandSet
 from minipacs.dicom.tables import statuses
-from minipacs.errors import DataSetError
+from minipacs.errors import DataSetError, Failure
 from minipacs.services.environment import Request
 
 
 def store(request: Request) -> CommandSet:
     """Receive an object and keep it; Success is sent when it is durable (PS3.4 B.2.3)."""
+    try:
+        return _store(request)
+    except Failure as failure:
+        tell_refused(request.stored, request.message.command.affected_sop_class_uid or "", failure)
+        raise
+
+
+def _store(request: Request) -> CommandSet:
     message = request.message
     command = message.command
     request.log.update(sop_instance_uid=command.affected_sop_instance_uid)
@@ -31,10 +40,11 @@ def store(request: Request) -> CommandSet:
         for piece in message.fragments():
             incoming.write(piece)
         last_byte_at = time.monotonic()
-        outcome, _ = incoming.commit()
+        stored = incoming.commit()
         size_bytes = incoming.size_bytes
+    tell_stored(request.stored, stored)
     request.environment.observer.received(request.caller.label, size_bytes)
-    request.log.update(outcome=outcome.name.lower(), size_bytes=size_bytes)
+    request.log.update(outcome=stored.outcome.name.lower(), size_bytes=size_bytes)
     final = request.response(statuses.SUCCESS)
     request.respond(final)
     request.environment.observer.stored(request.caller.label, time.monotonic() - last_byte_at)

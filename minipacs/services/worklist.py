@@ -11,6 +11,7 @@ from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.workflow.worklist import REQUEST_KEYS, STEP_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
+from minipacs.services.auditing import refusals_told
 from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
 from minipacs.services.pending import allowance_of, answer_matches
@@ -28,6 +29,11 @@ class Asked:
 
 def find(request: Request) -> CommandSet:
     """Answer with a pending response for each step that matches, then with the final one."""
+    with refusals_told(request):
+        return _find(request)
+
+
+def _find(request: Request) -> CommandSet:
     identifier = read_identifier(request)
     asked = read_keys(identifier)
     request.log.update(unsupported_keys=asked.unsupported or None)

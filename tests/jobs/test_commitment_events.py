@@ -8,6 +8,8 @@ import pytest
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.ingest import StoragePolicy
+from minipacs.audit.audit import Audit
+from minipacs.audit.message import Source
 from minipacs.index.workflow.commitments import EXPIRED, READY
 from minipacs.jobs.commitment import GIVEN_UP_S, CommitmentJobs
 from minipacs.net.access import Peer
@@ -26,7 +28,9 @@ def archive(tmp_path: Path):
 
 def jobs(archive: Archive, destination: Callable[[str], Peer | None]) -> CommitmentJobs:
     requestor = Requestor("US", Timeouts(1, 1, 1, 1), 16384)
-    return CommitmentJobs("US", archive, requestor, destination, frozenset(), bool, lambda: None)
+    return CommitmentJobs(
+        "US", archive, requestor, destination, frozenset(), Audit(None, Source("US")), bool, lambda: None
+    )
 
 
 def ask(archive: Archive, ae_title: str, called: str = "US") -> str:

@@ -184,7 +184,9 @@ def test_associations_are_told_apart_also_over_restarts():
     told: list[str] = []
     [sock] = bind(["127.0.0.1"], 0)
     for _ in range(2):
-        acceptor = Acceptor({}, None, Timeouts(1, 1, 1, 1), 0, None, None, lambda one: told.append(one.association_id))
+        acceptor = Acceptor(
+            {}, None, Timeouts(1, 1, 1, 1), 0, None, None, None, lambda one: told.append(one.association_id)
+        )
         for _ in range(2):
             theirs = socket.create_connection(sock.getsockname())
             theirs.sendall(b"nonsense")

@@ -6,8 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from minipacs.audit.audit import Audit
+from minipacs.audit.message import Source
 from minipacs.dicom.data_set.command_set import CommandField, CommandSet
 from minipacs.errors import Failure, Kind
+from minipacs.net.access import Caller
 from minipacs.net.ending import AssociationEnded
 from minipacs.services import dispatch
 from minipacs.services.dispatch import Dispatcher, Service
@@ -46,10 +49,11 @@ def served_by(monkeypatch: pytest.MonkeyPatch, serve: Callable[[Request], Comman
     counted: list[str] = []
     environment = SimpleNamespace(
         archive=SimpleNamespace(tree=SimpleNamespace(spare=SpareOf)),
+        audit=Audit(None, Source("MINIPACS")),
         observer=SimpleNamespace(operation=lambda name, peer, category, duration_s: counted.append(category)),
     )
     association = Once()
-    caller = SimpleNamespace(association_id="1", ae_title="CT1", label="CT1")
+    caller = Caller("1", "CT1", "MINIPACS", "10.0.0.2", "CT1", None)
     ended = Dispatcher(environment, lambda *of: None).serve(association, caller)  # type: ignore[arg-type]
     assert ended.outcome == "released"
     return association, counted

@@ -11,7 +11,7 @@ from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from minipacs.cli.common import config_option
 from minipacs.config import Config
 from minipacs.config.schema import SECTIONS as SETTINGS
-from minipacs.config.schema import settings_of
+from minipacs.config.settings import settings_of
 from minipacs.config.text import toml
 from minipacs.dicom.data_set.decode import DataSet, Element
 from minipacs.dicom.matching.attribute import WILDCARD_VRS

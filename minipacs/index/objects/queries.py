@@ -41,6 +41,7 @@ from minipacs.index.objects.selection import Query, Selection, selections
 DIGESTS_PAGE_ROWS = 10_000
 COMPRESSIBLE_PAGE_ROWS = 100
 PICKED_PAGE_ROWS = 100
+_SUBJECT = ("StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID", "PatientName")
 _BEYOND = "g"
 """Sorts after every digit of a digest."""
 MAX_LISTED = 250_000
@@ -58,6 +59,16 @@ class StoredInstance(NamedTuple):
     availability: str
     received_digest: str = ""
     received_at: float = 0.0
+
+
+class Subject(NamedTuple):
+    """Whom and what an instance is about."""
+
+    study_instance_uid: str
+    accession_number: str
+    patient_id: str
+    issuer: str
+    patient_name: str
 
 
 class StoredFile(NamedTuple):
@@ -182,6 +193,19 @@ class Reader:
         """Look up an instance."""
         row = self._row(self._select_instance, sop_instance_uid)
         return StoredInstance(*row) if row else None
+
+    def subjects(self, sop_instance_uids: Sequence[str]) -> dict[str, Subject]:
+        """Tell of instances whom and what they are about; those of one study have one Subject."""
+        columns = [columns_within(BY_KEYWORD[keyword], "IMAGE").value for keyword in _SUBJECT]
+        select = Instance.select(COLUMNS["SOPInstanceUID"].value, *columns).join(Series).join(Study)
+        found: dict[str, Subject] = {}
+        same: dict[Subject, Subject] = {}
+        for i in range(0, len(sop_instance_uids), MAX_SQL_VALUES):
+            part = select.where(COLUMNS["SOPInstanceUID"].value.in_(sop_instance_uids[i : i + MAX_SQL_VALUES]))
+            for uid, *values in self._rows(part):
+                subject = Subject(*values)
+                found[uid] = same.setdefault(subject, subject)
+        return found
 
     def receipts(self, keyword: str, uids: Sequence[str]) -> dict[str, Receipts]:
         """Tell when and from whom the objects came that these values of a unique key lead to."""

@@ -1,0 +1,60 @@
+"""What the audit trail is told of callers that were kept out (PS3.15 A.5.3.11): a flood of them as sums."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from minipacs.audit import codes, events
+from minipacs.audit.audit import Audit, application_entity
+from minipacs.audit.codes import Code
+from minipacs.audit.message import Outcome, Participant, ResourceObject
+from minipacs.net.explanation import Explanation
+from minipacs.net.summed_log import Summed
+
+
+class Alerts:
+    """Tells of refusals. Safe to use from any thread; `tell` is to be called now and then."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        self._sums = Summed(self._write)
+
+    def refused(self, told: Explanation, reason: str, *, is_answered: bool = True) -> None:
+        """Tell of a connection that became no association; some callers are refused too often to be answered."""
+        outcome = Outcome.MINOR_FAILURE if is_answered else Outcome.SERIOUS_FAILURE
+        self._note(codes.NODE_AUTHENTICATION, told, reason, outcome)
+
+    def denied(self, told: Explanation, rights: Sequence[str]) -> None:
+        """Tell of a caller that asked for services without the rights to them."""
+        reason = f"has no right to {', '.join(rights)}"
+        self._note(codes.USE_OF_RESTRICTED_FUNCTION, told, reason, Outcome.MINOR_FAILURE)
+
+    def tell(self) -> None:
+        """Tell the sums that are due."""
+        self._sums.tell()
+
+    def _note(self, kind: Code, told: Explanation, reason: str, outcome: Outcome) -> None:
+        if self._audit.is_on:
+            fields = {"kind": kind, "calling": told.calling, "reason": reason, "outcome": outcome}
+            self._sums.warn(kind.meaning, told.address, fields)
+
+    def _write(self, event: str, fields: Mapping[str, object]) -> None:
+        address = str(fields["address"])
+        if "more" in fields:
+            kind = next(kind for kind in _KINDS if kind.meaning == event)
+            reason = f"{fields['more']} more of this kind within {fields['within_s']} s"
+            self._alert(kind, Participant(address, address=address), address, reason, Outcome.MINOR_FAILURE)
+            return
+        calling = str(fields["calling"])
+        them = application_entity(calling, address) if calling else Participant(address, address=address)
+        kind, outcome = cast(Code, fields["kind"]), cast(Outcome, fields["outcome"])
+        self._alert(kind, them, calling or address, str(fields["reason"]), outcome)
+
+    def _alert(self, kind: Code, them: Participant, node: str, reason: str, outcome: Outcome) -> None:
+        resource = ResourceObject(node, reason)
+        alert = events.security_alert(
+            kind, self._audit.node, performers=[them], resources=[resource], outcome=outcome, description=reason
+        )
+        self._audit.tell(alert)
+
+
+_KINDS = (codes.NODE_AUTHENTICATION, codes.USE_OF_RESTRICTED_FUNCTION)

@@ -1,0 +1,60 @@
+"""What the audit trail is told by services: who asked whom for what (PS3.15 A.5.3)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from minipacs.archive.auditing import patient
+from minipacs.audit import events
+from minipacs.audit.audit import application_entity
+from minipacs.audit.message import Action, Outcome, Participant, QueryObject, StudyObject
+from minipacs.dicom.data_set.values import Values, items, text
+from minipacs.dicom.tables.dictionary import tag_named
+from minipacs.errors import Failure
+from minipacs.net.access import Caller
+from minipacs.services.environment import Request
+
+_PATIENT = tuple(tag_named(keyword) for keyword in ("PatientID", "IssuerOfPatientID", "PatientName"))
+_SCHEDULED_STEPS = tag_named("ScheduledStepAttributesSequence")
+_STUDY, _ACCESSION = tag_named("StudyInstanceUID"), tag_named("AccessionNumber")
+
+
+def requestor(caller: Caller) -> Participant:
+    """Name whoever asked for an association, and so for all that is done over it, with the user it was let in as."""
+    known = application_entity(caller.ae_title, caller.address, is_requestor=True)
+    return replace(known, user_name=caller.user)
+
+
+def tell_query(request: Request, outcome: Outcome = Outcome.SUCCESS) -> None:
+    """Tell of a query, before anything is answered."""
+    audit = request.environment.audit
+    if not audit.tells_queries:
+        return
+    context = request.message.context
+    asked = QueryObject(request.identifier, context.abstract_syntax, context.transfer_syntax)
+    audit.tell(events.query(requestor(request.caller), audit.node, asked, outcome=outcome))
+
+
+@contextmanager
+def refusals_told(request: Request) -> Iterator[None]:
+    """Tell of a query that fails."""
+    try:
+        yield
+    except Failure:
+        tell_query(request, Outcome.MINOR_FAILURE)
+        raise
+
+
+def tell_procedure(request: Request, sop_instance_uid: str, values: Values, action: Action) -> None:
+    """Tell what became of a performed procedure step."""
+    audit = request.environment.audit
+    if not audit.is_on:
+        return
+    studies: dict[str, dict[str, None]] = {}
+    for step in items(values, _SCHEDULED_STEPS):
+        numbers = studies.setdefault(text(step, _STUDY), {})
+        if number := text(step, _ACCESSION):
+            numbers[number] = None
+    whose = patient(*(text(values, tag) for tag in _PATIENT))
+    objects = [StudyObject(uid, {}, tuple(numbers), (sop_instance_uid,)) for uid, numbers in studies.items()]
+    audit.tell(events.procedure_record(requestor(request.caller), objects, whose, action=action))
