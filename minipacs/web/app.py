@@ -5,15 +5,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 
 from minipacs.dicom.tables.uids import is_uid
+from minipacs.web import capabilities
 from minipacs.web.access import require
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask, Environment, read_query
 from minipacs.web.frame import App, Frame, Message, Observe, Receive, Scope, Send
 from minipacs.web.routes import ROUTES, Route
 
-UID_PARTS = frozenset({"study", "series", "instance"})
+UID_PARTS = frozenset({"study", "series", "instance", "step", "transaction"})
 """Variable parts of paths that are UIDs."""
 
 CORS_METHODS = ("GET", "HEAD", "POST", "DELETE")
@@ -40,8 +42,9 @@ class Application:
 
     def __init__(self, environment: Environment, routes: Iterable[Route]) -> None:
         self._environment = environment
+        self._routes = tuple(routes)
         self._paths: dict[str, _Path] = {}
-        for route in routes:
+        for route in self._routes:
             path = self._paths.setdefault(route.path, _Path(_compile(route.path), {}))
             path.routes[route.method] = route
             if route.method == "GET":
@@ -51,6 +54,9 @@ class Application:
         """Answer one request. Raises Refusal, Failure and whatever handlers raise."""
         environment = self._environment
         origin = environment.places.origin(scope)
+        if scope["method"] == "OPTIONS":
+            await self._told(scope["path"])(scope, receive, send)
+            return
         route, parts = self._find(scope["method"], scope["path"])
         scope["state"]["route"] = route.path
         caller = await environment.access.identify(scope, origin)
@@ -69,6 +75,15 @@ class Application:
             send = _without_body(send)
         await response(scope, receive, send)
 
+    def _told(self, target: str) -> Response:
+        """Tell what a path offers. Raises Refusal 404."""
+        if target in capabilities.EVERYTHING:
+            return capabilities.answer(self._routes, ["GET", "HEAD"])
+        for path in self._paths.values():
+            if path.pattern.fullmatch(target):
+                return capabilities.answer(dict.fromkeys(path.routes.values()), path.routes)
+        raise Refusal(404, "there is no such resource")
+
     def _find(self, method: str, target: str) -> tuple[Route, dict[str, str]]:
         allowed: set[str] = set()
         for path in self._paths.values():
@@ -79,7 +94,7 @@ class Application:
                 return path.routes[method], found.groupdict()
             allowed |= path.routes.keys()
         if allowed:
-            methods = ", ".join(sorted(allowed))
+            methods = ", ".join(sorted({*allowed, "OPTIONS"}))
             raise Refusal(405, f"this takes {methods}", {"Allow": methods})
         raise Refusal(404, "there is no such resource")
 

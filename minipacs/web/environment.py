@@ -1,6 +1,7 @@
 """What handlers of requests are given: the archive, who may what, and the request at hand."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
@@ -18,7 +19,12 @@ from minipacs.web.frame import ClientGone, Receive, Scope
 from minipacs.web.metadata_cache import MetadataCache
 
 MAX_PARAMETERS = 1000
+MAX_LIMIT = 1_000_000_000
+"""Of numbers in a query."""
+MAX_SOURCE_CHARS = 16
 DICOM_WEB = "/dicom-web"
+
+_NOT_OF_AE_TITLES = re.compile(r"[^ -\[\]-~]")
 
 PATH_KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instance": "SOPInstanceUID"}
 """Variable parts of paths that are unique keys, the outermost first."""
@@ -74,6 +80,11 @@ class Ask:
         return found
 
     @property
+    def source(self) -> str:
+        """Return who asks, in the letters of an AE title: as whoever an object or a request came from is kept."""
+        return _NOT_OF_AE_TITLES.sub("?", self.caller.name or self.caller.address)[:MAX_SOURCE_CHARS].strip()
+
+    @property
     def service(self) -> str:
         """Return the root of the DICOMweb resources."""
         return f"{self.origin.url}{DICOM_WEB}"
@@ -84,6 +95,22 @@ class Ask:
         if len(values) > 1:
             raise Refusal(400, f"the parameter {name} may be there once")
         return values[0] if values else None
+
+    def number(self, name: str) -> int | None:
+        """Return a parameter that is a number, None if it is absent. Raises Refusal 400."""
+        text = self.parameter(name)
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdecimal() and len(text) < 11 and int(text) <= MAX_LIMIT):
+            raise Refusal(400, f"{name} is a whole number, 0 or more")
+        return int(text)
+
+    def switch(self, name: str, default: bool = False) -> bool:
+        """Return a parameter that is true or false. Raises Refusal 400."""
+        text = self.parameter(name)
+        if text is not None and text.lower() not in ("true", "false"):
+            raise Refusal(400, f"{name} is true or false")
+        return default if text is None else text.lower() == "true"
 
     def choose(self, offers: Sequence[Offer]) -> Choice:
         """Choose how to answer. Raises Refusal 406 with what there is."""

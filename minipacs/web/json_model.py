@@ -148,11 +148,12 @@ def values_of_text(text: str, vr: str) -> Model:
 
 def values_of_items(items: Sequence[Values], picked: frozenset[int] | None = None) -> Model:
     """Give the same for the items of a sequence; of each only the attributes `picked`, if any are."""
-    found = [_item({tag: v for tag, v in item.items() if not picked or tag in picked}) for item in items]
+    found = [model_of_values({tag: v for tag, v in item.items() if not picked or tag in picked}) for item in items]
     return {"Value": found} if found else {}
 
 
-def _item(values: Values) -> Model:
+def model_of_values(values: Values) -> Model:
+    """Give a small data set."""
     found: Model = {}
     for tag, value in sorted(values.items()):
         vr = "SQ" if not isinstance(value, str) else vr_of(tag)

@@ -14,6 +14,7 @@ from minipacs.web.rendered import rendered, thumbnail
 from minipacs.web.retrieve import retrieve
 from minipacs.web.search import counting, searching
 from minipacs.web.store import store
+from minipacs.web.workflow import commitment, procedure_steps, worklist
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class Route:
 _STUDY = f"{DICOM_WEB}/studies/{{study}}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
+
+_SCHEDULED = f"{DICOM_WEB}/modality-scheduled-procedure-steps"
+_PERFORMED = f"{DICOM_WEB}/modality-performed-procedure-steps/{{step}}"
+_COMMITMENT = f"{DICOM_WEB}/commitment-requests/{{transaction}}"
 
 _SEARCHES: tuple[tuple[str, Level, str], ...] = (
     ("/patients", "PATIENT", "patients"),
@@ -73,6 +78,13 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", f"{_STUDY}/instances/{{instance}}/bulkdata/{{element}}", bulk_data, ("read",), "10.4.1.1.5", "the same"
     ),
+    Route("GET", _SCHEDULED, worklist.search, ("read", "worklist"), "14.4", "search for scheduled procedure steps"),
+    Route(
+        "POST", _PERFORMED, procedure_steps.post, ("mpps", "admin"), "15.4, 15.5", "begin or change a performed step"
+    ),
+    Route("GET", _PERFORMED, procedure_steps.get, ("read", "mpps"), "15.6", "a performed procedure step"),
+    Route("POST", _COMMITMENT, commitment.ask_for, ("commit", "store"), "13.4", "ask for storage commitment"),
+    Route("GET", _COMMITMENT, commitment.result, ("commit", "store"), "13.5", "what became of it"),
     Route("POST", f"{DICOM_WEB}/studies", store, ("store",), "10.5", "store instances"),
     Route("POST", _STUDY, store, ("store",), "10.5", "store instances of a study"),
     *(

@@ -19,13 +19,12 @@ from minipacs.dicom.tables.keys import FIRST_BLOCK, KeyTable
 from minipacs.index import AVAILABILITY, Allowance, Order, Query
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
-from minipacs.web.environment import PATH_KEYS, Ask, in_thread, plain
+from minipacs.web.environment import MAX_LIMIT, PATH_KEYS, Ask, in_thread, plain
 from minipacs.web.json_model import values_of_items, values_of_text
 from minipacs.web.metadata import JSON, PLAIN_JSON, accepts_gzip, compressed
 from minipacs.web.multipart import Writer
 from minipacs.web.xml_model import XML, parts
 
-MAX_LIMIT = 1_000_000_000
 MAX_COUNTED = 10_000
 """Results beyond those given that are counted for a warning."""
 PIECE_BYTES = 65536
@@ -151,7 +150,7 @@ def counting(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
         ask.choose([Offer("application/json")])
         asked = read(ask, level)
         query = asked.query((), match_unknown=ask.environment.match_unknown)
-        index, allowance = ask.environment.archive.index, _allowance(ask)
+        index, allowance = ask.environment.archive.index, allowance_of(ask)
         found = await asyncio.to_thread(partial(index.count, query, MAX_LIMIT, allowance=allowance))
         return Response(json.dumps({"count": found}), media_type="application/json")
 
@@ -168,9 +167,9 @@ def read(ask: Ask, level: Level) -> Search:
     for name, value in ask.parameters:
         if name.lower() not in CONTROL:
             _add_key(ask, asked, table, creators, name, value)
-    asked.limit, asked.offset = _number(ask, "limit"), _number(ask, "offset") or 0
-    asked.fuzzy, asked.empty_value = _switch(ask, "fuzzymatching"), _switch(ask, "emptyvaluematching")
-    _switch(ask, "multiplevaluematching")  # lists match as such in any case
+    asked.limit, asked.offset = ask.number("limit"), ask.number("offset") or 0
+    asked.fuzzy, asked.empty_value = ask.switch("fuzzymatching"), ask.switch("emptyvaluematching")
+    ask.switch("multiplevaluematching")  # lists match as such in any case
     _include(ask, asked, table)
     for word in filter(None, (ask.parameter("orderby") or "").split(",")):
         attribute = _attribute(table, word.removeprefix("-"))
@@ -195,23 +194,23 @@ def _add_key(ask: Ask, asked: Search, table: KeyTable, creators: Mapping[int, st
         if inner is None:
             ask.warnings.append(f"an attribute within {attribute.keyword} that is not known was left out")
             return
-        asked.items.setdefault(attribute, {})[inner] = _text(value, attribute)
+        asked.items.setdefault(attribute, {})[inner] = key_text(value, attribute.vr)
     elif attribute in asked.keys and attribute.keyword in [PATH_KEYS[part] for part in PATH_KEYS if part in ask.path]:
         if asked.keys[attribute] != value and value:
             raise Refusal(400, f"{attribute.keyword} is in the path already")
     elif attribute in asked.keys:
         raise Refusal(400, f"{attribute.keyword} may be there once")
     elif attribute.vr != "SQ":
-        asked.keys[attribute] = _text(value, attribute)
+        asked.keys[attribute] = key_text(value, attribute.vr)
     if attribute not in asked.included:
         asked.included.append(attribute)
 
 
-def _text(value: str, attribute: Attribute) -> str:
+def key_text(value: str, vr: str) -> str:
     """Give a key as C-FIND has it: values of a list joined by backslashes; a comma that was escaped is one."""
     if value == EMPTY_VALUE:
         return value
-    return plain("\\".join(part.strip() if attribute.vr == "UI" else part for part in value.split(",")))
+    return plain("\\".join(part.strip() if vr == "UI" else part for part in value.split(",")))
 
 
 def _include(ask: Ask, asked: Search, table: KeyTable) -> None:
@@ -251,17 +250,17 @@ def _rows(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Iterator[tup
     query = asked.query(returns, match_unknown=environment.match_unknown)
     limit = asked.limit if asked.limit is not None else environment.max_results or None
     if limit is not None:
-        total = index.count(query, asked.offset + limit + MAX_COUNTED, allowance=_allowance(ask))
+        total = index.count(query, asked.offset + limit + MAX_COUNTED, allowance=allowance_of(ask))
         more = total - asked.offset - limit
         if more > 0:
             shown = "More" if more >= MAX_COUNTED else f"{more} additional"
             ask.warnings.append(f"There are {shown} results that can be requested")
-    rows = index.find_ordered(query, asked.order, offset=asked.offset, limit=limit, allowance=_allowance(ask))
+    rows = index.find_ordered(query, asked.order, offset=asked.offset, limit=limit, allowance=allowance_of(ask))
     first = next(rows, None)
     return iter(()) if first is None else chain([first], rows)
 
 
-def _allowance(ask: Ask) -> Allowance:
+def allowance_of(ask: Ask) -> Allowance:
     """Give a query its share of the readers: that of its caller."""
     return Allowance(f"http {ask.caller.name or ask.caller.address}")
 
@@ -342,19 +341,3 @@ def _is_creator(name: str) -> bool:
 
 def _is_below(attribute: Attribute, level: Level) -> bool:
     return LEVELS.index(attribute.level) > LEVELS.index(level)
-
-
-def _number(ask: Ask, name: str) -> int | None:
-    text = ask.parameter(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 11 and int(text) <= MAX_LIMIT):
-        raise Refusal(400, f"{name} is a whole number, 0 or more")
-    return int(text)
-
-
-def _switch(ask: Ask, name: str) -> bool:
-    text = ask.parameter(name)
-    if text not in (None, "true", "false"):
-        raise Refusal(400, f"{name} is true or false")
-    return text == "true"

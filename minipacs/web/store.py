@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
@@ -20,11 +19,8 @@ from minipacs.web.multipart import BadMultipart, PartBegins, PartEnds, Reader
 
 BATCH_BYTES = 1 << 19
 """What is handed to a thread at once; as much again comes in meanwhile."""
-MAX_SOURCE_CHARS = 16
 
 MULTIPART = "multipart/related"
-
-_NOT_OF_AE_TITLES = re.compile(r"[^ -\[\]-~]")
 
 RETRIEVE_URL, FAILED, REFERENCED, OTHER_FAILURES = "00081190", "00081198", "00081199", "0008119A"
 _CLASS, _INSTANCE, _REASON = "00081150", "00081155", "00081197"
@@ -36,7 +32,7 @@ async def store(ask: Ask) -> Response:
     _check_room(ask)
     study = ask.path.get("study", "")
     environment = ask.environment
-    intake = Intake(environment.archive, environment.storage_classes, _source(ask), study, ask.id)
+    intake = Intake(environment.archive, environment.storage_classes, ask.source, study, ask.id)
     taking = _taking(ask, intake)
     try:
         await _pump(ask.body(), taking)
@@ -153,11 +149,6 @@ def _check_room(ask: Ask) -> None:
     shortage = ask.environment.archive.shortage()
     if shortage is not None:
         raise Failure(Kind.BUSY, f"nothing can be stored now: {shortage}")
-
-
-def _source(ask: Ask) -> str:
-    """Give who the objects come from in the letters of an AE title."""
-    return _NOT_OF_AE_TITLES.sub("?", ask.caller.name or ask.caller.address)[:MAX_SOURCE_CHARS].strip()
 
 
 def _answer_type(ask: Ask) -> str:

@@ -27,10 +27,7 @@ _SYSTEM_UNIX, _REGULAR_FILE = 3, 0o100644 << 16
 
 async def zipped(ask: Ask, instances: Sequence[StoredInstance]) -> Response:
     """Answer with an archive. Raises Refusal 404 if nothing can be read."""
-    with_directory = ask.parameter("dicomdir")
-    if with_directory not in (None, "true", "false"):
-        raise Refusal(400, "dicomdir is true or false")
-    directory = Directory() if with_directory == "true" else None
+    directory = Directory() if ask.switch("dicomdir") else None
     reader = ask.environment.archive.reader
     values = await asyncio.to_thread(_values, ask)
     pairs = ((i, values[i.sop_instance_uid]) for i in instances if i.sop_instance_uid in values)

@@ -166,7 +166,7 @@ def test_the_root_of_urls_is_what_the_client_sees(web: Web):
 
 @pytest.mark.parametrize(
     ("method", "status", "allow"),
-    [("HEAD", 200, None), ("PUT", 405, "DELETE, GET, HEAD"), ("PATCH", 405, "DELETE, GET, HEAD")],
+    [("HEAD", 200, None), ("PUT", 405, "DELETE, GET, HEAD, OPTIONS"), ("PATCH", 405, "DELETE, GET, HEAD, OPTIONS")],
 )
 def test_methods(web: Web, method: str, status: int, allow: Any):
     ds = ct()

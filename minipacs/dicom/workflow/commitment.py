@@ -12,7 +12,7 @@ MAX_OBJECTS = 100_000
 ALL_SAFE, SOME_FAILED = 1, 2
 """Event types (PS3.4 J.3.3.1)."""
 
-_TRANSACTION_UID, _RETRIEVE_AE_TITLE = 0x00081195, 0x00080054
+TRANSACTION_UID, _RETRIEVE_AE_TITLE = 0x00081195, 0x00080054
 _REFERENCED, _FAILED = 0x00081199, 0x00081198
 _SOP_CLASS_UID, _SOP_INSTANCE_UID, _FAILURE_REASON = 0x00081150, 0x00081155, 0x00081197
 
@@ -22,15 +22,15 @@ References = Sequence[tuple[str, str]]
 
 def asked(values: Values) -> tuple[str, References]:
     """Return the Transaction UID of a request and what it is about. Raises Failure (PS3.4 J.3.2.1)."""
-    for tag, name in ((_TRANSACTION_UID, "Transaction UID"), (_REFERENCED, "Referenced SOP Sequence")):
+    for tag, name in ((TRANSACTION_UID, "Transaction UID"), (_REFERENCED, "Referenced SOP Sequence")):
         if tag not in values:
             raise Failure(Kind.MISSING, f"{name} is missing", (tag,))
         if not values[tag]:
             raise Failure(Kind.EMPTY, f"{name} is empty", (tag,))
-    transaction_uid = text(values, _TRANSACTION_UID)
+    transaction_uid = text(values, TRANSACTION_UID)
     objects = [(text(item, _SOP_CLASS_UID), text(item, _SOP_INSTANCE_UID)) for item in items(values, _REFERENCED)]
     if not is_uid(transaction_uid):
-        raise Failure(Kind.INVALID, "Transaction UID is malformed", (_TRANSACTION_UID,))
+        raise Failure(Kind.INVALID, "Transaction UID is malformed", (TRANSACTION_UID,))
     if not all(is_uid(uid) for pair in objects for uid in pair):
         raise Failure(Kind.INVALID, "a reference lacks a UID", (_REFERENCED,))
     if len({instance for _, instance in objects}) < len(objects):
@@ -50,7 +50,7 @@ def report(ae_title: str, transaction_uid: str, found: Iterable[tuple[str, str, 
             failed.append({**item, _FAILURE_REASON: str(reason)})
         else:
             safe.append(item)
-    made: MutableValues = {_TRANSACTION_UID: transaction_uid, _RETRIEVE_AE_TITLE: ae_title}
+    made: MutableValues = {TRANSACTION_UID: transaction_uid, _RETRIEVE_AE_TITLE: ae_title}
     if safe:
         made[_REFERENCED] = tuple(safe)
     if failed:

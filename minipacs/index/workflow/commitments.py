@@ -33,6 +33,9 @@ OPEN = (ASKED, READY)
 READING, TELLING = "commitment objects", "commitment events"
 """Names of the queues."""
 
+TO_BE_FETCHED = "fetched"
+"""In the place of a bell: whoever asked comes for the report, and nobody is to be told."""
+
 References = Sequence[tuple[str, str]]
 """Pairs of SOP Class and SOP Instance UID."""
 
@@ -66,6 +69,13 @@ class Account(NamedTuple):
     last_fault: str
 
 
+class Fetched(NamedTuple):
+    """A commitment that is fetched: what was asked for, and the report, None until the objects were read."""
+
+    objects: References
+    report: Values | None
+
+
 _FIELDS = tuple(getattr(Commitment, name) for name in Pending._fields)
 
 
@@ -93,8 +103,9 @@ class Commitments:
     ) -> str:
         """Queue a request, durably. The same request again only brings its answer forward.
 
-        Another one under a Transaction UID that is still open gets the report `conflict`. Returns "new", "repeated"
-        or "conflicting". Raises Failure TOO_MANY if too many are open, in all or of this peer.
+        Another one under a Transaction UID that is still open gets the report `conflict`, or is not taken if it is
+        TO_BE_FETCHED. Returns "new", "repeated" or "conflicting". Raises Failure TOO_MANY if too many are open, in all
+        or of this peer.
         """
         request = json.dumps(sorted(objects))
 
@@ -109,6 +120,8 @@ class Commitments:
                     self._set(connection, row_id, bell=bell, was_rung=False)
                     self.telling.bring_forward(connection, str(row_id))
                     return "repeated"
+            if known and bell == TO_BE_FETCHED:
+                return "conflicting"
             self._check_room(connection, ae_title)
             row = Commitment.insert(
                 ae_title=ae_title,
@@ -141,14 +154,29 @@ class Commitments:
         return loads(report)
 
     def report(self, item: Item, report: Values) -> None:
-        """Write down what was found, once and for all; the peer is to be told now."""
+        """Write down what was found, once and for all; the peer is to be told now, unless it comes for the report."""
 
         def work(connection: Connection) -> None:
-            if self.reading.done(connection, item):
-                self._set(connection, int(item.key), report=dumps(report), state=READY)
+            if not self.reading.done(connection, item):
+                return
+            row_id = int(item.key)
+            ((bell,),) = self._fetch(connection, Commitment.select(Commitment.bell).where(Commitment.id == row_id))
+            is_fetched = bell == TO_BE_FETCHED
+            self._set(connection, row_id, report=dumps(report), state=ACKNOWLEDGED if is_fetched else READY)
+            if is_fetched:
+                self._forget_closed(connection)
+            else:
                 self.telling.put(connection, item.destination, item.key)
 
         self._change(work)
+
+    def fetch(self, ae_title: str, transaction_uid: str) -> Fetched | None:
+        """Give the last commitment that a client asked for by this UID, to be fetched; None if none is remembered."""
+        same = Commitment.ae_title == ae_title, Commitment.transaction_uid == transaction_uid
+        select = Commitment.select(Commitment.request, Commitment.report).where(*same, Commitment.bell == TO_BE_FETCHED)
+        for request, report in self._read(select.order_by(Commitment.id.desc()).limit(1)):
+            return Fetched(_references(request), loads(report) if report else None)
+        return None
 
     def at_bell(self, bell: str, ae_title: str) -> list[Pending]:
         """List those whose peer waits on the association with this bell: an address may have had another before."""

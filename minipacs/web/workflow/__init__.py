@@ -1,0 +1,1 @@
+"""Worklist, performed procedure steps and storage commitment over HTTP: adapters of the services of DIMSE."""
