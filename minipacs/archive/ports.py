@@ -296,6 +296,12 @@ class Catalogue(Objects, Protocol):
     def changes(self, since: int, limit: int = MAX_READ) -> list[Event]:
         """Give the events after number `since`, at most `limit`, in their order; none is ever left out."""
 
+    def changes_between(self, start: float | None, end: float | None, offset: int, limit: int) -> list[Event]:
+        """Give the events from `start` to before `end`, in seconds since 1970, from an offset on, in their order."""
+
+    def last_change(self) -> Event | None:
+        """Give the last event."""
+
     def recall(self, name: str) -> str:
         """Return what was to be remembered by this name, "" if nothing was."""
 

@@ -1,18 +1,16 @@
 """Accounts of associations on their way from the workers, which do not wait for it, to the table in the index."""
 
-import json
 import logging
 import os
 import select
 import socket
 import threading
-import zlib
 from contextlib import suppress
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 from minipacs.archive.ports import Catalogue
 from minipacs.errors import MinipacsError
+from minipacs.net.account import packed
 from minipacs.net.explanation import Explanation
 
 logger = logging.getLogger(__name__)
@@ -22,7 +20,6 @@ BUFFER_BYTES = 1 << 20
 MAX_ACCOUNT_BYTES = 8 << 10
 """An account, compressed; one that is larger is kept without its contexts. With all that are kept: 80 MB at most."""
 MAX_BATCH = 256
-_COMPRESSION = 1
 
 
 def channel() -> tuple[socket.socket, socket.socket]:
@@ -36,24 +33,14 @@ def channel() -> tuple[socket.socket, socket.socket]:
 
 def send(sock: socket.socket, told: Explanation) -> None:
     """Send an account, if there is room for it; from any thread."""
-    document = _document(told)
+    document = packed(told)
     if len(document) > MAX_ACCOUNT_BYTES:
-        document = _document(replace(told, contexts=[]))
+        document = packed(replace(told, contexts=[]))
     try:
         sock.send(told.association_id.encode() + b"\0" + document)
     except OSError as error:
         fields = {"association": told.association_id, "reason": error.strerror}
         logger.warning("account of an association dropped", extra={"fields": fields})
-
-
-def _document(told: Explanation) -> bytes:
-    return zlib.compress(json.dumps(asdict(told), separators=(",", ":")).encode(), _COMPRESSION)
-
-
-def read(document: bytes) -> dict[str, Any]:
-    """Return the fields of an Explanation that was sent."""
-    found: dict[str, Any] = json.loads(zlib.decompress(document))
-    return found
 
 
 class Keeper:

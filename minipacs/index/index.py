@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from peewee import Select
+
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import MinipacsError
 from minipacs.index import schema
@@ -13,7 +15,7 @@ from minipacs.index.engine.database import Database, Sync
 from minipacs.index.engine.writer import Writer
 from minipacs.index.ledger import settings
 from minipacs.index.ledger.associations import Associations
-from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after
+from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after, between, last
 from minipacs.index.ledger.checks import Checks
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Notes, Removals
@@ -160,9 +162,15 @@ class Index(Reader):
 
     def changes(self, since: int, limit: int = MAX_READ) -> list[Event]:
         """Give the events after number `since`, at most `limit` and MAX_READ, in their order; none is ever left out."""
-        with self._database.errors(), self._database.reader() as connection:
-            select = self._database.compile(after(since, limit))
-            return [Event(*row) for row in connection.execute(*select)]
+        return self._events(after(since, limit))
+
+    def changes_between(self, start: float | None, end: float | None, offset: int, limit: int) -> list[Event]:
+        """Give the events from `start` to before `end`, in seconds since 1970, from an offset on, in their order."""
+        return self._events(between(start, end, offset, limit))
+
+    def last_change(self) -> Event | None:
+        """Give the last event."""
+        return next(iter(self._events(last())), None)
 
     def unfilled_keys(self) -> list[str]:
         """List the keys, with their levels, that some objects were stored without: reindexing fills them."""
@@ -217,6 +225,10 @@ class Index(Reader):
         if self._writer_or_none is not None:
             self._writer_or_none.close()
         self._database.close()
+
+    def _events(self, select: Select) -> list[Event]:
+        with self._database.errors(), self._database.reader() as connection:
+            return [Event(*row) for row in connection.execute(*self._database.compile(select))]
 
     def _change(self, work: Callable[[Connection], _T]) -> _T:
         return self._writer.change(work)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from minipacs.dicom.tables.attributes import Level
 from minipacs.net.identity.rights import Right
+from minipacs.web.api import change_feed, operations
 from minipacs.web.bulk_data import bulk_data
 from minipacs.web.delete import delete
 from minipacs.web.environment import DICOM_WEB, Handler
@@ -14,6 +15,7 @@ from minipacs.web.rendered import rendered, thumbnail
 from minipacs.web.retrieve import retrieve
 from minipacs.web.search import counting, searching
 from minipacs.web.store import store
+from minipacs.web.wado_uri import wado
 from minipacs.web.workflow import commitment, procedure_steps, worklist
 
 
@@ -36,6 +38,8 @@ _INSTANCE = f"{_SERIES}/instances/{{instance}}"
 _SCHEDULED = f"{DICOM_WEB}/modality-scheduled-procedure-steps"
 _PERFORMED = f"{DICOM_WEB}/modality-performed-procedure-steps/{{step}}"
 _COMMITMENT = f"{DICOM_WEB}/commitment-requests/{{transaction}}"
+
+_API = "/api/v1"
 
 _SEARCHES: tuple[tuple[str, Level, str], ...] = (
     ("/patients", "PATIENT", "patients"),
@@ -94,4 +98,20 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _STUDY, retrieve, ("read",), "10.4", "the instances of a study"),
     Route("GET", _SERIES, retrieve, ("read",), "10.4", "the instances of a series"),
     Route("GET", _INSTANCE, retrieve, ("read",), "10.4", "an instance"),
+    Route("GET", "/wado", wado, ("read",), "9", "an object, or a picture of it, by WADO-URI"),
+    Route("GET", f"{DICOM_WEB}/changefeed", change_feed.feed, ("read",), "", "changes of the archive"),
+    Route("GET", f"{DICOM_WEB}/changefeed/latest", change_feed.latest, ("read",), "", "the last change"),
+    Route("GET", f"{DICOM_WEB}/extendedquerytags", change_feed.tags, ("read",), "", "keys that were added"),
+    Route("GET", f"{DICOM_WEB}/extendedquerytags/{{tag}}", change_feed.tag, ("read",), "", "a key that was added"),
+    *(
+        Route("GET", f"{_API}/{path}", handler, ("admin",), "", what)
+        for path, handler, what in (
+            ("statistics", operations.statistics, "how much there is"),
+            ("associations", operations.associations, "the last associations"),
+            ("associations/{association}", operations.association, "one association"),
+            ("quarantine", operations.quarantine, "files that were set aside"),
+            ("conflicts", operations.conflicts, "objects that disagree"),
+            ("health", operations.health, "whether objects can be stored"),
+        )
+    ),
 )

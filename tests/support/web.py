@@ -51,10 +51,11 @@ class Web:
         anonymous: Sequence[str] = ALL_RIGHTS,
         origins: Sequence[str] = (),
         policy: StoragePolicy | None = None,
+        archive: Archive | None = None,
         **settings: Any,
     ) -> None:
         self.folder = folder
-        self.archive = Archive.open(folder, policy or StoragePolicy())
+        self.archive = archive or Archive.open(folder, policy or StoragePolicy())
         self._ended = threading.Condition()
         self.requests: list[tuple[Any, ...]] = []
         access = WebAccess(

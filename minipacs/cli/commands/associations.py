@@ -7,16 +7,14 @@ from click.core import ParameterSource
 
 from minipacs.cli.common import Load, config_option, json_option, opened
 from minipacs.cli.tables import Output, listing, print_json, shown_time
-from minipacs.daemon.accounts import read
 from minipacs.dicom.tables.dictionary import uid_name
 from minipacs.errors import MinipacsError
 from minipacs.index.ledger.associations import MAX_KEPT
 from minipacs.log import printable
-from minipacs.net.explanation import REASONS
+from minipacs.net.account import described, unpacked
 
 _COLUMNS = ("id", "began", "calling", "called", "address", "contexts", "operations", "received", "outcome", "reason")
 _MORE_COLUMNS = ("peer", "user", "security", "implementation", "sent", "duration", "remedy")
-_UNANSWERED = -1
 
 
 @click.group(invoke_without_command=True)
@@ -30,7 +28,7 @@ def associations(context: click.Context, load: Load, last: int, output: Output) 
     if context.invoked_subcommand is not None:
         return
     with opened(load, read_only=True) as archive:
-        found = [_described(read(document)) for document in archive.index.associations.last(last)]
+        found = [_described(unpacked(document)) for document in archive.index.associations.last(last)]
     output.print([_row(account) for account in found], _COLUMNS, _MORE_COLUMNS, document=found)
 
 
@@ -47,7 +45,7 @@ def show(context: click.Context, load: Load, association_id: str, as_json: bool)
         document = archive.index.associations.get(association_id)
     if document is None:
         raise MinipacsError(f"no association {printable(association_id)} is among the last {MAX_KEPT}")
-    account = _described(read(document))
+    account = _described(unpacked(document))
     if as_json:
         print_json(account)
     else:
@@ -56,24 +54,7 @@ def show(context: click.Context, load: Load, association_id: str, as_json: bool)
 
 def _described(account: dict[str, Any]) -> dict[str, Any]:
     """Replace rows of contexts by what they mean, with names and reasons; times by how they are written."""
-    contexts = [_context(*row) for row in account["contexts"]]
-    return {**account, "began_at": shown_time(account["began_at"]), "contexts": contexts}
-
-
-def _context(
-    context_id: int, abstract_syntax: str, proposed: list[str], result: int, accepted: str
-) -> dict[str, object]:
-    reason, remedy = REASONS.get(result, ("", ""))
-    return {
-        "context_id": context_id,
-        "abstract_syntax": abstract_syntax,
-        "name": uid_name(abstract_syntax),
-        "proposed_transfer_syntaxes": proposed,
-        "result": None if result == _UNANSWERED else result,
-        "accepted_transfer_syntax": accepted or None,
-        "reason": reason or None,
-        "remedy": remedy or None,
-    }
+    return {**described(account), "began_at": shown_time(account["began_at"])}
 
 
 def _row(account: dict[str, Any]) -> dict[str, object]:

@@ -113,6 +113,18 @@ def after(since: int, limit: int) -> Select:
     return Change.select(*_FIELDS).where(Change.seq > since).order_by(Change.seq).limit(min(limit, MAX_READ))
 
 
+def between(start: float | None, end: float | None, offset: int, limit: int) -> Select:
+    """Compose the SELECT of the events from `start` to before `end`, in seconds since 1970, from an offset on."""
+    bounds = [Change.at >= start] * (start is not None) + [Change.at < end] * (end is not None)
+    select = Change.select(*_FIELDS).order_by(Change.seq).limit(min(limit, MAX_READ)).offset(offset)
+    return select.where(*bounds) if bounds else select
+
+
+def last() -> Select:
+    """Compose the SELECT of the last event."""
+    return Change.select(*_FIELDS).order_by(Change.seq.desc()).limit(1)
+
+
 def _reserved(dialect: Dialect, connection: Connection) -> int:
     return int(settings.read(dialect, connection, _RESERVED) or 0)
 

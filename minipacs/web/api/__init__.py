@@ -1,0 +1,1 @@
+"""What has no standard: the change feed in words that others know, and what operations need."""
