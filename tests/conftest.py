@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,15 @@ from tests.support.server import Server
 reactor.mend()
 settings.register_profile("loaded", deadline=None)  # a machine may be busy: no test is about how long it takes
 settings.load_profile("loaded")
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log() -> Iterator[None]:
+    """Leave the level of our log as it was: a command that runs in this process sets its own."""
+    ours = logging.getLogger("minipacs")
+    level = ours.level
+    yield
+    ours.setLevel(level)
 
 
 @pytest.fixture

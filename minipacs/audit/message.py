@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
 from ipaddress import ip_address
-from xml.sax.saxutils import escape, quoteattr
 
 from minipacs.audit.codes import MEDIA_URI, NODE_ID, PATIENT_NUMBER, SOP_CLASS_UID, STUDY_INSTANCE_UID, URI, Code
 
@@ -243,12 +242,21 @@ def _code(tag: str, code: Code) -> str:
 
 def _open(tag: str, attributes: Mapping[str, str], end: str = ">") -> str:
     """Begin an element; attributes without a value are left out."""
-    shown = "".join(f" {name}={quoteattr(_text(value))}" for name, value in attributes.items() if value)
+    shown = "".join(f' {name}="{escape(_text(value))}"' for name, value in attributes.items() if value)
     return f"<{tag}{shown}{end}"
 
 
 def _base64(value: bytes) -> str:
     return b64encode(value).decode("ascii")
+
+
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
+"""The library's `escape` would load an HTTP client along with it."""
+
+
+def escape(text: str) -> str:
+    """Write text as XML has it, in content and between double quotes."""
+    return text.translate(_ESCAPES)
 
 
 def _text(text: str) -> str:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from minipacs.config import Config
-from minipacs.daemon import certificates
+from minipacs.daemon import certificates, extras
 from minipacs.daemon.composition import open_archive
 from minipacs.daemon.sockets import ENDPOINTS
-from minipacs.daemon.web import NEEDS_PACKAGES, missing_packages
 from minipacs.errors import MinipacsError, system_words
 from minipacs.net.identity import line_file, tokens, users
 from minipacs.net.listener import PRIVILEGED_PORT
@@ -168,8 +167,7 @@ def _web(config: Config) -> Iterator[Finding]:
     """Look whether HTTP can be served, and whether anybody could ask."""
     if not config.web.port:
         return
-    missing = missing_packages()
-    yield _fault_if("packages for HTTP", NEEDS_PACKAGES if missing else "")
+    yield _fault_if("packages for HTTP", "" if extras.has_web() else extras.NEEDS_WEB)
     is_open = config.web.is_loopback and config.web.anonymous
     files = ((config.users_path, users.parse), (config.storage.path / "tokens", tokens.parse))
     try:

@@ -6,12 +6,11 @@ import os
 import socket
 import time
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from minipacs import metrics
 from minipacs.audit.audit import Audit
-from minipacs.daemon import composition
+from minipacs.daemon import composition, extras
 from minipacs.daemon.process import Control
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import WEB
@@ -26,20 +25,11 @@ if TYPE_CHECKING:
 LOOK_INTERVAL_S = 0.25
 """How often orders are looked for: the event loop comes round more often than that of itself."""
 
-PACKAGES = ("starlette", "uvicorn", "httptools", "uvloop", "PIL")
-
-NEEDS_PACKAGES = "web.port needs more packages: pip install 'minipacs[web]'"
-
-
-def missing_packages() -> list[str]:
-    """Name the packages that are not there, without loading those that are."""
-    return [name for name in PACKAGES if find_spec(name) is None]
-
 
 def run(shared: Shared, control: Control) -> None:
     """Be a web process. Raises MinipacsError if it cannot begin."""
-    if missing_packages():
-        raise MinipacsError(NEEDS_PACKAGES)
+    if not extras.has_web():
+        raise MinipacsError(extras.NEEDS_WEB)
     from minipacs.web.access import Places, WebAccess
     from minipacs.web.app import make_app
     from minipacs.web.environment import Environment

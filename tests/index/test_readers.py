@@ -144,7 +144,7 @@ class FailingDisk(sqlite3.Connection):
         return super().execute(statement, *parameters)
 
 
-def test_f39_a_disk_that_fails_while_a_reader_is_opened_is_tried_again(
+def test_a_disk_that_fails_while_a_reader_is_opened_is_tried_again(
     index: Index, files: Files, monkeypatch: pytest.MonkeyPatch
 ):
     index.add(files.record("1"), "replace")

@@ -111,7 +111,7 @@ def test_check_tells_of_packages_and_of_who_may_ask(tmp_path: Path, monkeypatch:
     assert "warn   who may ask over HTTP: nobody may: minipacs passwd" in found
     config.write_text(config.read_text().replace('"0.0.0.0"', '"127.0.0.1"'))
     assert "ok     who may ask over HTTP" in run("check", config=config).stdout
-    monkeypatch.setattr("minipacs.daemon.web.PACKAGES", ("starlette", "no_such_package"))
+    monkeypatch.setattr("minipacs.daemon.extras._WEB_PACKAGES", ("starlette", "no_such_package"))
     done = run("check", config=config, check=False)
     assert done.returncode == 1
     assert "fault  packages for HTTP: web.port needs more packages: pip install 'minipacs[web]'" in done.stdout
