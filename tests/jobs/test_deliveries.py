@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from minipacs.errors import Failure, Kind
 from minipacs.index import Index
 from minipacs.index.ledger.queue import Item, Queue
+from minipacs.jobs import deliveries as deliveries_module
 from minipacs.jobs.deliveries import Deliveries
 
 WAIT_S = 60
@@ -112,3 +114,41 @@ def test_threads_have_a_limit(index: Index):
     found.work()
     work.wait_for(lambda: sorted(work.delivered) == list("ABCD") and not served(found))
     assert max(work.at_once) == 2
+
+
+def full(*_: object) -> None:
+    raise Failure(Kind.FULL, "index disk full")
+
+
+def test_a_queue_that_cannot_be_written_is_left_in_peace_for_a_while(
+    index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    work = Work(index)
+    work.put("A", "1")
+    work.put("B", "2")
+    found = deliveries(work)
+    with monkeypatch.context() as patch:
+        patch.setattr(work.queue, "claim", full)
+        found.work()
+        work.wait_for(lambda: not served(found))
+        monkeypatch.setattr(work.queue, "destinations", lambda: pytest.fail("asked at once again"))
+        assert 0 < found.work() <= deliveries_module.REST_S
+    assert 1 <= len(caplog.records) <= 2
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_what_cannot_be_put_off_is_not_kept_until_its_lease_ends(index: Index, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(deliveries_module, "REST_S", 0.0)
+    work = Work(index, broken="A")
+    work.put("A", "1")
+    found = deliveries(work)
+    with monkeypatch.context() as patch:
+        patch.setattr(work.queue, "postpone", full)
+        found.work()
+        work.wait_for(lambda: not served(found))
+        assert [item.state for item in work.queue.items()] == ["sending"]
+        with pytest.raises(Failure, match="full"):
+            found.work()
+    assert 0 < found.work() <= deliveries_module.FIRST_RETRY_S
+    (item,) = work.queue.items()
+    assert (item.state, item.attempts) == ("waiting", 1)
