@@ -70,8 +70,11 @@ class CommitmentJobs:
         """Read what was asked for and write the report."""
         commitments = self._archive.index.commitments
         pending = commitments.get(int(item.key))
-        results = None if pending is None else self._results(commitments.objects(pending.id))
-        if pending is None or results is None:
+        if pending is None:
+            commitments.reading.change(lambda connection: commitments.reading.done(connection, item))
+            return
+        results = self._results(commitments.objects(pending.id))
+        if results is None:
             commitments.reading.change(lambda connection: commitments.reading.give_back(connection, item))
             return
         self._archive.make_durable()

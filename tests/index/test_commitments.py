@@ -64,6 +64,17 @@ def test_what_was_reported_is_told_by_who_has_the_lease(index: Index):
     assert index.commitments.counts() == {commitments.ACKNOWLEDGED: 1}
 
 
+def test_who_has_lost_the_lease_changes_nothing(index: Index):
+    index.commitments.ask("CT1", "MINIPACS", "1.1", OBJECTS, "bell", {})
+    lost = read(index)._replace(leased_until=1.0)
+    index.commitments.leave_to_bell(lost, 1)
+    index.commitments.postpone(lost, 1, "away")
+    index.commitments.acknowledge(lost)
+    index.commitments.expire(lost)
+    (account,) = index.commitments.accounts()
+    assert (account.pending.state, account.pending.bell, account.pending.was_rung) == (commitments.READY, "bell", False)
+
+
 def test_what_was_given_up_can_be_tried_again(index: Index):
     ask(index, "1.1")
     item = read(index)

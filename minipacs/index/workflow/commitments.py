@@ -186,8 +186,8 @@ class Commitments:
         """Leave it for so long to the association whose bell is rung."""
 
         def work(connection: Connection) -> None:
-            self._set(connection, int(item.key), was_rung=True)
-            self.telling.give_back(connection, item, grace_s)
+            if self.telling.give_back(connection, item, grace_s):
+                self._set(connection, int(item.key), was_rung=True)
 
         self._change(work)
 
@@ -222,8 +222,8 @@ class Commitments:
         """
 
         def work(connection: Connection) -> None:
-            self._set(connection, int(item.key), bell="")
-            self.telling.postpone(connection, item, delay_s, fault, all_of_destination=is_away)
+            if self.telling.postpone(connection, item, delay_s, fault, all_of_destination=is_away):
+                self._set(connection, int(item.key), bell="")
 
         self._change(work)
 
