@@ -147,6 +147,7 @@ class Incoming:
                     self._spare.give_back(self._staged)
             return placed
         except OutcomeUnknown:
+            self._displaced.doubt(record.digest)
             fields = {"digest": record.digest, "sop_instance_uid": record.sop_instance_uid}
             logger.error("file kept: its row may be there after a crash", extra={"fields": fields})
             raise
@@ -167,6 +168,7 @@ class Incoming:
         return stored is not None and is_intact(self._tree, self._index, stored)
 
     def _settle(self, digest: str, placed: Placed) -> Outcome:
+        self._displaced.settle()
         if placed.outcome is Outcome.REJECTED:
             self._take_back(digest)
             kind, words = (

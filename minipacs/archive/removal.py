@@ -1,7 +1,8 @@
 """Files that are to go: noted in the commit that lets go of them, gone when that commit is durable.
 
 Whoever is killed in between leaves the note, so that recovery takes no file for an orphan that was deleted, replaced or
-compressed. After a commit whose outcome is unknown nothing is removed: either outcome needs its file.
+compressed. After a commit whose outcome is unknown nothing is removed, since either outcome needs its file, until a
+later one is durable: that takes its place in the log, so what is not there by then will never be.
 """
 
 import logging
@@ -20,6 +21,8 @@ BATCH = 100
 """Rows removed, or notes dropped, in one commit."""
 MAX_WAITING = 10_000
 """Files that wait to be synced away from; what comes beyond them is left to its note."""
+MAX_DOUBTED = 1_000
+"""Files of commits whose outcome is unknown; of more, the first are left to the next recovery, or to `verify`."""
 
 
 class Displaced:
@@ -34,6 +37,7 @@ class Displaced:
         self._durable = durable
         self._waiting: deque[ToGo] = deque()
         self._gone: list[str] = []
+        self._doubted: deque[str] = deque(maxlen=MAX_DOUBTED)
         self._lock = threading.Lock()
 
     def take(self, digest: str, reason: str) -> None:
@@ -53,9 +57,38 @@ class Displaced:
             self._waiting.popleft()
             self._finish(file)
 
+    def doubt(self, digest: str) -> None:
+        """Keep in mind a file whose row may or may not be there, until `settle` can tell."""
+        self._doubted.append(digest)
+
+    def settle(self) -> None:
+        """Remove the files that were doubted and have no row after all; call when a commit has succeeded again."""
+        while self._durable and self._doubted:
+            try:
+                digest = self._doubted.popleft()
+            except IndexError:  # another thread has it
+                return
+            try:
+                self._settle(digest)
+            except (OSError, Failure) as error:
+                self._doubted.append(digest)
+                logger.error("file still in doubt", extra={"fields": {"digest": digest, "reason": str(error)}})
+                return
+
+    def _settle(self, digest: str) -> None:
+        removals = self._index.removals
+        with self._tree.holding(digest, exclusive=True):
+            if self._index.has_digest(digest) or removals.has(digest):
+                return
+            removals.note(digest)  # durable, and with it known what became of the commit before
+            if not self._index.has_digest(digest):
+                self._tree.delete(digest)
+        removals.forget([digest])
+
     def close(self) -> None:
-        """Drop the notes of the files that are gone."""
-        with suppress(Failure):
+        """See to what is in doubt, and drop the notes of the files that are gone."""
+        self.settle()
+        with suppress(OSError, Failure):
             self._forget(0)
 
     def _finish(self, file: ToGo) -> None:

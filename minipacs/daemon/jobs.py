@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from minipacs import metrics
 from minipacs.archive.archive import Archive, Figures
+from minipacs.archive.care.leftovers import Leftovers
 from minipacs.archive.care.sizes import SizeCheck
 from minipacs.archive.care.start import prepare, tell_unfilled_keys
 from minipacs.audit.audit import Audit
@@ -179,6 +180,7 @@ def _jobs(config: Config, archive: Archive, background: Background, counts: metr
         once(partial(_remember, archive, counts)),
         Unread(archive, background.stopping).work,
         SizeCheck(archive, background.stopping).work,
+        Leftovers(archive).work,
         FaultWatch(archive).work,
     ]
     if config.storage.compress != "none":

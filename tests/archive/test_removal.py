@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.checking import Finding, repair
-from minipacs.archive.care.leftovers import finish_removals
+from minipacs.archive.care.leftovers import Leftovers, finish_removals
 from minipacs.archive.care.recovery import Recovery, recover
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.archive.removal import remove
@@ -162,7 +162,7 @@ def full(*_: object, **__: object) -> None:
     raise Failure(Kind.FULL, "index disk full")
 
 
-def die_of_disk() -> None:
+def die_of_disk(*_: object) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
 
@@ -208,6 +208,31 @@ def test_after_a_commit_whose_outcome_is_unknown_nothing_is_removed(archive: Arc
             put(archive, same_uid(first, "Second"))
     assert left(archive) == (2, 1)
     assert quarantined(archive.tree.layout.root) == {}
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.index.removals, "_change", full)
+        put(archive, ct())
+    assert left(archive) == (3, 2), "it stays as long as nobody knows"
+    put(archive, ct())
+    assert left(archive) == (3, 3), "a commit that is durable tells that the row will never be there"
+    assert archive.index.removals.unfinished() == []
+
+
+def test_what_a_disk_refused_to_let_go_goes_after_a_clean_start_as_well(
+    open_archive: Callable[..., Archive], monkeypatch: pytest.MonkeyPatch
+):
+    archive = open_archive()
+    first = ct()
+    put(archive, first)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.tree, "set_aside", die_of_disk)
+        put(archive, same_uid(first, "Second"))
+    archive.close()
+    archive = open_archive()
+    assert left(archive) == (2, 1)
+    assert Leftovers(archive).work() > 0
+    assert left(archive) == (1, 1)
+    assert list(quarantined(archive.tree.layout.root).values()) == ["replaced by another file"]
+    assert archive.index.removals.unfinished() == []
 
 
 def test_notes_of_files_that_are_gone_are_dropped_together(archive: Archive):

@@ -1,11 +1,16 @@
-"""Files that were to go when somebody was killed: each goes, unless what it gave way to is not whole.
+"""Files that were to go and are still there: each goes, unless what it gave way to is not whole.
+
+Somebody was killed before, or the disk refused; so this is done in a recovery, and now and then while a daemon runs.
 
 A note tells that a file was deleted, replaced or compressed, in a commit that may have come to the disk before the file
 that took its place. So that one is read first; if it is damaged or missing, the file that was to go gets its row back.
 """
 
 import logging
+import time
+from dataclasses import dataclass
 
+from minipacs.archive.archive import Archive
 from minipacs.archive.intact import is_intact
 from minipacs.archive.ports import Catalogue, Storage
 from minipacs.archive.removal import BATCH, let_go
@@ -14,6 +19,28 @@ from minipacs.errors import Failure
 from minipacs.index import InstanceRecord, ToGo
 
 logger = logging.getLogger(__name__)
+
+
+INTERVAL_S = 3600.0
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """The work in the background."""
+
+    archive: Archive
+    _due_at: float = 0.0
+
+    def work(self) -> float:
+        """See to them if that is due; returns the seconds until it is again. Raises OSError and Failure."""
+        wait_s = self._due_at - time.monotonic()
+        if wait_s > 0:
+            return wait_s
+        archive = self.archive
+        archive.displaced.settle()
+        finish_removals(archive.tree, archive.index, archive.charset_of)
+        self._due_at = time.monotonic() + INTERVAL_S
+        return INTERVAL_S
 
 
 def finish_removals(tree: Storage, index: Catalogue, charset_of: CharsetOf) -> int:
@@ -60,4 +87,7 @@ def _needed_again(tree: Storage, index: Catalogue, charset_of: CharsetOf, file: 
         return None
     if not file.reason and known.received_digest != file.digest:
         return None  # it was deleted, and another object has its UID since
-    return None if is_intact(tree, index, known) else record
+    if is_intact(tree, index, known):
+        return None
+    now = index.instance(record.sop_instance_uid)
+    return record if now is not None and now.digest == known.digest else None  # else it was replaced meanwhile

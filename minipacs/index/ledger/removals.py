@@ -34,6 +34,10 @@ class Removals:
         """Tell whether this file is to go."""
         return bool(self._rows(Removal.select(Removal.digest).where(Removal.digest == digest)))
 
+    def note(self, digest: str) -> None:
+        """Take note that a file is to go for good, unless a row stands for it then."""
+        self._change(lambda connection: Notes(self._engine).add(connection, [digest]))
+
     def forget(self, digests: Sequence[str]) -> None:
         """Take note that these files are gone, or have a row again."""
         parts = [digests[i : i + MAX_NAMES] for i in range(0, len(digests), MAX_NAMES)]
