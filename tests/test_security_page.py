@@ -4,7 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from minipacs.config.schema import SECTIONS, settings_of
+from minipacs.config.schema import SECTIONS
+from minipacs.config.settings import settings_of
 from tests.support import dcmtk
 from tests.support import server as commands
 from tests.support.site import accounts, tls_port
