@@ -60,6 +60,10 @@ idle = 12.5
 sop_classes = ["1.2.3.4"]
 [index]
 keys = ["SERIES:ScanOptions", '0009,"ACME",10']
+[access]
+identity = "require"
+[audit]
+syslog = "udp://10.0.0.9"
 [[peer]]
 title = "CT1"
 host = "10.0.0.1"
@@ -72,6 +76,9 @@ allow = ["echo"]
         '| `access.policy` | `"open"` |',
         "| configured: 1.2.3.4 | `1.2.3.4` |",
         "| CT1 | 10.0.0.1 | 104 | echo | ISO_IR 100 |",
+        '| B.5 User Identity plus Passcode Association | on: `access.identity = "require"` |',
+        "| B.12 BCP 195 RFC 8996, 9325 TLS Secure Transport Connection | off: `tls.certificate` |",
+        "| A.7 Audit Trail Message Transmission - SYSLOG-UDP | on: `udp://10.0.0.9` |",
         "| ScanOptions | (0018,0022) | CS | optional | single value, wildcard; any of its values |",
         '| 0009,"ACME",10 | (0009,0010) | LO | optional | single value, wildcard |',
     ):

@@ -306,13 +306,17 @@ def security_alert(
 
 
 def user_authentication(
-    user: Participant, *, login: bool, node: Participant | None = None, outcome: Outcome = Outcome.SUCCESS
+    user: Participant,
+    *,
+    login: bool,
+    node: Participant | None = None,
+    outcome: Outcome = Outcome.SUCCESS,
+    description: str = "",
 ) -> Message:
     """Tell that a user signed in or out, or failed to; its address must be known."""
     participants = [replace(user, is_requestor=True), *([node] if node else [])]
-    return _message(
-        "110114", Action.EXECUTE, participants, types=[codes.LOGIN if login else codes.LOGOUT], outcome=outcome
-    )
+    kind = codes.LOGIN if login else codes.LOGOUT
+    return _message("110114", Action.EXECUTE, participants, types=[kind], outcome=outcome, description=description)
 
 
 def order_record(

@@ -130,7 +130,10 @@ class Acceptor:
         if isinstance(admission, Rejection):
             self._observer.association_rejected(caller.label)
             is_answered = admission.result != PERMANENT or self._is_answered(limited, admission.why)
-            if admission.result == PERMANENT:
+            if admission.is_of_user:
+                is_checked = is_answered and admission.result == PERMANENT
+                self.alerts.user_refused(told, admission.why, is_answered=is_checked)
+            elif admission.result == PERMANENT:
                 self.alerts.refused(told, admission.why, is_answered=is_answered)
             if is_answered:
                 told.rejected(admission)
@@ -146,7 +149,7 @@ class Acceptor:
             if denied := self._denied(proposal, admission):
                 self.alerts.denied(told, denied)
             association.send_all([answer])
-            ended = self._serve_and_log(association, caller, told, started)
+            ended = self._serve_user(association, caller, told, started)
         finally:
             self.access.leave(admission)
         association.end(ended)
@@ -235,6 +238,18 @@ class Acceptor:
         except (ConnectionLost, TimedOut):
             return
         transport.linger(self._timeouts.acse)
+
+    def _serve_user(
+        self, association: Association, caller: Caller, told: Explanation, started: float
+    ) -> AssociationEnded:
+        """Serve an association, and tell of its user, if it has one."""
+        if not caller.user:
+            return self._serve_and_log(association, caller, told, started)
+        self.alerts.user(told, login=True, is_verified=caller.user_is_verified)
+        try:
+            return self._serve_and_log(association, caller, told, started)
+        finally:
+            self.alerts.user(told, login=False, is_verified=caller.user_is_verified)
 
     def _serve_and_log(
         self, association: Association, caller: Caller, told: Explanation, started: float

@@ -94,13 +94,17 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An A-ASSOCIATE-RJ (PS3.8 Table 9-21) with the reason for the log, and the setting to change."""
+    """An A-ASSOCIATE-RJ (PS3.8 Table 9-21) with the reason for the log, and the setting to change.
+
+    `is_of_user` tells that it is for the user of the caller, not for the caller itself.
+    """
 
     result: int
     source: int
     reason: int
     why: str
     remedy: str = ""
+    is_of_user: bool = False
 
 
 PERMANENT, TRANSIENT = 1, 2
@@ -121,9 +125,15 @@ _OTHER_CERTIFICATE = Rejection(
 _NOT_RESOLVED = Rejection(
     TRANSIENT, _PRESENTATION, 1, "the host of the calling AE title cannot be looked up", "peer.host"
 )
-_IDENTITY = Rejection(PERMANENT, _ACSE, 1, "user identity refused", "access.identity, or minipacs passwd")
+_IDENTITY = Rejection(
+    PERMANENT, _ACSE, 1, "user identity refused", "access.identity, or minipacs passwd", is_of_user=True
+)
 _IDENTITY_BUSY = Rejection(
-    TRANSIENT, _PRESENTATION, 1, "too many passcodes are being checked, or too many were wrong: try again"
+    TRANSIENT,
+    _PRESENTATION,
+    1,
+    "too many passcodes are being checked, or too many were wrong: try again",
+    is_of_user=True,
 )
 _NO_ROOM = Rejection(PERMANENT, _USER, 1, "maximum PDU length too small")
 _LIMIT = Rejection(TRANSIENT, _PRESENTATION, 2, "limit of associations reached", "ae.max_associations")

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from minipacs.audit.audit import Audit
+from minipacs.audit.message import Source
 from minipacs.metrics import Metrics
 from minipacs.net import rejections
 from minipacs.net.acceptor import Acceptor
 from minipacs.net.access import Access, Peer, PeerTable
+from minipacs.net.alerts import Alerts
 from minipacs.net.association import Timeouts
 from minipacs.net.ending import AssociationEnded
 from minipacs.net.explanation import Explanation
@@ -58,7 +61,8 @@ class Accepting:
         self.told: list[Explanation] = []
         ended = AssociationEnded("released")
         timeouts = Timeouts(WAIT_S, WAIT_S, WAIT_S, WAIT_S)
-        self.acceptor = Acceptor({}, access, timeouts, 16384, lambda *_: ended, Metrics([]), self.told.append)
+        alerts = Alerts(Audit(None, Source("MINIPACS")))
+        self.acceptor = Acceptor({}, access, timeouts, 16384, lambda *_: ended, Metrics([]), alerts, self.told.append)
         [self.sock] = bind(["127.0.0.1"], 0)
         self.stop_fd, self.never_fd = os.eventfd(1), os.eventfd(0)
 

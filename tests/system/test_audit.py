@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from tests.support import modality
+from minipacs.net.identity import users
+from tests.support import modality, wire
 from tests.support.audit_messages import check
 from tests.support.certificates import Authority
 from tests.support.collector import Collector
@@ -22,7 +23,7 @@ from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire, context
 from tests.system import test_procedure_step as steps
 
 START, STOP = "110120", "110121"
-BEGIN, TRANSFERRED, QUERY, ALERT = "110102", "110104", "110112", "110113"
+BEGIN, TRANSFERRED, QUERY, ALERT, USER = "110102", "110104", "110112", "110113", "110114"
 
 
 class Told:
@@ -109,6 +110,38 @@ def test_who_is_kept_out_is_told_with_the_reason(start: Callable[..., tuple[Serv
     assert (refused.type, refused.outcome, refused.description) == ("110126", "4", "calling AE title not recognized")
     assert refused.who == [("MINIPACS", True, ""), ("NOBODY", False, "")]
     assert (denied.type, denied.outcome, denied.description) == ("110132", "4", "has no right to store")
+
+
+def test_who_signs_in_is_told_and_who_may_not(start: Callable[..., tuple[Server, Path]]):
+    server, path = start('[access]\nidentity = "check"\n')
+    users.add(server.data / "users", "anna", b"right", ["echo", "store"])
+
+    def call(name: bytes, passcode: bytes) -> None:
+        sizes = b"\0" + bytes([len(name)]) + name + b"\0" + bytes([len(passcode)]) + passcode
+        item = wire.item(0x58, bytes((2 if passcode else 1, 0)) + sizes)
+        with Wire(server.port) as caller:
+            kind, _ = caller.associate(calling=b"CT1", user=wire.user_information(16384, item))
+            if kind == 2:
+                caller.release()
+
+    call(b"anna", b"right")
+    call(b"anna", b"wrong")
+    call(b"anna", b"")
+    call(b"bert", b"right")
+    server.stop()
+    seen = [(one.who[0][0], one.type, one.outcome, one.description) for one in told(path, USER)]
+    wrong = "user identity refused: no such user, or a wrong passcode"
+    assert sorted(seen) == sorted(
+        [
+            ("anna", "110122", "0", ""),
+            ("anna", "110123", "0", ""),
+            ("anna", "110122", "4", wrong),
+            ("anna", "110122", "0", "by the name alone"),
+            ("anna", "110123", "0", "by the name alone"),
+            ("bert", "110122", "4", wrong),
+        ]
+    )
+    assert b'UserID="anna@CT1"' in path.read_bytes()
 
 
 def test_an_object_that_is_refused_is_told(start: Callable[..., tuple[Server, Path]]):

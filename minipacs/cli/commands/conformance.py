@@ -134,7 +134,7 @@ def _user_identity(config: Config) -> Iterator[str]:
 
 
 def _security_profiles(config: Config) -> Iterator[str]:
-    tls, identity = config.tls, config.access.identity
+    tls, identity, audit = config.tls, config.access.identity, config.audit
     port = f"on, port {tls.port}, TLS {tls.minimum} and later" if tls.certificate else "off: `tls.certificate`"
     is_checked = f'on: `access.identity = "{identity}"`' if identity != "ignore" else "off: `access.identity`"
     by_name = is_checked if identity != "require" else f"{is_checked}, a passcode is needed too"
@@ -142,8 +142,16 @@ def _security_profiles(config: Config) -> Iterator[str]:
         ("B.12 BCP 195 RFC 8996, 9325 TLS Secure Transport Connection", port),
         ("B.4 Basic User Identity Association", by_name),
         ("B.5 User Identity plus Passcode Association", is_checked),
+        ("A.5 Audit Trail Message Format", "on" if audit.is_on else "off: `audit.file`, `audit.syslog`"),
+        ("A.6 Audit Trail Message Transmission - SYSLOG-TLS", _collector(config, "tls")),
+        ("A.7 Audit Trail Message Transmission - SYSLOG-UDP", _collector(config, "udp")),
     ]
     return _table(("profile", "in this configuration"), rows)
+
+
+def _collector(config: Config, scheme: str) -> str:
+    is_used = config.audit.syslog.startswith(f"{scheme}://")
+    return f"on: `{config.audit.syslog}`" if is_used else f'off: `audit.syslog = "{scheme}://..."`'
 
 
 def _peers(config: Config) -> Iterator[str]:
