@@ -117,6 +117,9 @@ def test_every_series_begins_at_0():
     counted.sent("CT1", 1)
     counted.received("CT1", 1)
     assert set(samples(counted)) == before
+    counted.begin_http(["/studies"])
+    for status in ("200", "500", "507"):
+        assert samples(counted)["minipacs_http_requests_total", ("route", "/studies"), ("status", status)] == 0
 
 
 def test_what_a_sender_takes_is_no_time_of_the_archive(counted):

@@ -20,6 +20,7 @@ from minipacs.net.identity.users import Users
 from minipacs.services.offered import storage_classes
 
 if TYPE_CHECKING:
+    from minipacs.web.routes import ROUTES
     from minipacs.web.server import WebServer
 
 LOOK_INTERVAL_S = 0.25
@@ -43,6 +44,7 @@ def run(shared: Shared, control: Control) -> None:
     context = composition.tls_files(config).web_server() if config.web.tls else None
     metrics.share(shared.metrics_folder, control.slot)
     counted = metrics.Metrics(p.title for p in config.peers)
+    counted.begin_http({route.path for route in ROUTES})
     archive = composition.open_archive(config, counted.commit, recovers=True)
     audit = composition.open_audit(config)
     anonymous = config.web.anonymous if all(map(_is_loopback, sockets)) else ()

@@ -22,6 +22,7 @@ OTHER_PEER = "other"
 
 ASSOCIATION_OUTCOMES = get_args(Ending)
 OPERATION_STATUSES = ("success", "warning", "failure", "cancel")
+HTTP_STATUSES = ("200", "500", "507")
 COMPRESSION_OUTCOMES = ("compressed", "left")
 
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -144,6 +145,11 @@ class Metrics:
                 self._associations[peer, outcome]
             for service, status in product(services, OPERATION_STATUSES):
                 self._operations[service, peer, status]
+
+    def begin_http(self, routes: Iterable[str]) -> None:
+        """Let the series that alerts ask for begin at 0 as well, for requests over HTTP by these templates."""
+        for route, status in product(routes, HTTP_STATUSES):
+            self._http_requests[route, status]
 
     def association_opened(self) -> None:
         """Count an association as open."""
