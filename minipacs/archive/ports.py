@@ -196,6 +196,12 @@ class Objects(Protocol):
     def subjects(self, sop_instance_uids: Sequence[str]) -> dict[str, Subject]:
         """Tell of instances whom and what they are about."""
 
+    def file(self, sop_instance_uid: str) -> StoredFile | None:
+        """Look up what the row of an instance has of its file."""
+
+    def heading(self, sop_instance_uid: str) -> Mapping[str, str] | None:
+        """Return what an instance says itself of its patient, study and series; None if that is not known yet."""
+
     def receipts(self, keyword: str, uids: Sequence[str]) -> dict[str, Receipts]:
         """Tell when and from whom the objects came that these values of a unique key lead to."""
 
@@ -214,9 +220,6 @@ class Objects(Protocol):
     def online_digests(self, begin: str) -> Iterator[str]:
         """Give the digests of files that can be retrieved, from `begin` on in their order."""
 
-    def unavailable(self) -> list[str]:
-        """List the digests of the instances that cannot be retrieved."""
-
     def unavailable_count(self) -> int:
         """Count the instances that cannot be retrieved."""
 
@@ -226,8 +229,8 @@ class Objects(Protocol):
     def compressible(self) -> Iterator[StoredInstance]:
         """Give the instances that nobody has tried to compress, though one might, in the order they were stored."""
 
-    def received_last(self, seconds: float) -> list[str]:
-        """Give the digests of what was received in the last `seconds` up to the latest of all."""
+    def received_last(self, seconds: float) -> Iterator[str]:
+        """Give the digests of what was received in the last `seconds` up to the latest of all; one perhaps twice."""
 
     def statistics(self) -> Statistics:
         """Count what there is: cheap at any size."""

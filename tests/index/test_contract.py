@@ -202,11 +202,25 @@ def test_availability(catalogue: Catalogue, files: Files):
     record, whole = files.record("1"), files.record("2")
     catalogue.add_all([record, whole])
     catalogue.set_availability([record.digest, "00"], "UNAVAILABLE")
-    assert catalogue.unavailable() == [record.digest]
+    assert [file.digest for file in catalogue.files() if file.availability != "ONLINE"] == [record.digest]
     assert catalogue.unavailable_count() == 1
     assert list(catalogue.online_digests("")) == [whole.digest]
     catalogue.add(record, "keep")
-    assert catalogue.unavailable() == []
+    assert catalogue.file("1").availability == "ONLINE"
+
+
+def test_what_an_instance_says_itself(catalogue: Catalogue, files: Files):
+    first, other = files.record("1", PatientName="Doe"), files.record("2", PatientName="Other", StudyDate="")
+    assert (catalogue.file("1"), catalogue.heading("1")) == (None, None)
+    catalogue.add_all([first, other])
+    assert catalogue.file("2").digest == other.digest
+    assert catalogue.heading("2") == {
+        "PatientID": "P1",
+        "PatientName": "Other",
+        "StudyInstanceUID": "1.1",
+        "SeriesInstanceUID": "1.1.1",
+        "Modality": "CT",
+    }
 
 
 def test_a_compressed_form_takes_the_place_of_its_file(catalogue: Catalogue, files: Files):

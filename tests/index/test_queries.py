@@ -237,11 +237,27 @@ def test_what_was_received_last(index: Index, files: Files):
     records = [files.record(str(i)) for i in range(5)]  # a second apart
     for record in records:
         index.add(record, "replace")
-    assert sorted(index.received_last(1.5)) == sorted(record.digest for record in records[3:])
+    assert sorted(set(index.received_last(1.5))) == sorted(record.digest for record in records[3:])
+
+
+def test_what_was_received_last_is_found_without_a_look_at_all_rows(
+    index: Index, files: Files, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("minipacs.index.objects.queries.EVENTS_PAGE_ROWS", 4)
+    records = [files.record(str(i)) for i in range(40)]
+    for record in records:
+        monkeypatch.setattr("minipacs.index.ledger.changes.time.time", lambda at=record.received_at: at)
+        index.add(record, "replace")
+    index.remove([records[-1].sop_instance_uid])
+    pages: list[int] = []
+    read = index._last_events
+    monkeypatch.setattr(index, "_last_events", lambda before, rows: pages.append(rows) or read(before, rows))
+    assert list(index.received_last(2)) == [record.digest for record in reversed(records[-4:-1])]
+    assert pages == [4, 4]
 
 
 def test_received_last_of_nothing(index: Index):
-    assert index.received_last(60) == []
+    assert list(index.received_last(60)) == []
     assert list(index.digests()) == []
 
 

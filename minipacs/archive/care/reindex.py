@@ -7,23 +7,25 @@ Rules:
 - No daemon may run: its lock is held from start to end. Other commands may go on; what they add or remove counts.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.leftovers import finish_removals
-from minipacs.archive.care.recovery import BATCH_FILES, READERS, Recovery, differences, merged, recheck_last
+from minipacs.archive.care.recovery import BATCH_FILES, READERS, Recovery, differences, recheck_last
 from minipacs.archive.ports import Catalogue
 from minipacs.archive.scan import fault_of, orphan, record_of
 from minipacs.dicom.tables.attributes import UNIQUE_KEY
 from minipacs.errors import MinipacsError
 from minipacs.index import InstanceRecord, Outcome, Query, StoredFile
+
+MAX_ROUNDS = 100
+"""So often what others did meanwhile is read from files; what they are quicker at is taken from their rows."""
 
 
 @dataclass(slots=True)
@@ -74,35 +76,54 @@ class _Rebuild:
         self._progress = progress
         self._damaged: list[str] = []
         self._found = Reindexed()
+        self._seen = 0
         self._fresh = fresh
 
     def run(self) -> Reindexed:
         finish_removals(self._tree, self._old, self._charset_of)
-        unavailable = frozenset(self._old.unavailable())
+        last = self._old.last_change()
+        self._seen = last.seq if last is not None else 0
         self._add(self._old.files())
         with Arrivals(self._tree.scratch) as orphans:
             for digest, is_file in differences(self._tree, self._old):
                 if is_file and (state := self._tree.stat(digest)) is not None:
                     orphans.add(state.receipt.received_at, digest)
             self._add(self._files(orphans))
-        self._old.take_over(self._fresh, partial(self._catch_up, unavailable))
+        for _ in range(MAX_ROUNDS):
+            if self._follow(self._add) < BATCH_FILES:
+                break
+        self._old.take_over(self._fresh, self._catch_up)
         for digest in self._damaged:
             self._set_aside(digest)
         return self._found
 
-    def _catch_up(self, unavailable: frozenset[str]) -> None:
-        """Follow what other commands did meanwhile; nobody writes any more."""
-        gone, added = [], set()
-        for digest, is_fresh in merged((d for d, _ in self._fresh.digests()), (d for d, _ in self._old.digests())):
-            if not is_fresh:
-                added.add(digest)
-            elif self._tree.stat(digest) is None or self._old.removals.has(digest):
-                gone.append(digest)
-        self._fresh.remove([uid for uid in map(self._fresh.uid_of, gone) if uid is not None])
-        added -= self._found.faults.keys()
-        if added:
-            self._add(row for row in self._old.files() if row.digest in added)
-        self._fresh.set_availability([d for d in self._old.unavailable() if d not in unavailable], "UNAVAILABLE")
+    def _catch_up(self) -> None:
+        """Follow what came between the last round and the lock: nobody writes any more, so no file is read."""
+        while self._follow(self._copy):
+            pass
+
+    def _follow(self, add: Callable[[Iterable[StoredFile]], None]) -> int:
+        """Do what the next events tell that other commands did meanwhile; returns how many these were."""
+        events = self._old.changes(self._seen)
+        stale, due = [], []
+        for uid in dict.fromkeys(event.sop_instance_uid for event in events):
+            new, row = self._fresh.file(uid), self._old.file(uid)
+            if new is None or row is None or new.digest != row.digest:
+                stale += [uid] if new is not None else []
+                due += [row] if row is not None else []
+            elif new.availability != row.availability:
+                self._fresh.set_availability([row.digest], "ONLINE" if row.availability == "ONLINE" else "UNAVAILABLE")
+        self._fresh.remove(stale)
+        add(due)
+        if events:
+            self._seen = events[-1].seq
+        return len(events)
+
+    def _copy(self, rows: Iterable[StoredFile]) -> None:
+        """Index files by what their rows say."""
+        known = [(row, record) for row in rows if (record := self._known(row)) is not None]
+        reads = [_Read(row, record, "" if row.availability == "ONLINE" else "unavailable") for row, record in known]
+        self._place(reads)
 
     def _set_aside(self, digest: str) -> None:
         """Quarantine a file that is damaged still, so that nobody takes it for what was sent."""
@@ -122,11 +143,13 @@ class _Rebuild:
         rows = iter(rows)
         with ThreadPoolExecutor(READERS) as pool:
             while batch := list(islice(rows, BATCH_FILES)):
-                found = [read for read in pool.map(self._read, batch) if read is not None]
-                for read, placed in zip(found, self._fresh.add_all([read.record for read in found]), strict=True):
-                    self._note(read, placed.outcome)
-                self._fresh.set_availability([read.row.digest for read in found if read.fault], "UNAVAILABLE")
+                self._place([read for read in pool.map(self._read, batch) if read is not None])
                 self._progress(len(batch))
+
+    def _place(self, reads: Sequence[_Read]) -> None:
+        for read, placed in zip(reads, self._fresh.add_all([read.record for read in reads]), strict=True):
+            self._note(read, placed.outcome)
+        self._fresh.set_availability([read.row.digest for read in reads if read.fault], "UNAVAILABLE")
 
     def _note(self, read: _Read, outcome: Outcome) -> None:
         if outcome is Outcome.KEPT:
@@ -165,8 +188,12 @@ class _Rebuild:
         values = next(self._old.find(Query("IMAGE", [(UNIQUE_KEY["IMAGE"], uid)], attributes)), None)
         if values is None:
             return None
+        found = dict(zip((a.keyword for a in attributes), values, strict=True))
+        heading = self._old.heading(uid)
+        if heading is not None:  # rows above say what the first object of each does
+            found |= {keyword: heading.get(keyword, "") for keyword in self._old.keys.above}
         return InstanceRecord(
-            values=dict(zip((a.keyword for a in attributes), values, strict=True)),
+            values=found,
             sop_class_uid=instance.sop_class_uid,
             sop_instance_uid=uid,
             transfer_syntax_uid=instance.transfer_syntax_uid,

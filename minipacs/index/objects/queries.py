@@ -3,6 +3,7 @@
 Each page is a read of its own on a borrowed connection: nothing is held while the caller deals with the rows.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from peewee import SQL, Field, Select, fn
+from peewee import JOIN, SQL, Field, Select, fn
 
 from minipacs.dicom.matching.zones import Adjustment
 from minipacs.dicom.tables.attributes import BY_KEYWORD
@@ -20,6 +21,7 @@ from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.paging import MAX_PAGE_ROWS, Place, beyond, pages
 from minipacs.index.engine.port import Engine
 from minipacs.index.engine.readers import Allowance
+from minipacs.index.ledger.models import Change
 from minipacs.index.objects.conditions import MAX_SQL_VALUES
 from minipacs.index.objects.conflicts import Disagreement, disagreements
 from minipacs.index.objects.models import (
@@ -28,6 +30,7 @@ from minipacs.index.objects.models import (
     ONLINE,
     UNREAD,
     Conflict,
+    Heading,
     Instance,
     ModalityTotal,
     Patient,
@@ -39,6 +42,7 @@ from minipacs.index.objects.ordering import Order, find_ordered
 from minipacs.index.objects.selection import Query, Selection, selections
 
 DIGESTS_PAGE_ROWS = 10_000
+EVENTS_PAGE_ROWS = 10_000
 COMPRESSIBLE_PAGE_ROWS = 100
 PICKED_PAGE_ROWS = 100
 _SUBJECT = ("StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID", "PatientName")
@@ -124,7 +128,10 @@ class Reader:
         uid = COLUMNS["SOPInstanceUID"].value
         self._select_instance, _ = engine.compile(Instance.select(*columns).where(uid == ""))
         self._select_uid, _ = engine.compile(Instance.select(uid).where(Instance.digest == ""))
-        self._select_unavailable = Instance.select(Instance.digest).where(Instance.availability != ONLINE)
+        of_instance = Heading.select(Heading.document).join(Instance, on=(Instance.heading == Heading.id))
+        self._select_heading, _ = engine.compile(of_instance.where(uid == ""))
+        files = Instance.select(*(getattr(Instance, name) for name in StoredFile._fields))
+        self._select_file, _ = engine.compile(files.where(uid == ""))
         self._select_digest, _ = engine.compile(Instance.select(Instance.id).where(Instance.digest == ""))
 
     def find(
@@ -207,6 +214,19 @@ class Reader:
                 found[uid] = same.setdefault(subject, subject)
         return found
 
+    def file(self, sop_instance_uid: str) -> StoredFile | None:
+        """Look up what the row of an instance has of its file."""
+        row = self._row(self._select_file, sop_instance_uid)
+        return StoredFile(*row) if row else None
+
+    def heading(self, sop_instance_uid: str) -> Mapping[str, str] | None:
+        """Return what an instance says itself of its patient, study and series, by keyword, without what is empty.
+
+        None in rows of an older release until their file was read again.
+        """
+        row = self._row(self._select_heading, sop_instance_uid)
+        return json.loads(row[0]) if row else None
+
     def receipts(self, keyword: str, uids: Sequence[str]) -> dict[str, Receipts]:
         """Tell when and from whom the objects came that these values of a unique key lead to."""
         found: dict[str, Receipts] = {}
@@ -233,10 +253,6 @@ class Reader:
         row = self._row(self._select_uid, digest)
         return str(row[0]) if row else None
 
-    def unavailable(self) -> list[str]:
-        """List the digests of the instances that cannot be retrieved."""
-        return [digest for (digest,) in self._rows(self._select_unavailable)]
-
     def unavailable_count(self) -> int:
         """Count the instances that cannot be retrieved, from what patients have of them."""
         ((count,),) = self._rows(Patient.select(fn.COALESCE(fn.SUM(Patient.unavailable_instances), 0)))
@@ -262,11 +278,25 @@ class Reader:
         select = Instance.select(Instance.id, *self._stored).where(COMPRESSIBLE, Instance.availability == ONLINE)
         return (StoredInstance(*row) for _, *row in self._each(select, Instance.id, COMPRESSIBLE_PAGE_ROWS))
 
-    def received_last(self, seconds: float) -> list[str]:
-        """Give the digests of what was received in the last `seconds` up to the latest of all. Reads every row."""
-        ((latest,),) = self._rows(Instance.select(fn.COALESCE(fn.MAX(Instance.received_at), 0.0)))
-        select = Instance.select(Instance.digest).where(Instance.received_at >= latest - seconds)
-        return [digest for (digest,) in self._rows(select)]
+    def received_last(self, seconds: float) -> Iterator[str]:
+        """Give the digests of what was received in the last `seconds` up to the latest of all, the latest first.
+
+        They are found along the events, back from the last; a file that several tell of is given as often.
+        """
+        latest = float("-inf")
+        for _, at, received_at, digest in pages(self._last_events, slice(1), max_rows=EVENTS_PAGE_ROWS):
+            latest = max(latest, received_at or latest)
+            if at < latest - seconds:
+                return
+            if digest is not None and received_at >= latest - seconds:
+                yield digest
+
+    def _last_events(self, before: Place, rows: int) -> list[tuple[Any, ...]]:
+        """Read the events before a number, back from the last, with the rows that still stand for their files."""
+        select = Change.select(Change.seq, Change.at, Instance.received_at, Instance.digest)
+        select = select.join(Instance, JOIN.LEFT_OUTER, on=(Instance.digest == Change.digest))
+        place = beyond([Change.seq], before, descending=True)
+        return self._rows((select.where(*place) if place else select).order_by(Change.seq.desc()).limit(rows))
 
     def statistics(self) -> Statistics:
         """Count what there is, from totals kept with every change and the short tables: cheap at any size."""
