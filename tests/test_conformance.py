@@ -16,6 +16,9 @@ from minipacs.dicom.text import charset
 from minipacs.net import access
 from minipacs.pixels.codecs import decoder
 from minipacs.services.offered import offered_classes
+from tests.support.objects import ct
+from tests.support.web import Web
+from tests.web.test_retrieve import path_of
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs/conformance.md").read_text()
@@ -148,3 +151,48 @@ def test_settings_that_are_named_exist():
     named = set(re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z_]+)(?:`| = )", TEXT))
     assert named
     assert named <= keys
+
+
+def test_resources_of_dicomweb_are_those_that_are_answered(tmp_path: Path):
+    """Each row of the statement, held against a server: its methods are allowed, and others are not."""
+    listed: dict[str, set[str]] = {}
+    for method, path, *_ in rows("GET|POST|DELETE|PUT|OPTIONS"):
+        listed.setdefault(path.strip("`"), set()).add(method)
+    assert len(listed) > 25
+    served = Web(tmp_path / "archive")
+    try:
+        for path, methods in listed.items():
+            target = re.sub(r"\{frames\}", "1", re.sub(r"\{element\}", "7FE00010", path))
+            answer = served.ask("PATCH", re.sub(r"\{[a-z_]+\}", "1.2.3", target))
+            assert answer.status == 405, path
+            told = set(answer.headers["allow"].split(", "))
+            assert told == methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set()), path
+    finally:
+        served.close()
+
+
+def test_media_types_of_dicomweb_are_those_that_are_given(tmp_path: Path):
+    served = Web(tmp_path / "archive")
+    try:
+        ds = ct()
+        served.store(ds)
+        study, instance = path_of(ds, "study"), path_of(ds)
+        for resource, path in {
+            "searches, metadata": "/studies",
+            "studies, series": study,
+            "an instance": instance,
+            "frames": f"{instance}/frames/1",
+            "rendered, thumbnail: images": f"{instance}/rendered",
+        }.items():
+            ((_, types),) = rows(resource)
+            offered = [word.strip() for word in types.split(",")]
+            for number, offer in enumerate(offer for offer in offered if "/" in offer):
+                found = re.findall(r"[a-z]+/[a-z0-9+-]+", offer)
+                accept = f'multipart/related; type="{found[-1]}"' if "multipart" in offer else found[-1]
+                answer = served.get(path, accept=accept)
+                assert answer.status == 200, (path, accept)
+                assert found[-1] in answer.headers["content-type"]
+                if not number:
+                    assert served.get(path).headers["content-type"].partition(";")[0] == found[0]
+    finally:
+        served.close()

@@ -126,12 +126,12 @@ def test_promtool_comes_without_a_prometheus_that_runs(project):
         (project / "fakes" / name).write_text(text)
         (project / "fakes" / name).chmod(0o755)
     hidden = 'command() { [ "$2" != promtool ] && builtin command "$@"; }; '
-    assert run(project, f"{hidden} need_promtool")[0] == 0
+    assert run(project, f"{hidden} need_program promtool prometheus ./usr/bin/promtool")[0] == 0
     assert (project / ".venv/bin/promtool").read_text() == "the tool"
     (project / "fakes" / "apt-get").write_text("#!/bin/sh\nexit 1\n")
-    assert run(project, f"{hidden} need_promtool")[:2] == (0, ""), "it is there"
+    assert run(project, f"{hidden} need_program promtool prometheus ./usr/bin/promtool")[:2] == (0, ""), "it is there"
     (project / ".venv/bin/promtool").unlink()
-    status, said, _ = run(project, f"{hidden} need_promtool")
+    status, said, _ = run(project, f"{hidden} need_program promtool prometheus ./usr/bin/promtool")
     assert (status, said.splitlines()[-1]) == (
         2,
         "promtool is needed; install it with: sudo apt-get install prometheus",

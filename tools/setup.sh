@@ -31,22 +31,23 @@ install_packages() {
     apt_install "$@" 2>/dev/null || { apt-get update -qq && apt_install "$@"; } || exit 2
 }
 
-# need_promtool: has Prometheus' promtool in the path or in .venv/bin. The whole package would start a Prometheus.
-need_promtool() {
-    command -v promtool >/dev/null || [ -x .venv/bin/promtool ] || fetch_promtool || {
-        echo "promtool is needed; install it with: sudo apt-get install prometheus" >&2
+# need_program COMMAND PACKAGE PATH: has a program in the path or in .venv/bin, without what its whole package would
+# start: Debian's of Prometheus and nginx are services.
+need_program() {
+    command -v "$1" >/dev/null || [ -x ".venv/bin/$1" ] || fetch_program "$@" || {
+        echo "$1 is needed; install it with: sudo apt-get install $2" >&2
         exit 2
     }
 }
 
-fetch_promtool() {
+fetch_program() {
     local folder
     folder=$(mktemp -d)
-    echo "Taking promtool out of Debian's package prometheus" >&2
-    (cd "$folder" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; }) \
+    echo "Taking $1 out of Debian's package $2" >&2
+    (cd "$folder" && { apt-get download -qq "$2" || { apt-get update -qq && apt-get download -qq "$2"; }; }) \
         >/dev/null 2>&1 &&
-        dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -O ./usr/bin/promtool >"$folder/promtool" &&
-        install -m 755 "$folder/promtool" .venv/bin/promtool
+        dpkg-deb --fsys-tarfile "$folder/$2"_*.deb | tar -x -O "$3" >"$folder/$1" &&
+        install -m 755 "$folder/$1" ".venv/bin/$1"
     local status=$?
     rm -rf "$folder"
     return "$status"

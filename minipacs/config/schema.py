@@ -269,8 +269,8 @@ class WebConfig:
     behind_proxy: tuple[str, ...] = setting(
         [],
         kinds.each(kinds.NETWORK, MAX_PROXIES),
-        "Addresses or networks of proxies whose X-Forwarded-For, -Proto, -Host and -Prefix count. Without TLS, only "
-        "they and this machine are answered.",
+        "Addresses or networks of proxies whose X-Forwarded-For, -Proto, -Host, -Port and -Prefix count. Without TLS, "
+        "only they and this machine are answered.",
     )
     anonymous: tuple[WebRight, ...] = setting(
         ["read"],

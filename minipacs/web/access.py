@@ -28,7 +28,7 @@ MAX_FORWARDED = 16
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAME_SITE = frozenset({"same-origin", "none"})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 _SET_BY_PROXIES = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
@@ -84,12 +84,14 @@ class Places:
             is_proxied = False
             scheme = _last(headers.get("x-forwarded-proto", "")) or scheme
             host = _last(headers.get("x-forwarded-host", "")) or host
+            host = _with_port(host, scheme, _last(headers.get("x-forwarded-port", "")))
             prefix = _last(headers.get("x-forwarded-prefix", "")).rstrip("/")
             address = self._client(headers.get("x-forwarded-for", ""), address)
         elif self._is_guarded and not _is_loopback(address):
             raise Refusal(403, "without TLS only the proxies of web.behind_proxy are answered")
         else:
-            host = _with_port(host, scheme, scope.get("server"))
+            _, port = scope.get("server") or ("", None)
+            host = _with_port(host, scheme, str(port or ""))
         if self._url is not None:
             scheme, host, prefix = self._url.scheme, self._url.netloc, self._url.path
         if scheme not in ("http", "https") or not _HOST.fullmatch(host):
@@ -235,9 +237,8 @@ def _basic(credentials: str) -> tuple[str, bytes]:
         raise unauthorized("Basic credentials are NAME:PASSCODE in base64") from None
 
 
-def _with_port(host: str, scheme: str, server: tuple[str, int | None] | None) -> str:
-    """Add the port that we listen on to a Host without one: some clients leave it out whatever it is."""
-    port = server[1] if server else None
+def _with_port(host: str, scheme: str, port: str) -> str:
+    """Add the port that was connected to, to a Host without one: some clients leave it out whatever it is."""
     if not port or port == _DEFAULT_PORTS.get(scheme) or re.search(r":\d+$", host):
         return host
     return f"{host}:{port}"

@@ -74,8 +74,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._await_head(1)
 
     def on_headers_complete(self) -> None:
-        """Go on to its body."""
+        """Go on to its body; a head that came in one piece has a size, too."""
         self._head_is_there()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            self._answer(431, f"header fields may have {MAX_HEAD_BYTES} bytes")
+            return
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:

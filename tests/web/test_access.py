@@ -225,6 +225,20 @@ def test_what_a_trusted_proxy_says_counts():
     assert found.address == "192.168.1.7"
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "wanted"),
+    [
+        ("a.example", "8443", "a.example:8443"),
+        ("a.example", "443", "a.example"),
+        ("a.example:1", "8443", "a.example:1"),
+    ],
+)
+def test_a_proxy_tells_the_port_that_some_clients_leave_out(host: str, port: str, wanted: str):
+    """dicomweb-client sends a Host without its port."""
+    asked = scope(address="10.0.0.1", **{**FORWARDED, "x_forwarded_host": host, "x_forwarded_port": port})
+    assert origin_of(asked, proxies=("10.0.0.0/8",)).url == f"https://{wanted}/pacs"
+
+
 def test_what_anybody_else_says_does_not():
     found = origin_of(scope(address="192.168.1.7", **FORWARDED), proxies=("10.0.0.0/8",))
     assert found.url == "http://pacs.example:8042"

@@ -13,6 +13,7 @@ from minipacs.config import Config
 from minipacs.config.schema import SECTIONS as SETTINGS
 from minipacs.config.settings import settings_of
 from minipacs.config.text import toml
+from minipacs.daemon import extras
 from minipacs.dicom.data_set.decode import DataSet, Element
 from minipacs.dicom.matching.attribute import WILDCARD_VRS
 from minipacs.dicom.matching.temporal import VRS as DATE_AND_TIME_VRS
@@ -213,6 +214,24 @@ def _matching(attribute: Key) -> str:
     return ", ".join(kinds) + ("; any of its values" if attribute.multi else "")
 
 
+def _web_resources(config: Config) -> Iterator[str]:
+    """List what DICOMweb answers; without its packages there is nothing to list."""
+    if not extras.has_web():
+        return iter([f"(not answered: {extras.NEEDS_WEB})"])
+    from minipacs.web.routes import ROUTES
+
+    rows = [(r.method, f"`{r.path}`", r.summary, r.section, " or ".join(r.rights)) for r in ROUTES]
+    return _table(("method", "path", "what", "PS3.18", "right"), rows)
+
+
+def _web_returned(config: Config) -> Iterator[str]:
+    if not extras.has_web():
+        return iter([])
+    from minipacs.web.search import ALWAYS
+
+    return _table(("level", "attributes"), [(level, ", ".join(keywords)) for level, keywords in ALWAYS.items()])
+
+
 def _storage_classes(config: Config) -> Iterator[str]:
     rows = [
         (name + (" (Retired)" if _is_retired(uid) else ""), f"`{uid}`")
@@ -256,6 +275,8 @@ _TABLES: Mapping[str, Callable[[Config], Iterator[str]]] = {
     "peers": _peers,
     "keys": _keys,
     "worklist_keys": _worklist_keys,
+    "web_resources": _web_resources,
+    "web_returned": _web_returned,
     "storage_classes": _storage_classes,
     "transfer_syntaxes": _transfer_syntaxes,
 }
