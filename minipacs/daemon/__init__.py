@@ -8,9 +8,9 @@ jobs     one process for the work that no peer waits for; serves /metrics, /heal
 from collections.abc import Callable
 
 from minipacs.config import Config
-from minipacs.daemon.composition import key_table, open_archive, peers, requestor
+from minipacs.daemon.opening import key_table, open_archive
 
-__all__ = ["key_table", "open_archive", "peers", "requestor", "serve"]
+__all__ = ["key_table", "open_archive", "serve"]
 
 
 def serve(config: Config, load: Callable[[], Config]) -> None:

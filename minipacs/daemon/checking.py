@@ -12,7 +12,7 @@ from typing import Literal
 
 from minipacs.config import Config
 from minipacs.daemon import certificates, extras
-from minipacs.daemon.composition import open_archive
+from minipacs.daemon.opening import open_archive
 from minipacs.daemon.sockets import ENDPOINTS
 from minipacs.errors import MinipacsError, system_words
 from minipacs.net.identity import line_file, tokens, users

@@ -22,10 +22,12 @@ from minipacs.audit.courier import Courier
 from minipacs.config import Config
 from minipacs.daemon import certificates, composition
 from minipacs.daemon.accounts import Keeper
+from minipacs.daemon.opening import open_archive
 from minipacs.daemon.process import Control, Order
 from minipacs.daemon.pulse import LATE_S
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import METRICS
+from minipacs.daemon.trail import audit_sinks, open_audit
 from minipacs.errors import Failure
 from minipacs.jobs.background import Background, Job, once
 from minipacs.jobs.commitment import CommitmentJobs
@@ -67,10 +69,10 @@ class Jobs:
 
     def run(self) -> None:
         """Work until told to end; first get the archive ready for its daemon if that is due."""
-        archive = composition.open_archive(self._config, self._metrics.commit)
-        audit = composition.open_audit(self._config)
+        archive = open_archive(self._config, self._metrics.commit)
+        audit = open_audit(self._config)
         if audit.is_on:
-            self._courier = Courier(self._config.audit_folder, composition.audit_sinks(self._config))
+            self._courier = Courier(self._config.audit_folder, audit_sinks(self._config))
             self._courier.start()
         if self._lock is not None:
             self._control.busy(PREPARING)
@@ -166,14 +168,14 @@ def _read(pid: int, name: str) -> str:
 def _jobs(config: Config, archive: Archive, background: Background, counts: metrics.Metrics, audit: Audit) -> list[Job]:
     """Gather all work that no association waits for: the one place where jobs are named."""
     commitments = CommitmentJobs(
-        config.ae.title,
-        archive,
-        composition.requestor(config),
-        composition.peers(config).destination,
-        storage_classes(config.storage.sop_classes),
-        audit,
-        background.stopping,
-        background.wake,
+        ae_title=config.ae.title,
+        archive=archive,
+        requestor=composition.requestor(config),
+        destination=composition.peers(config).destination,
+        sop_classes=storage_classes(config.storage.sop_classes),
+        audit=audit,
+        stopping=background.stopping,
+        wake=background.wake,
     )
     jobs: list[Job] = [
         *commitments.jobs,

@@ -1,4 +1,4 @@
-"""What the parent tells the audit trail of the service as a whole: its start, its stop, its configuration.
+"""The audit trail of a process, opened; and what the parent tells it of the service: start, stop, configuration.
 
 The parent keeps no segment of the spool open: whoever it forks would hold it, too.
 """
@@ -6,19 +6,47 @@ The parent keeps no segment of the spool open: whoever it forks would hold it, t
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
+from minipacs.audit import audit as audit_room
 from minipacs.audit import codes, events
 from minipacs.audit.audit import Audit
-from minipacs.audit.message import Message, Outcome, ResourceObject
+from minipacs.audit.message import Message, Outcome, ResourceObject, Source
+from minipacs.audit.sinks import FileSink, Sink, TlsSink, UdpSink
 from minipacs.config import Config
 from minipacs.config.schema import SECTIONS
 from minipacs.daemon import composition
-from minipacs.errors import MinipacsError
+from minipacs.errors import MinipacsError, system_words
 
 logger = logging.getLogger(__name__)
 
 _SECURITY = frozenset({"access", "peer", "tls", "audit"})
 """Sections that say who may do what, and what is known of it."""
+
+
+def open_audit(config: Config) -> Audit:
+    """Open the audit trail of this process, one that tells nothing if it is off. Raises MinipacsError."""
+    audit, title = config.audit, config.ae.title
+    source = Source(audit.source or title, audit.site)
+    if not audit.is_on:
+        return Audit(None, source, ae_title=title)
+    folder = config.audit_folder
+    try:
+        return audit_room.open_audit(folder, source, max_bytes=audit.spool_bytes, queries=audit.queries, ae_title=title)
+    except OSError as error:
+        raise MinipacsError(f"cannot use the folder of audit messages {folder}: {system_words(error)}") from error
+
+
+def audit_sinks(config: Config) -> list[Sink]:
+    """Return where the audit trail goes."""
+    sinks: list[Sink] = []
+    if config.audit.file:
+        sinks.append(FileSink(Path(config.audit.file), config.audit.keep_days))
+    if config.audit.collector is not None:
+        scheme, host, port = config.audit.collector
+        tls = composition.tls_files(config)
+        sinks.append(TlsSink(host, port, tls.client) if scheme == "tls" else UdpSink(host, port))
+    return sinks
 
 
 def tell_start(config: Config, *, ended_cleanly: bool) -> None:
@@ -62,7 +90,7 @@ def _alert(us: Audit, config: Config, kind: codes.Code, description: str, outcom
 
 def _tell(config: Config, message: Callable[[Audit], Message]) -> None:
     try:
-        with closing(composition.open_audit(config)) as audit:
+        with closing(open_audit(config)) as audit:
             audit.tell(message(audit))
     except MinipacsError as error:
         logger.error("audit trail not told", extra={"fields": {"reason": str(error)}})

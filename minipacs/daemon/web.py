@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 from minipacs import metrics
 from minipacs.audit.audit import Audit
 from minipacs.daemon import composition, extras
+from minipacs.daemon.opening import open_archive
 from minipacs.daemon.process import Control
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import WEB
+from minipacs.daemon.trail import open_audit
 from minipacs.errors import MinipacsError
 from minipacs.net.identity.tokens import Tokens
 from minipacs.net.identity.users import Users
 from minipacs.services.offered import storage_classes
 
 if TYPE_CHECKING:
-    from minipacs.web.routes import ROUTES
     from minipacs.web.server import WebServer
 
 LOOK_INTERVAL_S = 0.25
@@ -35,6 +36,7 @@ def run(shared: Shared, control: Control) -> None:
     from minipacs.web.app import make_app
     from minipacs.web.environment import Environment
     from minipacs.web.metadata_cache import MetadataCache
+    from minipacs.web.routes import ROUTES
     from minipacs.web.server import WebServer
 
     config, sockets = shared.config, shared.sockets.of(WEB)
@@ -45,24 +47,24 @@ def run(shared: Shared, control: Control) -> None:
     metrics.share(shared.metrics_folder, control.slot)
     counted = metrics.Metrics(p.title for p in config.peers)
     counted.begin_http({route.path for route in ROUTES})
-    archive = composition.open_archive(config, counted.commit, recovers=True)
-    audit = composition.open_audit(config)
+    archive = open_archive(config, counted.commit, recovers=True)
+    audit = open_audit(config)
     anonymous = config.web.anonymous if all(map(_is_loopback, sockets)) else ()
     folder = config.storage.path
     access = WebAccess(
         Users(config.users_path), Tokens(folder / "tokens"), folder / "sessions", anonymous, config.web.origins
     )
     environment = Environment(
-        archive,
-        config.ae.title,
-        access,
-        Places(config.web.url, config.web.behind_proxy, is_guarded=is_guarded),
-        audit,
-        MetadataCache(archive),
-        config.web.max_results,
-        config.query.match_unknown,
-        partial(os.eventfd_write, shared.wake_fd, 1),
-        storage_classes(config.storage.sop_classes),
+        archive=archive,
+        ae_title=config.ae.title,
+        access=access,
+        places=Places(config.web.url, config.web.behind_proxy, is_guarded=is_guarded),
+        audit=audit,
+        metadata=MetadataCache(archive),
+        max_results=config.web.max_results,
+        match_unknown=config.query.match_unknown,
+        wake_jobs=partial(os.eventfd_write, shared.wake_fd, 1),
+        storage_classes=storage_classes(config.storage.sop_classes),
     )
     own = sockets[shared.number % len(sockets)]
     for sock in sockets:

@@ -11,16 +11,18 @@ from functools import partial
 from minipacs import metrics
 from minipacs.config import Config
 from minipacs.daemon import accounts, composition
+from minipacs.daemon.opening import open_archive
 from minipacs.daemon.process import Control, Order
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import DICOM, DICOM_TLS
+from minipacs.daemon.trail import open_audit
 from minipacs.jobs.commitment import answer_bell
 from minipacs.net.acceptor import Acceptor
 from minipacs.net.alerts import Alerts
 from minipacs.net.listener import Listener
 from minipacs.net.places import Places
 from minipacs.services.dispatch import Dispatcher
-from minipacs.services.environment import Environment
+from minipacs.services.environment import Environment, QueryPolicy
 from minipacs.services.offered import offered_classes
 
 logger = logging.getLogger(__name__)
@@ -36,8 +38,8 @@ class Worker:
         self._ends_at: float | None = None
         metrics.share(shared.metrics_folder, control.slot)
         counted = metrics.Metrics(p.title for p in config.peers)
-        self._archive = composition.open_archive(config, counted.commit, recovers=True)
-        self._audit = composition.open_audit(config)
+        self._archive = open_archive(config, counted.commit, recovers=True)
+        self._audit = open_audit(config)
         sockets = shared.sockets.of(DICOM) if config.ae.plain else []
         encrypted = shared.sockets.of(DICOM_TLS)
         addresses = [str(sock.getsockname()[0]) for sock in (*sockets, *encrypted)]
@@ -45,25 +47,25 @@ class Worker:
         calls = composition.requestor(config)
         wake_jobs = partial(os.eventfd_write, shared.wake_fd, 1)
         environment = Environment(
-            config.ae.title,
-            self._archive,
-            calls,
-            composition.peers(config).destination,
-            counted,
-            self._audit,
-            composition.query_policy(config),
-            wake_jobs,
+            ae_title=config.ae.title,
+            archive=self._archive,
+            requestor=calls,
+            destination=composition.peers(config).destination,
+            observer=counted,
+            audit=self._audit,
+            query=_query_policy(config),
+            wake_jobs=wake_jobs,
         )
         dispatcher = Dispatcher(environment, partial(answer_bell, self._archive, wake_jobs))
         acceptor = Acceptor(
-            offered_classes(config.storage.sop_classes),
-            self._access,
-            calls.timeouts,
-            config.ae.max_pdu_bytes,
-            dispatcher.serve,
-            counted,
-            Alerts(self._audit),
-            partial(accounts.send, shared.accounts),
+            offered=offered_classes(config.storage.sop_classes),
+            access=self._access,
+            timeouts=calls.timeouts,
+            max_pdu_bytes=config.ae.max_pdu_bytes,
+            serve=dispatcher.serve,
+            observer=counted,
+            alerts=Alerts(self._audit),
+            explain=partial(accounts.send, shared.accounts),
         )
         self._listener = Listener(sockets, acceptor, config.ae.max_associations, _with_context(config, encrypted))
 
@@ -120,3 +122,13 @@ def _with_context(config: Config, sockets: Sequence[socket.socket]) -> Mapping[s
 def run(shared: Shared, control: Control) -> None:
     """Be a worker. Raises MinipacsError if it cannot begin."""
     Worker(shared, control).run()
+
+
+def _query_policy(config: Config) -> QueryPolicy:
+    """Return what C-FIND may do."""
+    query = config.query
+    return QueryPolicy(
+        max_matches=query.max_matches,
+        relational=query.relational == "always",
+        match_unknown=query.match_unknown,
+    )

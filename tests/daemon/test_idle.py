@@ -9,8 +9,8 @@ from minipacs.archive.archive import Archive
 from minipacs.archive.care import sizes
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.config import load
-from minipacs.daemon import composition
 from minipacs.daemon.jobs import _jobs
+from minipacs.daemon.trail import open_audit
 from minipacs.index.engine.writer import Writer
 from minipacs.jobs.background import Background
 from tests.support.objects import study
@@ -41,7 +41,7 @@ def test_jobs_commit_nothing_while_nothing_happens(tmp_path: Path, monkeypatch: 
         return commit(self, changes)
 
     monkeypatch.setattr(Writer, "_commit", counted)
-    jobs = _jobs(config, archive, Background(), metrics.Metrics(()), composition.open_audit(config))
+    jobs = _jobs(config, archive, Background(), metrics.Metrics(()), open_audit(config))
     try:
         for _ in range(ROUNDS):
             for job in jobs:

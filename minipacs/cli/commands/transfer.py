@@ -15,6 +15,7 @@ from minipacs.cli.commands.query import asked_keys
 from minipacs.cli.common import Load, config_option, opened, parse_keys
 from minipacs.cli.progress import progress, steps
 from minipacs.config import Config
+from minipacs.daemon import composition
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Attribute
 from minipacs.errors import MinipacsError, system_words
 from minipacs.index import Query, StoredInstance
@@ -44,7 +45,7 @@ def send(load: Load, title: str, keys: Sequence[str]) -> None:
         instances = archive.index.instances({"SOPInstanceUID": uids})
         with steps(len(instances), "sending") as step:
             sent = Tally(len(instances), on_counted=step)
-            comment = Delivery(archive.reader, daemon.requestor(config), peer).send(instances, sent, Nobody())
+            comment = Delivery(archive.reader, composition.requestor(config), peer).send(instances, sent, Nobody())
     if comment:
         raise MinipacsError(f"{title}: {comment}; {sent.completed + sent.warning} of {sent.total} sent")
     warned = f", {sent.warning} of them with a warning" if sent.warning else ""
