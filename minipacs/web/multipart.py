@@ -9,7 +9,8 @@ from minipacs.errors import MinipacsError
 MAX_HEAD_BYTES = 16384
 """Header fields of one part, in all."""
 MAX_PARTS = 100_000
-MAX_BOUNDARY_BYTES = 70
+MAX_BOUNDARY_BYTES = 200
+"""More than the 70 of RFC 2046 5.1.1: Orthanc sends 73."""
 
 _CRLF = b"\r\n"
 _NOT_IN_BOUNDARY = frozenset(b'\r\n"\\')
