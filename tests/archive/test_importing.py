@@ -155,6 +155,20 @@ def test_a_zip_archive_that_cannot_be_read_is_refused(store, folder, tmp_path):
         assert said in refusal(store(path))
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_zip_member_harms_no_other(store, folder, tmp_path, compression):
+    path = tmp_path / "disc.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.write(save(ct(), tmp_path / "a.dcm"), "a.dcm")
+        archive.write(save(ct(), tmp_path / "b.dcm"), "b.dcm")
+    data = bytearray(path.read_bytes())
+    data[50:70] = b"\xff" * 20
+    path.write_bytes(data)
+    damaged, sound = store(path).values()
+    assert isinstance(damaged, str)
+    assert sound is Outcome.ADDED
+
+
 def test_a_very_large_zip_member_is_read_in_pieces(store, folder, tmp_path, monkeypatch):
     ds = ct(rows=2048)
     path = tmp_path / "bomb.zip"

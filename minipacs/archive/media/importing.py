@@ -1,9 +1,11 @@
 """Files, folders and zip archives into the archive, through the same way in as C-STORE."""
 
 import errno
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -75,6 +77,8 @@ def import_source(archive: Archive, source: Source, sop_classes: Set[str], *, le
         return Imported(source, None, str(error))
     except (OSError, zipfile.BadZipFile, EOFError) as error:
         return Imported(source, None, system_words(error))
+    except (zlib.error, lzma.LZMAError) as error:
+        return Imported(source, None, f"damaged: {error}")
     except RuntimeError as error:  # what zipfile says of a member that is encrypted, or compressed in an unknown way
         return Imported(source, None, str(error))
 
