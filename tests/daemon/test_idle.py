@@ -7,6 +7,7 @@ import pytest
 from minipacs import metrics
 from minipacs.archive.archive import Archive
 from minipacs.archive.care import sizes
+from minipacs.archive.care.sizes import SizeCheck
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.config import load
 from minipacs.daemon.jobs import _jobs
@@ -41,6 +42,9 @@ def test_jobs_commit_nothing_while_nothing_happens(tmp_path: Path, monkeypatch: 
         return commit(self, changes)
 
     monkeypatch.setattr(Writer, "_commit", counted)
+    monkeypatch.setattr(sizes, "NOTED_S", float("inf"))
+    SizeCheck(archive).work()
+    assert len(begun) == 1, "how far it is needs no commit for each folder"
     jobs = _jobs(config, archive, Background(), metrics.Metrics(()), open_audit(config))
     try:
         for _ in range(ROUNDS):

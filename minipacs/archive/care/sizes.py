@@ -4,6 +4,7 @@ How far it has come is kept in the index, so that it goes on after a restart.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 UNCHECKED = "sizes_unchecked_from"
 IDLE_S = 3600.0
+NOTED_S = 5.0
+"""Between two notes of how far it is: each is a commit that waits for the disk."""
 
 
 def begin(index: Catalogue) -> None:
@@ -34,11 +37,13 @@ class SizeCheck:
         begin_at = self.archive.index.recall(UNCHECKED)
         if not begin_at:
             return IDLE_S
-        found = Recovery()
+        found, noted_at = Recovery(), time.monotonic()
         for prefix in PREFIXES[PREFIXES.index(begin_at) :]:
             if self.stopping():
                 return 0.0
-            self.archive.index.remember(UNCHECKED, prefix)
+            if time.monotonic() - noted_at >= NOTED_S:
+                self.archive.index.remember(UNCHECKED, prefix)
+                noted_at = time.monotonic()
             self._check(prefix, found)
         self.archive.index.remember(UNCHECKED, "")
         logger.info("sizes of files checked", extra={"fields": {"files_quarantined": found.quarantined}})
