@@ -96,6 +96,28 @@ def test_a_group_has_a_limit(
     assert files.commits == [3, 3, 2]
 
 
+def test_who_has_the_turn_is_not_kept_by_those_who_come_after(index: Index):
+    queue = index._writer._queue = Queue()
+    came = queue.entered
+    done_by: list[int] = []
+    callers: list[threading.Thread] = []
+
+    def work(_: object) -> None:
+        done_by.append(threading.get_ident())
+        if not callers:
+            assert came.acquire(blocking=False), "that is us"
+        if len(callers) < 20:
+            callers.append(threading.Thread(target=index._change, args=(work,)))
+            callers[-1].start()
+            assert came.acquire(timeout=DEADLINE_S)
+
+    index._change(work)
+    for caller in callers:
+        caller.join(DEADLINE_S)
+    assert len(done_by) == 21
+    assert done_by.count(threading.get_ident()) == 1
+
+
 def test_a_failing_change_fails_alone(index: Index, files: Files, together: Callable[..., list[Future[Any]]]):
     known, clash = files.record("9"), files.record("8")
     object.__setattr__(clash, "digest", known.digest)

@@ -127,11 +127,13 @@ class Writer:
             self._connection.close()
 
     def _commit_queued(self, own: _Queued | None, deadline: float) -> None:
-        """Commit what is queued, in groups, as long as that does not have to be waited for; for whoever has the turn.
+        """Commit what is queued, in groups, until `own` is among it, or all is; for whoever has the turn.
+
+        What queues up meanwhile its callers see to: else who is first might serve the others for ever.
 
         Raises Failure BUSY if others hold the lock until the deadline, without `own` being begun.
         """
-        while self._queue:
+        while self._queue and not (own is not None and own.is_done):
             if self._closed:
                 self._finish(self._gather(), Failure(Kind.BUSY, "index closing"))
                 continue
