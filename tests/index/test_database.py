@@ -11,6 +11,7 @@ from minipacs.dicom.text import person_name
 from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index import Index, Query
 from minipacs.index import schema as schema_module
+from minipacs.index.engine.database import Database
 from minipacs.index.engine.schema import Migration
 from minipacs.index.objects import derived as derived_module
 from minipacs.index.objects import headings as headings_module
@@ -200,3 +201,20 @@ def test_opening_waits_while_another_process_moves_the_log(tmp_path: Path):
             opening.result(0.5)
         other.execute("COMMIT")
         opening.result()
+
+
+def test_a_disk_without_room_to_open_an_index_is_named(
+    open_index: Callable[..., Index], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """SQLite tells of a shared memory that cannot be made as of a broken disk."""
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    open_index().close()
+    monkeypatch.setattr(Database, "_prepare", fail)
+    with pytest.raises(MinipacsError, match=r"disk I/O error$"):
+        open_index()
+    monkeypatch.setattr("minipacs.index.engine.files.free_bytes", lambda path: 0)
+    with pytest.raises(MinipacsError, match=r"disk I/O error; its disk has 0 bytes free, make room and start again$"):
+        open_index()

@@ -30,6 +30,8 @@ BUSY_TIMEOUT_S = 10
 OPEN_WAIT_S = 60.0
 """For so long whoever opens the file waits for those that write, or that bring it up to date."""
 CLOSE_WAIT_MS = 1000
+MIN_OPEN_BYTES = 1 << 20
+"""With less room than that, a fault at opening may well be for want of it: log and shared memory are made then."""
 MAX_IDLE_LOG_BYTES = 64 << 20
 WRITER_CACHE_KIB = 32768
 READER_CACHE_KIB = 8192
@@ -76,7 +78,7 @@ class Database(Statements):
             self._inode = files.inode(path)
         except (sqlite3.Error, PeeweeException, OSError) as error:
             self.close()
-            raise MinipacsError(f"index {path} cannot be used: {error}") from error
+            raise MinipacsError(f"index {path} cannot be used: {error}{_shortage(path)}") from error
         except MinipacsError:
             self.close()
             raise
@@ -269,6 +271,15 @@ def _renumbered(field: Field, last_numbers: Mapping[str, int]) -> str:
     model: type[Model] = getattr(field, "rel_model", None) or field.model
     is_number = isinstance(model._meta.primary_key, SerialField) and (field.primary_key or model is not field.model)
     return f"{quoted(field)} + {last_numbers.get(model._meta.table_name, 0)}" if is_number else quoted(field)
+
+
+def _shortage(path: Path) -> str:
+    """Say so if the disk has no room to open an index: what SQLite says then reads as if the disk were broken."""
+    try:
+        free = files.free_bytes(path)
+    except OSError:
+        return ""
+    return f"; its disk has {free} bytes free, make room and start again" if free < MIN_OPEN_BYTES else ""
 
 
 def _undo(connection: sqlite3.Connection) -> None:
