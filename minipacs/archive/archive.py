@@ -118,17 +118,24 @@ class Archive:
         return cls(tree, index, policy, background, charset_of, displaced)
 
     def close(self) -> None:
-        """Finish the commits under way, close the index, end codec processes, and leave nothing unsynced."""
+        """Finish the commits under way, close the index, end codec processes, and leave nothing unsynced.
+
+        Raises MinipacsError in the end if nobody knows whether some files have rows: a process that ends so leaves a
+        recovery due.
+        """
+        in_doubt = 0
         self._reader.close()
         if self._background is not None:
             self._background.close()
         if not self.index.is_read_only:
-            self.displaced.close()
+            in_doubt = self.displaced.close()
         self.index.close()
         if self._background is not None:
             with suppress(OSError):  # what was committed meanwhile
                 self.tree.sync()
         self.tree.close()
+        if in_doubt:
+            raise MinipacsError(f"the index does not tell whether {in_doubt} files have rows: the next start looks")
 
     def make_durable(self) -> None:
         """Return when all that was committed before is on the disk, also with `sync = "batch"`.

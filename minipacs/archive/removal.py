@@ -85,11 +85,14 @@ class Displaced:
                 self._tree.delete(digest)
         removals.forget([digest])
 
-    def close(self) -> None:
-        """See to what is in doubt, and drop the notes of the files that are gone."""
+    def close(self) -> int:
+        """See to what is in doubt, and drop the notes of the files that are gone; returns how many stay in doubt."""
         self.settle()
         with suppress(OSError, Failure):
             self._forget(0)
+        in_doubt = len(self._doubted)
+        self._doubted.clear()  # whoever closes again has been told
+        return in_doubt
 
     def _finish(self, file: ToGo) -> None:
         try:

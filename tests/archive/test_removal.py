@@ -14,7 +14,7 @@ from minipacs.archive.care.leftovers import Leftovers, finish_removals
 from minipacs.archive.care.recovery import Recovery, recover
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.archive.removal import remove
-from minipacs.errors import Failure, Kind, OutcomeUnknown
+from minipacs.errors import Failure, Kind, MinipacsError, OutcomeUnknown
 from minipacs.index import Outcome
 from tests.support.objects import ct
 from tests.support.storing import published, put, quarantined
@@ -215,6 +215,29 @@ def test_after_a_commit_whose_outcome_is_unknown_nothing_is_removed(archive: Arc
     put(archive, ct())
     assert left(archive) == (3, 3), "a commit that is durable tells that the row will never be there"
     assert archive.index.removals.unfinished() == []
+
+
+def test_an_end_with_files_in_doubt_is_no_clean_one(
+    open_archive: Callable[..., Archive], monkeypatch: pytest.MonkeyPatch
+):
+    """A process that ends with an error leaves the lock of the daemon as after an unclean end."""
+    archive = open_archive()
+    first = ct()
+    put(archive, first)
+
+    def unknown(*_: object, **__: object) -> None:
+        raise OutcomeUnknown("index disk error, outcome unknown")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.index, "add", unknown)
+        with pytest.raises(OutcomeUnknown):
+            put(archive, same_uid(first, "Second"))
+        patch.setattr(archive.index.removals, "_change", full)
+        with pytest.raises(MinipacsError, match="1 files have rows"):
+            archive.close()
+    archive = open_archive()
+    assert left(archive) == (2, 1)
+    assert recover(archive.tree, archive.index, archive.charset_of) == Recovery(quarantined=1)
 
 
 def test_what_a_disk_refused_to_let_go_goes_after_a_clean_start_as_well(
