@@ -54,6 +54,14 @@ def test_retrieval_is_measured(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tls_is_measured_beside_plain(tmp_path):
+    done = run("--reps", 1, "--load", "stock", "--folder", tmp_path, module="tools.bench.encrypted")
+    assert done.returncode == 0, done.stderr
+    rows = [row.split("|")[1:3] for row in done.stdout.splitlines() if row.startswith("| stock")]
+    assert [row[1].strip() for row in rows] == ["minipacs, plain", "minipacs, TLS", "storescp, plain", "storescp, TLS"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_multi_frame_data_is_valid(tmp_path):
     for bits in (8, 16):
         with (tmp_path / "x.dcm").open("wb") as file:
