@@ -56,7 +56,7 @@ def recovered(archive: Archive) -> Recovery:
 def sizes(archive: Archive) -> int:
     begin(archive.index)
     SizeCheck(archive).work()
-    return len(archive.index.unavailable())
+    return archive.index.unavailable_count()
 
 
 def main() -> int:
