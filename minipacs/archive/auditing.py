@@ -8,9 +8,11 @@ from minipacs.archive.ports import Catalogue
 from minipacs.audit import events
 from minipacs.audit.audit import Audit, Transfers
 from minipacs.audit.message import Action, Outcome, Participant, PatientObject, StudyObject
+from minipacs.dicom.data_set.values import Values, text
+from minipacs.dicom.tables.dictionary import tag_named
 from minipacs.errors import Failure, Kind
+from minipacs.index import InstanceRecord, Subject
 from minipacs.index import Outcome as Placing
-from minipacs.index import Subject
 
 MAX_STUDIES = 32
 """Studies of one message; a patient with more has several."""
@@ -44,12 +46,57 @@ class Reference(NamedTuple):
 
 
 _SERIOUS = frozenset({Kind.FULL, Kind.BUSY})
+_SUBJECT = ("StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID", "PatientName")
+MAX_IMPORTED = 1000
+"""Objects of an import that are told together."""
 _NOBODY = Subject("", "", "", "", "")
 
 
 def patient(patient_id: str, issuer: str, name: str) -> PatientObject:
     """Name a patient, with the issuer of the ID if it is known."""
     return PatientObject(f"{patient_id}^^^{issuer}" if issuer and patient_id else patient_id, name)
+
+
+def subject_of_request(values: Values) -> tuple[PatientObject, StudyObject]:
+    """Name whom and what a worklist item or a performed step is about."""
+    whose = patient(*(text(values, tag_named(name)) for name in ("PatientID", "IssuerOfPatientID", "PatientName")))
+    number = text(values, tag_named("AccessionNumber"))
+    return whose, StudyObject(text(values, tag_named("StudyInstanceUID")), {}, (number,) if number else ())
+
+
+def tell_deleted(
+    audit: Audit, index: Catalogue, who: Participant, gone: Iterable[tuple[PatientObject, list[StudyObject]]]
+) -> None:
+    """Tell of instances that were deleted, apart where the whole study went and where a part of it stays."""
+    for whose, studies in gone:
+        parts = [s for s in studies if index.instances({"StudyInstanceUID": [s.study_instance_uid]})]
+        whole = [study for study in studies if study not in parts]
+        if whole:
+            audit.tell(events.study_deleted(who, whole, whose))
+        if parts:
+            audit.tell(events.instances_accessed(who, parts, whose, action=Action.DELETE))
+
+
+class Importing:
+    """Sums up what comes from a medium, and tells it now and then; `close` tells the rest."""
+
+    def __init__(self, audit: Audit, who: Participant, uri: str) -> None:
+        self._audit, self._who, self._uri = audit, who, uri
+        self._came: list[tuple[Subject, str]] = []
+
+    def add(self, record: InstanceRecord) -> None:
+        """Count an object."""
+        if not self._audit.is_on:
+            return
+        self._came.append((Subject(*(_text(record.values, keyword) for keyword in _SUBJECT)), record.sop_class_uid))
+        if len(self._came) >= MAX_IMPORTED:
+            self.close()
+
+    def close(self) -> None:
+        """Tell what was not told yet."""
+        came, self._came = self._came, []
+        for whose, studies in _summed(came):
+            self._audit.tell(events.import_(self._who, self._uri, studies, [whose]))
 
 
 def tell_stored(transfers: Transfers, stored: Stored) -> None:

@@ -16,7 +16,6 @@ from minipacs.dicom.data_set.part10 import (
 from minipacs.dicom.tables.sop_classes import MEDIA_STORAGE_DIRECTORY
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import DataSetError, Failure, Kind
-from minipacs.index import Outcome
 
 READ_BYTES = 1 << 20
 
@@ -97,14 +96,14 @@ class IncomingFile:
         )
 
 
-def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str], *, lenient: bool = False) -> Outcome:
+def store(archive: Archive, stream: IO[bytes] | FileIO, sop_classes: Set[str], *, lenient: bool = False) -> Stored:
     """Store a Part 10 file; `lenient` goes by its data set, whatever stands before it. Raises OSError and Failure."""
     meta, piece = _read_meta_of_data_set(stream) if lenient else (None, stream.read(READ_BYTES))
     with IncomingFile(archive, sop_classes, meta=meta) as incoming:
         while piece:
             incoming.write(piece)
             piece = stream.read(READ_BYTES)
-        return incoming.commit().outcome
+        return incoming.commit()
 
 
 def _read_meta_of_data_set(stream: IO[bytes] | FileIO) -> tuple[FileMeta, bytes]:

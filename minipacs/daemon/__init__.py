@@ -8,9 +8,9 @@ jobs     one process for the work that no peer waits for; serves /metrics, /heal
 from collections.abc import Callable
 
 from minipacs.config import Config
-from minipacs.daemon.opening import key_table, open_archive
+from minipacs.daemon.opening import key_table, open_archive, open_audit
 
-__all__ = ["key_table", "open_archive", "serve"]
+__all__ = ["key_table", "open_archive", "open_audit", "serve"]
 
 
 def serve(config: Config, load: Callable[[], Config]) -> None:

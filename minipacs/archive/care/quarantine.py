@@ -37,7 +37,7 @@ def release(archive: Archive, digest: str, sop_classes: Set[str]) -> Outcome:
     if not is_whole(archive.tree, digest):
         raise MinipacsError("is damaged: its bytes do not have its digest")
     with archive.tree.quarantine.open(digest) as file:
-        outcome = store(archive, file, sop_classes)
+        outcome = store(archive, file, sop_classes).outcome
     if outcome is not Outcome.KEPT:
         archive.tree.quarantine.purge(digest)
     return outcome

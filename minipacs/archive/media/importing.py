@@ -16,7 +16,7 @@ from typing import IO, NoReturn
 from minipacs.archive.archive import Archive
 from minipacs.archive.part10 import MediaDirectory, store
 from minipacs.errors import Failure, system_words
-from minipacs.index import Outcome
+from minipacs.index import InstanceRecord, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Imported:
     outcome: Outcome | None
     reason: str = ""
     is_skipped: bool = False
+    record: InstanceRecord | None = None
 
 
 def sources(paths: Sequence[Path]) -> Iterator[Source]:
@@ -70,7 +71,8 @@ def import_source(archive: Archive, source: Source, sop_classes: Set[str], *, le
         return Imported(source, None, "lies in the storage folder")
     try:
         with source.open() as stream:
-            return Imported(source, store(archive, stream, sop_classes, lenient=lenient))
+            stored = store(archive, stream, sop_classes, lenient=lenient)
+            return Imported(source, stored.outcome, record=stored.record)
     except MediaDirectory as error:
         return Imported(source, None, str(error), is_skipped=True)
     except Failure as error:

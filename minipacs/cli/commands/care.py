@@ -11,9 +11,11 @@ from typing import get_args
 import click
 
 from minipacs import log
+from minipacs.archive.auditing import by_patient, tell_deleted
 from minipacs.archive.care.checking import Fault, Finding, Pace, check, repair
 from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.removal import remove
+from minipacs.cli.auditing import tell_damage, trail, who
 from minipacs.cli.commands.query import asked_keys
 from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_keys
 from minipacs.cli.progress import steps
@@ -59,6 +61,7 @@ def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
                     facts = finding.digest, finding.sop_instance_uid, finding.detail
                     click.echo(f"{finding.fault}: {' '.join(filter(None, facts))}")
         figures = archive.figures()
+    tell_damage(load(), [(f.digest, f.fault) for f in findings if f.fault in ("missing", "damaged")])
     _note(load, LastCheck(time.time(), len(findings)))
     if as_json:
         print_json(
@@ -102,7 +105,8 @@ def delete(load: Load, yes: bool, keys: Sequence[str]) -> None:
     if not any(value.strip("* ") for value in given.values()):
         raise click.UsageError("keys that match everything are not taken: name what is to go")
     returned = [BY_KEYWORD[keyword] for keyword in ("SOPInstanceUID", *_STUDY)]
-    with opened(load) as archive:
+    config = load()
+    with opened(lambda: config) as archive, trail(config) as audit:
         asked = asked_keys(given, archive.index.keys, "IMAGE")
         rows = list(archive.index.find(Query("IMAGE", asked, returned, empty_value=True)))
         if not rows:
@@ -114,7 +118,12 @@ def delete(load: Load, yes: bool, keys: Sequence[str]) -> None:
         if not yes and not click.confirm(question):
             raise MinipacsError("nothing was removed")
         finish_removals(archive.tree, archive.index, archive.charset_of)
-        removed = sum(remove(archive.tree, archive.index, [row[0] for row in rows]))
+        uids = [row[0] for row in rows]
+        gone = list(by_patient(archive.index, filter(None, map(archive.index.instance, uids)))) if audit.is_on else []
+        try:
+            removed = sum(remove(archive.tree, archive.index, uids))
+        finally:
+            tell_deleted(audit, archive.index, who(), gone)
         _log_removal(keys=" ".join(given), instances=removed, studies=[study[-1] for study in studies])
     click.echo(f"{removed} instances removed")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from minipacs.cli.auditing import tell_users_changed
 from minipacs.cli.common import Load, config_option, prepare
 from minipacs.cli.tables import Output, listing, shown_time
 from minipacs.errors import MinipacsError
@@ -34,12 +35,14 @@ def passwd(load: Load, name: str, allow: str, delete: bool) -> None:
     if delete:
         if not users.remove(path, name):
             raise MinipacsError(f"there is no user {name!r}")
+        tell_users_changed(config, f"user {name} removed")
         click.echo(f"removed {name}")
         return
     check_name(name)
     known = users.Users(path).get(name)
     rights = check_rights(_words(allow)) if allow else known.rights if known else _USUAL_RIGHTS
     is_new = users.add(_with_folder(path), name, _asked_twice(), rights)
+    tell_users_changed(config, f"user {name} {'added' if is_new else 'changed'}: {' '.join(rights)}")
     click.echo(f"{'added' if is_new else 'changed'} {name}, who may: {' '.join(rights)}")
 
 
@@ -56,7 +59,9 @@ def token() -> None:
 def create(load: Load, name: str, allow: str, days: int) -> None:
     """Make a token and print it: it is not to be had again."""
     path = _with_folder(_tokens_path(load))
-    click.echo(tokens.create(path, name, check_rights(_words(allow)), days))
+    made = tokens.create(path, name, check_rights(_words(allow)), days)
+    tell_users_changed(load(), f"token {name} created: {allow}")
+    click.echo(made)
 
 
 @token.command("list")
@@ -74,6 +79,7 @@ def revoke(load: Load, name: str) -> None:
     """Let a token be good no more."""
     if not tokens.revoke(_tokens_path(load), name):
         raise MinipacsError(f"there is no token {name!r}")
+    tell_users_changed(load(), f"token {name} revoked")
     click.echo(f"revoked {name}")
 
 

@@ -2,7 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,10 +11,13 @@ from pathlib import Path
 import click
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.auditing import Importing
 from minipacs.archive.media.importing import Imported, count, import_source, sources
+from minipacs.cli.auditing import address, trail, who
 from minipacs.cli.common import Load, config_option, json_option, opened
 from minipacs.cli.progress import progress, stoppable
 from minipacs.cli.tables import print_json
+from minipacs.config import Config
 from minipacs.errors import system_words
 from minipacs.index import Outcome
 from minipacs.log import printable
@@ -76,6 +80,13 @@ class _Summary:
         print_json({**counts, **faults, "stopped": self.was_stopped})
 
 
+@contextmanager
+def _told(config: Config, paths: Sequence[Path]) -> Iterator[Importing]:
+    """Tell the audit trail what is imported; the places it comes from are named together."""
+    with trail(config) as audit, closing(Importing(audit, who(), " ".join(map(address, paths)))) as told:
+        yield told
+
+
 @click.command("import")
 @config_option
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
@@ -97,9 +108,12 @@ def import_(load: Load, paths: Sequence[Path], move: bool, lenient: bool, as_jso
     classes = storage_classes(config.storage.sop_classes)
     summary = _Summary()
     shown = progress(sources(paths), "importing", lambda source: source.name, partial(count, paths))
-    with opened(lambda: config) as archive, stoppable() as is_stopping, shown as found:
+    with opened(lambda: config) as archive, _told(config, paths) as told, stoppable() as is_stopping, shown as found:
         for source in found:
-            summary.note(import_source(archive, source, classes, lenient=lenient))
+            item = import_source(archive, source, classes, lenient=lenient)
+            summary.note(item)
+            if item.record is not None:
+                told.add(item.record)
             if is_stopping():
                 summary.was_stopped = True
                 break

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 import click
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.auditing import by_patient
 from minipacs.archive.care import quarantine as shelf
 from minipacs.archive.ports import QuarantinedFile
+from minipacs.audit import events
+from minipacs.audit.audit import Audit
+from minipacs.audit.message import Action
+from minipacs.cli.auditing import trail, who
 from minipacs.cli.common import Load, config_option, json_option, opened
 from minipacs.cli.tables import Output, listing, print_json, shown_time
 from minipacs.errors import MinipacsError
@@ -70,7 +75,7 @@ def release(load: Load, digests: Sequence[str]) -> None:
     """Store files again, as if they were imported: under duplicates = "replace" what is current gives way to them."""
     failed = False
     config = load()
-    with opened(lambda: config) as archive:
+    with opened(lambda: config) as archive, trail(config) as audit:
         for digest in digests:
             file = shelf.named(archive.tree, digest)
             try:
@@ -78,10 +83,18 @@ def release(load: Load, digests: Sequence[str]) -> None:
                 refused = "another file is current" if outcome is Outcome.KEPT else ""
             except MinipacsError as error:
                 refused = str(error)
+            if not refused:
+                _tell_released(audit, archive, file.digest)
             failed = failed or bool(refused)
             click.echo(f"{file.digest}: {f'not released: {refused}' if refused else 'released'}")
     if failed:
         sys.exit(1)
+
+
+def _tell_released(audit: Audit, archive: Archive, digest: str) -> None:
+    found = archive.index.instance(archive.index.uid_of(digest) or "")
+    for whose, studies in by_patient(archive.index, [found] if found and audit.is_on else []):
+        audit.tell(events.instances_accessed(who(), studies, whose, action=Action.CREATE))
 
 
 @quarantine.command()

@@ -7,6 +7,9 @@ import click
 
 from minipacs import daemon
 from minipacs.archive.archive import Archive
+from minipacs.audit import events
+from minipacs.audit.message import QueryObject
+from minipacs.cli.auditing import trail, who
 from minipacs.cli.common import Load, config_option, opened, parse_keys
 from minipacs.cli.tables import Output, listing, shown_time
 from minipacs.dicom.data_set import items
@@ -74,7 +77,10 @@ def find(load: Load, level: str, keys: Sequence[str], output: Output) -> None:
     columns = output.chosen(known if output.is_json else usual, known)
     wanted = dict.fromkeys((*columns, _UID[at]) if at in _UID else columns)
     returned = [every[name] for name in wanted if name in every]
-    with opened(lambda: config, read_only=True) as archive:
+    with opened(lambda: config, read_only=True) as archive, trail(config) as audit:
+        if audit.tells_queries:
+            words = " ".join(("find", f"--level {level}", *keys))
+            audit.tell(events.query(who(), audit.node, QueryObject(words.encode(), url=f"minipacs:{words}")))
         rows: list[dict[str, object]] = [
             {a.keyword: _value(a, text) for a, text in zip(returned, row, strict=True)}
             for row in archive.index.find(Query(at, asked, returned, empty_value=True))

@@ -8,8 +8,12 @@ import click
 
 from minipacs import daemon
 from minipacs.archive.archive import Archive
+from minipacs.archive.auditing import Sending, by_patient
 from minipacs.archive.media.dicomdir import Directory
 from minipacs.archive.media.exporting import DICOMDIR, KEYWORDS, Exported, FolderTarget, ZipTarget, export
+from minipacs.audit import events
+from minipacs.audit.audit import Audit, application_entity
+from minipacs.cli.auditing import address, trail, who
 from minipacs.cli.commands.network import known_peer
 from minipacs.cli.commands.query import asked_keys
 from minipacs.cli.common import Load, config_option, opened, parse_keys
@@ -43,8 +47,13 @@ def send(load: Load, title: str, keys: Sequence[str]) -> None:
             click.echo(NOTHING)
             return
         instances = archive.index.instances({"SOPInstanceUID": uids})
-        with steps(len(instances), "sending") as step:
-            sent = Tally(len(instances), on_counted=step)
+        there = application_entity(title, peer.host)
+        with (
+            trail(config) as audit,
+            Sending(audit, archive.index, instances, there, [who()]) as told,
+            steps(len(instances), "sending") as step,
+        ):
+            sent = Tally(len(instances), on_counted=step, on_settled=told.answered)
             comment = Delivery(archive.reader, composition.requestor(config), peer).send(instances, sent, Nobody())
     if comment:
         raise MinipacsError(f"{title}: {comment}; {sent.completed + sent.warning} of {sent.total} sent")
@@ -67,7 +76,7 @@ def export_(load: Load, folder: Path, zipped: bool, with_dicomdir: bool, keys: S
     existing = folder / (ZIP_NAME if zipped else DICOMDIR)
     if (zipped or with_dicomdir) and existing.exists():
         raise MinipacsError(f"{existing} exists already")
-    with opened(lambda: config, read_only=True) as archive:
+    with opened(lambda: config, read_only=True) as archive, trail(config) as audit:
         rows = list(_matching(archive, asked, KEYWORDS))
         if not rows:
             click.echo(NOTHING)
@@ -79,7 +88,16 @@ def export_(load: Load, folder: Path, zipped: bool, with_dicomdir: bool, keys: S
                     found = list(bar)
         except OSError as error:
             raise MinipacsError(f"cannot write to {folder}: {system_words(error)}") from error
+        finally:
+            _tell(audit, archive, folder, rows)
     _summarise(found)
+
+
+def _tell(audit: Audit, archive: Archive, folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Tell the audit trail what was to be copied, and perhaps was."""
+    instances = (instance for instance, _ in _stored(archive, rows)) if audit.is_on else ()
+    for whose, studies in by_patient(archive.index, instances):
+        audit.tell(events.export(who(), address(folder), studies, [whose]))
 
 
 def _asked(config: Config, words: Sequence[str]) -> list[tuple[Attribute, str]]:

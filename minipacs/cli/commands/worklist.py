@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from minipacs.audit.message import Action
+from minipacs.cli.auditing import tell_scheduled
 from minipacs.cli.common import Load, config_option, json_option, opened, parse_keys
 from minipacs.cli.tables import Output, listing, print_json
 from minipacs.dicom.data_set.json_values import by_keyword, parse
@@ -57,6 +59,7 @@ def add(load: Load, values: Sequence[str], output: Output) -> None:
     steps = _complete(lambda: parse({**now, **parse_keys(values)}))
     with opened(load) as archive:
         _put(archive.index.worklist, steps, output)
+    tell_scheduled(load(), steps, Action.CREATE)
 
 
 @worklist.command()
@@ -79,7 +82,9 @@ def edit(load: Load, step_id: int, values: Sequence[str], output: Output) -> Non
             raise MinipacsError(f"step {step_id} comes from the file {found.source}: change it there")
         step = {**found.step, **{tag: value for tag, value in given.items() if tag in STEP_KEYS}}
         request = {**found.values, **{tag: value for tag, value in given.items() if tag not in STEP_KEYS}}
-        _put(archive.index.worklist, _complete(lambda: {**request, STEP_SEQUENCE: (step,)}), output)
+        steps = _complete(lambda: {**request, STEP_SEQUENCE: (step,)})
+        _put(archive.index.worklist, steps, output)
+    tell_scheduled(load(), steps, Action.UPDATE)
 
 
 @worklist.command("list")
@@ -112,7 +117,9 @@ def remove(load: Load, step_ids: Sequence[int]) -> None:
         missing = [step_id for step_id in step_ids if archive.index.worklist.step(step_id) is None]
         if missing:
             raise MinipacsError(f"no step has the ID {', '.join(map(str, missing))}")
+        gone = [step.values for step in map(archive.index.worklist.step, step_ids) if step is not None]
         archive.index.worklist.remove(step_ids)
+    tell_scheduled(load(), gone, Action.DELETE)
     click.echo(f"{len(step_ids)} removed")
 
 
@@ -131,6 +138,7 @@ def import_(load: Load, paths: Sequence[Path], as_json: bool) -> None:
             refused[str(path)] = str(error)
     with opened(load) as archive:
         archive.index.worklist.put(steps)
+    tell_scheduled(load(), steps, Action.CREATE)
     if as_json:
         print_json({"steps": len(steps), "refused": refused})
     else:
