@@ -22,12 +22,12 @@ from minipacs.audit.courier import Courier
 from minipacs.config import Config
 from minipacs.daemon import certificates, composition
 from minipacs.daemon.accounts import Keeper
-from minipacs.daemon.opening import open_archive
+from minipacs.daemon.opening import open_archive, open_audit
 from minipacs.daemon.process import Control, Order
 from minipacs.daemon.pulse import LATE_S
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import METRICS
-from minipacs.daemon.trail import audit_sinks, open_audit
+from minipacs.daemon.trail import audit_sinks
 from minipacs.errors import Failure
 from minipacs.jobs.background import Background, Job, once
 from minipacs.jobs.commitment import CommitmentJobs

@@ -1,11 +1,15 @@
-"""From a configuration to an archive that is open: all that most commands need."""
+"""From a configuration to an archive and an audit trail that are open: all that most commands need."""
 
 from collections.abc import Callable
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.ingest import StoragePolicy
+from minipacs.audit import audit as audit_room
+from minipacs.audit.audit import Audit
+from minipacs.audit.message import Source
 from minipacs.config import Config
 from minipacs.dicom.tables.keys import KeyTable, extended_key
+from minipacs.errors import MinipacsError, system_words
 
 
 def key_table(config: Config) -> KeyTable:
@@ -39,3 +43,16 @@ def open_archive(
         read_only=read_only,
         recovers=recovers,
     )
+
+
+def open_audit(config: Config) -> Audit:
+    """Open the audit trail of this process, one that tells nothing if it is off. Raises MinipacsError."""
+    audit, title = config.audit, config.ae.title
+    source = Source(audit.source or title, audit.site)
+    if not audit.is_on:
+        return Audit(None, source, ae_title=title)
+    folder = config.audit_folder
+    try:
+        return audit_room.open_audit(folder, source, max_bytes=audit.spool_bytes, queries=audit.queries, ae_title=title)
+    except OSError as error:
+        raise MinipacsError(f"cannot use the folder of audit messages {folder}: {system_words(error)}") from error

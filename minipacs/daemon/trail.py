@@ -1,4 +1,4 @@
-"""The audit trail of a process, opened; and what the parent tells it of the service: start, stop, configuration.
+"""Where the audit trail goes, and what the parent tells it of the service: start, stop, configuration.
 
 The parent keeps no segment of the spool open: whoever it forks would hold it, too.
 """
@@ -8,33 +8,20 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from minipacs.audit import audit as audit_room
 from minipacs.audit import codes, events
 from minipacs.audit.audit import Audit
-from minipacs.audit.message import Message, Outcome, ResourceObject, Source
+from minipacs.audit.message import Message, Outcome, ResourceObject
 from minipacs.audit.sinks import FileSink, Sink, TlsSink, UdpSink
 from minipacs.config import Config
 from minipacs.config.schema import SECTIONS
 from minipacs.daemon import composition
-from minipacs.errors import MinipacsError, system_words
+from minipacs.daemon.opening import open_audit
+from minipacs.errors import MinipacsError
 
 logger = logging.getLogger(__name__)
 
 _SECURITY = frozenset({"access", "peer", "tls", "audit"})
 """Sections that say who may do what, and what is known of it."""
-
-
-def open_audit(config: Config) -> Audit:
-    """Open the audit trail of this process, one that tells nothing if it is off. Raises MinipacsError."""
-    audit, title = config.audit, config.ae.title
-    source = Source(audit.source or title, audit.site)
-    if not audit.is_on:
-        return Audit(None, source, ae_title=title)
-    folder = config.audit_folder
-    try:
-        return audit_room.open_audit(folder, source, max_bytes=audit.spool_bytes, queries=audit.queries, ae_title=title)
-    except OSError as error:
-        raise MinipacsError(f"cannot use the folder of audit messages {folder}: {system_words(error)}") from error
 
 
 def audit_sinks(config: Config) -> list[Sink]:

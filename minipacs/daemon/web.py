@@ -9,19 +9,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from minipacs import metrics
-from minipacs.audit.audit import Audit
 from minipacs.daemon import composition, extras
-from minipacs.daemon.opening import open_archive
+from minipacs.daemon.opening import open_archive, open_audit
 from minipacs.daemon.process import Control
 from minipacs.daemon.shared import Shared
 from minipacs.daemon.sockets import WEB
-from minipacs.daemon.trail import open_audit
 from minipacs.errors import MinipacsError
 from minipacs.net.identity.tokens import Tokens
 from minipacs.net.identity.users import Users
 from minipacs.services.offered import storage_classes
 
 if TYPE_CHECKING:
+    from minipacs.web.auditing import Trail
     from minipacs.web.server import WebServer
 
 LOOK_INTERVAL_S = 0.25
@@ -34,6 +33,7 @@ def run(shared: Shared, control: Control) -> None:
         raise MinipacsError(extras.NEEDS_WEB)
     from minipacs.web.access import Places, WebAccess
     from minipacs.web.app import make_app
+    from minipacs.web.auditing import Trail
     from minipacs.web.environment import Environment
     from minipacs.web.metadata_cache import MetadataCache
     from minipacs.web.routes import ROUTES
@@ -49,6 +49,7 @@ def run(shared: Shared, control: Control) -> None:
     counted.begin_http({route.path for route in ROUTES})
     archive = open_archive(config, counted.commit, recovers=True)
     audit = open_audit(config)
+    trail = Trail(audit, archive.index)
     anonymous = config.web.anonymous if all(map(_is_loopback, sockets)) else ()
     folder = config.storage.path
     access = WebAccess(
@@ -59,7 +60,7 @@ def run(shared: Shared, control: Control) -> None:
         ae_title=config.ae.title,
         access=access,
         places=Places(config.web.url, config.web.behind_proxy, is_guarded=is_guarded),
-        audit=audit,
+        trail=trail,
         metadata=MetadataCache(archive),
         max_results=config.web.max_results,
         match_unknown=config.query.match_unknown,
@@ -71,7 +72,7 @@ def run(shared: Shared, control: Control) -> None:
         if sock is not own:
             sock.close()  # nobody would take what the system gives to it here
     server = WebServer(make_app(environment, counted.http_request), [own], config.timeouts.drain, context)
-    server.run_beside(lambda: _attend(server, control, audit))
+    server.run_beside(lambda: _attend(server, control, trail))
     audit.close()
     archive.close()
 
@@ -80,12 +81,12 @@ def _is_loopback(sock: socket.socket) -> bool:
     return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
-async def _attend(server: "WebServer", control: Control, audit: Audit) -> None:
+async def _attend(server: "WebServer", control: Control, trail: "Trail") -> None:
     """Beat, and obey: requests under way may end within the time for it, unless the order is to end."""
     control.ready()
     while True:
         _, orders = control.events(time.monotonic())
         if orders:
             server.leave(at_once="end" in orders)
-        audit.tick()
+        trail.tick()
         await asyncio.sleep(LOOK_INTERVAL_S)

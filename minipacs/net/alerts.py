@@ -47,6 +47,11 @@ class Alerts:
         reason = f"has no right to {', '.join(rights)}"
         self._note(codes.USE_OF_RESTRICTED_FUNCTION, told, reason, Outcome.MINOR_FAILURE)
 
+    def forbidden(self, name: str, address: str, reason: str) -> None:
+        """Tell that somebody asked over HTTP for what it has no right to."""
+        told = Explanation("", address, calling=name)
+        self._note(codes.USE_OF_RESTRICTED_FUNCTION, told, reason, Outcome.MINOR_FAILURE)
+
     def tell(self) -> None:
         """Tell the sums that are due."""
         self._sums.tell()

@@ -183,6 +183,15 @@ class WebAccess:
         return token_file.create(self._session_path, f"{name} {secrets.token_hex(8)}", [], SESSION_DAYS)
 
 
+def claimed_name(scope: Scope) -> str:
+    """Return who a request says that it comes from, "" if it does not say."""
+    kind, _, credentials = headers_of(scope).get("authorization", "").partition(" ")
+    try:
+        return _basic(credentials)[0] if kind.lower() == "basic" else ""
+    except Refusal:
+        return ""
+
+
 def unauthorized(words: str) -> Refusal:
     """Refuse for want of good credentials."""
     return Refusal(401, words, {"WWW-Authenticate": f'Bearer realm="{REALM}", Basic realm="{REALM}", charset="UTF-8"'})

@@ -1,5 +1,6 @@
 """The application: finds the row of a request, who asks and whether that is allowed, and lets its handler answer."""
 
+import asyncio
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from starlette.responses import Response
 
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.web import capabilities
-from minipacs.web.access import require
+from minipacs.web.access import claimed_name, require
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask, Environment, read_query
 from minipacs.web.frame import App, Frame, Message, Observe, Receive, Scope, Send
 from minipacs.web.routes import ROUTES, Route
 
+NOT_MODIFIED, UNAUTHORIZED = 304, 401
 UID_PARTS = frozenset({"study", "series", "instance", "step", "transaction"})
 """Variable parts of paths that are UIDs."""
 
@@ -59,15 +61,27 @@ class Application:
             return
         route, parts = self._find(scope["method"], scope["path"])
         scope["state"]["route"] = route.path
-        caller = await environment.access.identify(scope, origin)
+        try:
+            caller = await environment.access.identify(scope, origin)
+        except Refusal as refusal:
+            if refusal.status == UNAUTHORIZED:
+                environment.trail.refused(claimed_name(scope), origin.address, refusal.words)
+            raise
         scope["state"]["user"] = caller.name
         if route.rights:
-            require(caller, *route.rights)
+            try:
+                require(caller, *route.rights)
+            except Refusal as refusal:
+                if caller.name:
+                    environment.trail.alerts.forbidden(caller.name, origin.address, refusal.words)
+                raise
         for name in UID_PARTS & parts.keys():
             if not is_uid(parts[name]):
                 raise Refusal(404, f"the {name} in the path is no UID")
         ask = Ask(environment, scope, receive, caller, origin, parts, read_query(scope["query_string"]))
         response = await route.handler(ask)
+        if ask.found and route.method == "GET" and response.status_code != NOT_MODIFIED:
+            await asyncio.to_thread(environment.trail.retrieved, caller, ask.found)
         for warning in ask.warnings:
             response.headers.append("Warning", f"299 {origin.host}: {warning}")
         response.headers.add_vary_header("Accept")

@@ -9,12 +9,13 @@ from urllib.parse import unquote_to_bytes
 from starlette.responses import Response
 
 from minipacs.archive.archive import Archive
-from minipacs.audit.audit import Audit
 from minipacs.dicom.tables.sop_classes import STORAGE
+from minipacs.index import StoredInstance
 from minipacs.web import accept
 from minipacs.web.accept import Choice, Offer
 from minipacs.web.access import Caller, Origin, Places, WebAccess, headers_of
 from minipacs.web.answers import Refusal
+from minipacs.web.auditing import Trail
 from minipacs.web.frame import ClientGone, Receive, Scope
 from minipacs.web.metadata_cache import MetadataCache
 
@@ -38,7 +39,7 @@ class Environment:
     ae_title: str
     access: WebAccess
     places: Places
-    audit: Audit
+    trail: Trail
     metadata: MetadataCache
     max_results: int = 0
     match_unknown: bool = False
@@ -62,6 +63,7 @@ class Ask:
     path: Mapping[str, str]
     parameters: Sequence[tuple[str, str]]
     warnings: list[str] = field(default_factory=list)
+    found: Sequence[StoredInstance] = ()
 
     @property
     def headers(self) -> Mapping[str, str]:

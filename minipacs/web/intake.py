@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.auditing import tell_refused, tell_stored
 from minipacs.archive.part10 import IncomingFile
+from minipacs.audit.audit import Transfers
 from minipacs.dicom.data_set.part10 import FileMeta
 from minipacs.errors import Failure, Kind
 from minipacs.index import Outcome
@@ -62,12 +64,21 @@ class Intake:
     `source` is who they come from, as their receipts have it; with a `study_instance_uid` they must be of that study.
     """
 
-    def __init__(self, archive: Archive, sop_classes: Set[str], source: str, study_instance_uid: str, log_id: str):
+    def __init__(
+        self,
+        archive: Archive,
+        sop_classes: Set[str],
+        source: str,
+        study_instance_uid: str,
+        log_id: str,
+        told: Transfers,
+    ):
         self._archive = archive
         self._sop_classes = sop_classes
         self._source = source
         self._study_instance_uid = study_instance_uid
         self._log_id = log_id
+        self._told = told
         self._incoming: IncomingFile | None = None
         self._waiting: deque[_Waiting] = deque()
         self._failed = 0
@@ -101,7 +112,7 @@ class Intake:
         if any(uid == waiting.sop_instance_uid for waiting in self._waiting):
             self._wait_for_commits(0)  # which of two comes first matters
         self._wait_for_commits(MAX_WAITING - 1)
-        self._waiting.append(_Waiting(len(self._results), uid, _commits.submit(_commit, incoming)))
+        self._waiting.append(_Waiting(len(self._results), uid, _commits.submit(_commit, incoming, self._told)))
         self._results.append(None)
 
     def break_off(self, words: str) -> None:
@@ -145,17 +156,20 @@ class Intake:
             logger.warning("object refused", extra={"fields": {k: v for k, v in fields.items() if v}})
 
 
-def _commit(incoming: IncomingFile) -> Result:
+def _commit(incoming: IncomingFile, told: Transfers) -> Result:
     """Commit an object and let go of its file."""
     meta = incoming.meta
     try:
         with incoming:
-            outcome, record = incoming.commit()
+            stored = incoming.commit()
     except Failure as failure:
+        tell_refused(told, meta.sop_class_uid if meta is not None else "", failure)
         return _refused(meta, failure.kind, str(failure))
     except Exception:
         logger.exception("store failed")
         return _refused(meta, Kind.BROKEN, "this is a fault of the archive")
+    tell_stored(told, stored)
+    outcome, record = stored
     study, series = (record.values.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID"))
     kept = outcome is Outcome.KEPT
     return Result(record.sop_class_uid, record.sop_instance_uid, study or "", series or "", kept)

@@ -91,6 +91,7 @@ async def listing(ask: Ask) -> list[StoredInstance]:
     found = await asyncio.to_thread(ask.environment.archive.index.instances, keys)
     if not found:
         raise Refusal(404, "nothing of that kind is stored here")
+    ask.found = found
     return found
 
 

@@ -32,13 +32,15 @@ async def store(ask: Ask) -> Response:
     _check_room(ask)
     study = ask.path.get("study", "")
     environment = ask.environment
-    intake = Intake(environment.archive, environment.storage_classes, ask.source, study, ask.id)
+    told = environment.trail.coming(ask.caller)
+    intake = Intake(environment.archive, environment.storage_classes, ask.source, study, ask.id, told)
     taking = _taking(ask, intake)
     try:
         await _pump(ask.body(), taking)
         results = await asyncio.to_thread(intake.finish)
     finally:
         await asyncio.to_thread(intake.close)
+        told.close()
     return _told(ask, results, answer)
 
 

@@ -21,6 +21,7 @@ from minipacs.net.identity.tokens import Tokens
 from minipacs.net.identity.users import Users
 from minipacs.web.access import Places, WebAccess
 from minipacs.web.app import make_app
+from minipacs.web.auditing import Trail
 from minipacs.web.environment import Environment
 from minipacs.web.metadata_cache import MetadataCache
 from minipacs.web.server import WebServer
@@ -52,6 +53,7 @@ class Web:
         origins: Sequence[str] = (),
         policy: StoragePolicy | None = None,
         archive: Archive | None = None,
+        audit: Audit | None = None,
         **settings: Any,
     ) -> None:
         self.folder = folder
@@ -65,8 +67,8 @@ class Web:
             anonymous,
             origins,  # type: ignore[arg-type]
         )
-        audit = Audit(None, Source("MINIPACS"))
-        environment = Environment(self.archive, "MINIPACS", access, Places("", []), audit, MetadataCache(self.archive))
+        trail = Trail(audit or Audit(None, Source("MINIPACS")), self.archive.index)
+        environment = Environment(self.archive, "MINIPACS", access, Places("", []), trail, MetadataCache(self.archive))
         environment = replace(environment, **settings)
         listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = listener.getsockname()
