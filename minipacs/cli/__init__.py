@@ -10,6 +10,7 @@ from minipacs.cli.faults import tell_faults
 
 COMMANDS: Mapping[str, str] = {
     "associations": "associations:associations",
+    "audit": "audit:audit",
     "backup": "care:backup",
     "check": "service:check",
     "conflicts": "conflicts:conflicts",

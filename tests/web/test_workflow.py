@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from pydicom.uid import generate_uid
 
+from minipacs.audit.audit import Audit
+from minipacs.audit.message import Source
 from minipacs.dicom.data_set import json_values
 from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.sop_classes import STORAGE
@@ -160,7 +162,10 @@ def references(*pairs: tuple[str, str]) -> dict[str, Any]:
 def read_objects(web: Web) -> None:
     """Do what the jobs process does when it is woken."""
     requestor = Requestor("MINIPACS", Timeouts(1, 1, 1, 1), 16384)
-    jobs = CommitmentJobs("MINIPACS", web.archive, requestor, {}.get, frozenset(STORAGE), lambda: False, lambda: None)
+    audit = Audit(None, Source("MINIPACS"))
+    jobs = CommitmentJobs(
+        "MINIPACS", web.archive, requestor, {}.get, frozenset(STORAGE), audit, lambda: False, lambda: None
+    )
     reading = web.archive.index.commitments.reading
     for destination in reading.destinations():
         item = reading.claim(destination, 100)

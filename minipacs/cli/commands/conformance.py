@@ -8,6 +8,7 @@ from typing import get_args
 import click
 
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from minipacs.audit.events import EVENTS
 from minipacs.cli.common import config_option
 from minipacs.config import Config
 from minipacs.config.schema import SECTIONS as SETTINGS
@@ -155,6 +156,11 @@ def _collector(config: Config, scheme: str) -> str:
     return f"on: `{config.audit.syslog}`" if is_used else f'off: `audit.syslog = "{scheme}://..."`'
 
 
+def _audit_events(config: Config) -> Iterator[str]:
+    rows = [(e.section, e.code.value, e.code.meaning, " ".join(e.actions), e.when) for e in EVENTS.values()]
+    return _table(("PS3.15", "EventID", "meaning", "actions", "told when"), rows)
+
+
 def _peers(config: Config) -> Iterator[str]:
     rows = [
         (peer.title, peer.host or "any", peer.port if peer.destination else "", ", ".join(peer.allow), peer.charset)
@@ -272,6 +278,7 @@ _TABLES: Mapping[str, Callable[[Config], Iterator[str]]] = {
     "settings": _settings,
     "user_identity": _user_identity,
     "security_profiles": _security_profiles,
+    "audit_events": _audit_events,
     "peers": _peers,
     "keys": _keys,
     "worklist_keys": _worklist_keys,
