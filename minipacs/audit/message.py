@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
-from html import escape
 from ipaddress import ip_address
 
 from minipacs.audit.codes import MEDIA_URI, NODE_ID, PATIENT_NUMBER, SOP_CLASS_UID, STUDY_INSTANCE_UID, URI, Code
