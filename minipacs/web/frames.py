@@ -120,7 +120,11 @@ def _stored(reader: ObjectReader, instance: StoredInstance, indices: Sequence[in
             raise Refusal(404, f"no frames: {error}") from error
         _check(indices, stored.shape)
         for index in indices:
-            yield stored.stored(index)
+            try:
+                frame = stored.stored(index)
+            except TranscodeError as error:
+                raise ObjectNotConvertible(str(error)) from error
+            yield frame
 
 
 def _native(reader: ObjectReader, instance: StoredInstance, indices: Sequence[int]) -> Iterator[bytes]:
