@@ -1,6 +1,7 @@
 """What TLS costs: `./tools/bench/tls`. Stores over it beside plain ones, here and at dcmtk's storescp, in one run."""
 
 import argparse
+import signal
 import statistics
 import subprocess
 import sys
@@ -141,6 +142,7 @@ def main() -> int:
     parser.add_argument("--load", choices=LOAD_NAMES, nargs="*", default=LOAD_NAMES, help="which objects (all)")
     parser.add_argument("--folder", type=Path, help="where data and stores go meanwhile")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     print("{cores} cores, {processor}, Python {python}, Linux {kernel}".format(**machine()))
     print(f"Stores of what is there already, medians of {arguments.reps}\n")
     started: list[Receiver] = []
