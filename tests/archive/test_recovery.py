@@ -128,6 +128,22 @@ def test_an_orphan_whose_bytes_are_not_its_digests_is_quarantined(archive, folde
     assert reason_of(archive, digest) == "the file's bytes do not have its digest"
 
 
+@pytest.mark.parametrize(("number", "is_damage"), [(errno.EMFILE, False), (errno.EACCES, False), (errno.EIO, True)])
+def test_a_file_that_cannot_be_read_now_is_left_as_it_is(archive, monkeypatch, number, is_damage):
+    ds = ct()
+    put(archive, ds)
+    orphan = publish_object(archive, ct())
+
+    def cannot(digest):
+        raise OSError(number, os.strerror(number), digest)
+
+    monkeypatch.setattr(archive.tree, "open", cannot)
+    found = run(archive)
+    assert (found.quarantined > 0) == is_damage
+    assert os.path.exists(archive.tree.layout.published(orphan)) == (not is_damage)
+    assert (archive.index.instance(ds.SOPInstanceUID).availability == "ONLINE") == (not is_damage)
+
+
 def test_the_row_of_a_missing_file_is_marked_and_stays(archive, folder):
     ds = ct()
     put(archive, ds)

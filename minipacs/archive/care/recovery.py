@@ -9,6 +9,7 @@ afterwards (`care.sizes`): who reads a file holds its size and its digest agains
 what came within the hour, whose last part is read here; and who sends it again has every byte compared.
 """
 
+import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +77,20 @@ def recheck_last(tree: Storage, index: Catalogue, found: Recovery) -> None:
         except FileNotFoundError:
             pass
         except (Failure, OSError) as error:
-            set_aside(tree, index, digest, str(error), found)
+            if tells_of_damage(digest, error):
+                set_aside(tree, index, digest, str(error), found)
+
+
+def tells_of_damage(digest: str, error: Failure | OSError) -> bool:
+    """Tell whether what a file could not be read for lies in the file; what lies elsewhere is logged, the file stays.
+
+    A wrong owner, or too many open files, say nothing of the bytes; a disk that cannot read them does.
+    """
+    if isinstance(error, Failure) or error.errno == errno.EIO:
+        return True
+    fields = {"digest": digest, "reason": error.strerror or str(error)}
+    logger.error("file cannot be read now: left as it is", extra={"fields": fields})
+    return False
 
 
 def differences(tree: Storage, index: Catalogue) -> Iterator[tuple[str, bool]]:
@@ -173,7 +187,7 @@ def _read(tree: Storage, index: Catalogue, charset_of: CharsetOf, digest: str) -
     except (Failure, OSError) as error:
         if isinstance(error, Failure) and error.temporary:
             raise  # the index is at fault, not the file
-        return _Read(digest, None, str(error))
+        return _Read(digest, None, str(error)) if tells_of_damage(digest, error) else None
 
 
 def _add_rows(tree: Storage, index: Catalogue, reads: list[_Read], found: Recovery) -> Iterator[_Read]:
