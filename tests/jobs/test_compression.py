@@ -210,7 +210,7 @@ def test_the_same_bytes_again_are_those_of_either_form(archive: Archive, folder:
     assert put(archive, ds) is Outcome.SAME
     assert published(folder) == [path]
     with path.open("rb") as file:
-        assert store(archive, file, frozenset(STORAGE)) is Outcome.SAME
+        assert store(archive, file, frozenset(STORAGE)).outcome is Outcome.SAME
     assert published(folder) == [path]
     assert work() == []
     other = smooth(128, **uids(ds))
