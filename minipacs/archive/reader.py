@@ -16,7 +16,7 @@ from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.errors import MinipacsError
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
-from minipacs.pixels.pool import CodecPool, Wait, wait_readable
+from minipacs.pixels.processes.pool import CodecPool, Wait, wait_readable
 
 if TYPE_CHECKING:
     from pydicom import Dataset

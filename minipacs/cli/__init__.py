@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "passwd": "identity:passwd",
     "procedure-steps": "procedure_steps:procedure_steps",
     "quarantine": "quarantine:quarantine",
-    "reindex": "maintenance:reindex",
+    "reindex": "care:reindex",
     "send": "transfer:send",
     "serve": "service:serve",
     "stats": "query:stats",

@@ -9,7 +9,7 @@ from minipacs.net.identity.user_identity import UserCheck
 from minipacs.net.identity.users import Users
 from minipacs.net.places import Places
 from minipacs.net.requestor import Requestor
-from minipacs.net.tls import TlsFiles
+from minipacs.net.wire.tls import TlsFiles
 
 
 def peers(config: Config) -> PeerTable:

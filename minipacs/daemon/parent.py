@@ -20,10 +20,11 @@ from prometheus_client.multiprocess import mark_process_dead
 from minipacs import __version__, log
 from minipacs.archive.archive import create_tree
 from minipacs.config import Config
-from minipacs.daemon import accounts, trail
+from minipacs.daemon import trail
 from minipacs.daemon.back_off import BackOff
 from minipacs.daemon.metrics_folder import MetricsFolder
 from minipacs.daemon.process import Process, fork
+from minipacs.daemon.processes import accounts
 from minipacs.daemon.pulse import LOOK_INTERVAL_S
 from minipacs.daemon.roles import FIRST, ROLES, Role, team_size
 from minipacs.daemon.service_manager import ServiceManager, inherited_sockets

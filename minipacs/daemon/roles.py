@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minipacs.config import Config
-from minipacs.daemon import jobs, web, worker
+from minipacs.daemon.processes import jobs, web, worker
 from minipacs.daemon.shared import Run
 from minipacs.daemon.sockets import DICOM, DICOM_TLS, METRICS, WEB, web_workers
 

@@ -17,10 +17,10 @@ from minipacs.jobs.background import Job
 from minipacs.jobs.deliveries import Deliveries, retry_s
 from minipacs.net.access import Caller, Peer
 from minipacs.net.association import Association
-from minipacs.net.bell import Bell, ring
 from minipacs.net.ending import AssociationEnded
-from minipacs.net.negotiation import ProposedContext
 from minipacs.net.requestor import AssociationRefused, Requestor
+from minipacs.net.wire.bell import Bell, ring
+from minipacs.net.wire.negotiation import ProposedContext
 from minipacs.scu.event_report import context_for_events, tell
 
 logger = logging.getLogger(__name__)

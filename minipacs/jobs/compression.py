@@ -22,7 +22,7 @@ from minipacs.archive.scan import scan
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.errors import Failure, OutcomeUnknown
 from minipacs.index import Form, StoredInstance
-from minipacs.pixels.pool import wait_readable
+from minipacs.pixels.processes.pool import wait_readable
 
 logger = logging.getLogger(__name__)
 

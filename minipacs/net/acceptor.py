@@ -9,19 +9,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from minipacs.net import acse, ending, stream
+from minipacs.net import ending
 from minipacs.net.access import OTHER, PERMANENT, Access, Admission, Caller, Origin, Rejection
 from minipacs.net.alerts import Alerts
 from minipacs.net.association import Association, Timeouts
-from minipacs.net.channel import HandshakeFailed
 from minipacs.net.ending import SERVICE_USER, AssociationEnded, violation
 from minipacs.net.explanation import REASONS, Explanation
 from minipacs.net.identity.user_identity import Identification
-from minipacs.net.negotiation import ACCEPTANCE, Acceptance, OfferedClass, Proposal, negotiate
 from minipacs.net.rejections import BURST, Rejections
-from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
 from minipacs.net.summed_log import SummedLog
-from minipacs.net.transport import ConnectionLost, TimedOut, Transport, Woken
+from minipacs.net.wire import acse, stream
+from minipacs.net.wire.channel import HandshakeFailed
+from minipacs.net.wire.negotiation import ACCEPTANCE, Acceptance, OfferedClass, Proposal, negotiate
+from minipacs.net.wire.stream import ControlPdu, PduReader, ProtocolError
+from minipacs.net.wire.transport import ConnectionLost, TimedOut, Transport, Woken
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from minipacs.net.certificate import Certificate
 from minipacs.net.identity.user_identity import NOBODY, Identification, IdentityRefused, UserCheck
 from minipacs.net.identity.users import CheckingIsBusy
-from minipacs.net.names import NAMES, NameNotResolved
-from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, MIN_PDU_BYTES, Proposal, Right
 from minipacs.net.places import Limit, Places
+from minipacs.net.wire.certificate import Certificate
+from minipacs.net.wire.names import NAMES, NameNotResolved
+from minipacs.net.wire.negotiation import APPLICATION_CONTEXT_NAME, MIN_PDU_BYTES, Proposal, Right
 
 RIGHTS: tuple[Right, ...] = get_args(Right)
 _MAPPED_PREFIX = 96

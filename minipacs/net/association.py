@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from minipacs.dicom.data_set.command_set import CommandField, CommandSet, decode, encode
 from minipacs.errors import DataSetError
-from minipacs.net import ending, stream
-from minipacs.net.bell import Bell
+from minipacs.net import ending
 from minipacs.net.ending import SERVICE_USER, AssociationEnded, timed_out, violation
-from minipacs.net.negotiation import PresentationContext
-from minipacs.net.stream import ControlPdu, Fragment, PduReader, ProtocolError
-from minipacs.net.transport import MIN_RATE_BYTES_S, ConnectionLost, Pace, Rung, TimedOut, Transport, Woken
+from minipacs.net.wire import stream
+from minipacs.net.wire.bell import Bell
+from minipacs.net.wire.negotiation import PresentationContext
+from minipacs.net.wire.stream import ControlPdu, Fragment, PduReader, ProtocolError
+from minipacs.net.wire.transport import MIN_RATE_BYTES_S, ConnectionLost, Pace, Rung, TimedOut, Transport, Woken
 
 MAX_COMMAND_SET_BYTES = 64 << 10
 MAX_QUEUED_MESSAGES = 16

@@ -3,8 +3,8 @@
 from contextlib import suppress
 from typing import Literal
 
-from minipacs.net import stream
-from minipacs.net.transport import ConnectionLost, TimedOut, Transport
+from minipacs.net.wire import stream
+from minipacs.net.wire.transport import ConnectionLost, TimedOut, Transport
 
 ABORT_LINGER_S = 5
 

@@ -12,7 +12,7 @@ from minipacs.net.access import Rejection
 from minipacs.net.association import Association
 from minipacs.net.ending import AssociationEnded
 from minipacs.net.identity.rights import MAX_NAME_CHARS
-from minipacs.net.negotiation import (
+from minipacs.net.wire.negotiation import (
     ABSTRACT_SYNTAX_NOT_SUPPORTED,
     ACCEPTANCE,
     TRANSFER_SYNTAXES_NOT_SUPPORTED,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from minipacs.errors import MinipacsError
 from minipacs.net.summed_log import SummedLog
-from minipacs.net.transport import Transport
+from minipacs.net.wire.transport import Transport
 
 if TYPE_CHECKING:
     from minipacs.net.acceptor import Acceptor  # with pynetdicom, which who looks at ports does not need

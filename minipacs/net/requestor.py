@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from minipacs.errors import MinipacsError
-from minipacs.net import ending, stream
+from minipacs.net import ending
 from minipacs.net.access import Peer
 from minipacs.net.association import Association, Timeouts
-from minipacs.net.negotiation import ProposedContext
-from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
-from minipacs.net.transport import Companion, ConnectionLost, TimedOut, Transport
+from minipacs.net.wire import stream
+from minipacs.net.wire.negotiation import ProposedContext
+from minipacs.net.wire.stream import ControlPdu, PduReader, ProtocolError
+from minipacs.net.wire.transport import Companion, ConnectionLost, TimedOut, Transport
 
 MAX_CONTEXTS = 128
 _REASONS = {
@@ -55,7 +56,7 @@ class Requestor:
         `companion` is attended to while the peer is waited for, then and as long as the association lives. Raises
         AssociationRefused, and what the companion raises.
         """
-        from minipacs.net import acse  # and pynetdicom: only who calls somebody waits for it
+        from minipacs.net.wire import acse  # and pynetdicom: only who calls somebody waits for it
 
         try:
             transport = Transport.connect(peer.host, peer.port, self.timeouts.connect, companion)

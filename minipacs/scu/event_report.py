@@ -8,7 +8,7 @@ from minipacs.dicom.tables.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMIT
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.workflow.commitment import event_type
 from minipacs.net.association import Association
-from minipacs.net.negotiation import PresentationContext
+from minipacs.net.wire.negotiation import PresentationContext
 
 
 def tell(association: Association, context: PresentationContext, message_id: int, event: Values) -> int | None:

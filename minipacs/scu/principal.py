@@ -4,7 +4,7 @@ import select
 import time
 from typing import Protocol
 
-from minipacs.net.transport import Companion
+from minipacs.net.wire.transport import Companion
 
 
 class Stopped(Exception):

@@ -23,9 +23,9 @@ from minipacs.dicom.tables.transfer_syntaxes import (
 from minipacs.index import StoredInstance
 from minipacs.net.association import Association
 from minipacs.net.ending import timed_out
-from minipacs.net.negotiation import PresentationContext, ProposedContext
 from minipacs.net.requestor import MAX_CONTEXTS
-from minipacs.net.transport import Patience
+from minipacs.net.wire.negotiation import PresentationContext, ProposedContext
+from minipacs.net.wire.transport import Patience
 from minipacs.pixels.codecs import can_transcode
 from minipacs.scu.principal import Principal, Stopped, wait_attending
 from minipacs.scu.tally import Tally

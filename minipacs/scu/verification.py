@@ -9,8 +9,8 @@ from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.errors import MinipacsError
 from minipacs.net.access import Peer
 from minipacs.net.ending import AssociationEnded
-from minipacs.net.negotiation import ProposedContext
 from minipacs.net.requestor import Requestor
+from minipacs.net.wire.negotiation import ProposedContext
 
 
 def verify(requestor: Requestor, peer: Peer) -> float:

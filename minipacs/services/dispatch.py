@@ -20,12 +20,13 @@ from minipacs.dicom.tables.sop_classes import (
 from minipacs.errors import Failure
 from minipacs.net.access import Caller
 from minipacs.net.association import Association, Message
-from minipacs.net.bell import Bell
 from minipacs.net.ending import AssociationEnded
-from minipacs.services import commitment, find, procedure_step, retrieve, storage, verification, worklist
+from minipacs.net.wire.bell import Bell
+from minipacs.services import commitment, procedure_step, storage, verification
 from minipacs.services.answers import Answer, answer
 from minipacs.services.auditing import requestor
 from minipacs.services.environment import RESPONSE, Environment, Request
+from minipacs.services.query_retrieve import find, retrieve, worklist
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from minipacs.dicom.tables.transfer_syntaxes import (
     IMPLICIT_VR_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
 )
-from minipacs.net.negotiation import OfferedClass, Right
+from minipacs.net.wire.negotiation import OfferedClass, Right
 
 _MESSAGE_SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from minipacs.dicom.tables.attributes import Level
 from minipacs.net.identity.rights import Right
 from minipacs.web.api import change_feed, operations
-from minipacs.web.bulk_data import bulk_data
-from minipacs.web.delete import delete
+from minipacs.web.dicomweb.bulk_data import bulk_data
+from minipacs.web.dicomweb.delete import delete
+from minipacs.web.dicomweb.frames import frames
+from minipacs.web.dicomweb.metadata import metadata
+from minipacs.web.dicomweb.rendered import rendered, thumbnail
+from minipacs.web.dicomweb.retrieve import retrieve
+from minipacs.web.dicomweb.search import counting, searching
+from minipacs.web.dicomweb.store import store
 from minipacs.web.environment import DICOM_WEB, Handler
-from minipacs.web.frames import frames
-from minipacs.web.metadata import metadata
-from minipacs.web.rendered import rendered, thumbnail
-from minipacs.web.retrieve import retrieve
-from minipacs.web.search import counting, searching
-from minipacs.web.store import store
 from minipacs.web.wado_uri import wado
 from minipacs.web.workflow import commitment, procedure_steps, worklist
 

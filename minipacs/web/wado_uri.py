@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.web.answers import Refusal
+from minipacs.web.dicomweb.rendered import PICTURES, rendered
+from minipacs.web.dicomweb.retrieve import DICOM, retrieve
 from minipacs.web.environment import Ask
-from minipacs.web.rendered import PICTURES, rendered
-from minipacs.web.retrieve import DICOM, retrieve
 
 _UIDS: Mapping[str, str] = MappingProxyType({"study": "studyuid", "series": "seriesuid", "instance": "objectuid"})
 _PICTURES = tuple(offer.media_type for offer in PICTURES)

@@ -3,7 +3,7 @@
 import threading
 from types import SimpleNamespace
 
-from minipacs.daemon import accounts
+from minipacs.daemon.processes import accounts
 from minipacs.net.explanation import Explanation
 
 

@@ -10,8 +10,8 @@ from minipacs.archive.care import sizes
 from minipacs.archive.care.sizes import SizeCheck
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.config import load
-from minipacs.daemon.jobs import _jobs
 from minipacs.daemon.opening import open_audit
+from minipacs.daemon.processes.jobs import _jobs
 from minipacs.index.engine.writer import Writer
 from minipacs.jobs.background import Background
 from tests.support.objects import study

@@ -27,8 +27,8 @@ from minipacs.dicom.tables.transfer_syntaxes import UNCOMPRESSED
 from minipacs.index import Outcome, Query, StoredInstance
 from minipacs.jobs import compression as compression_module
 from minipacs.jobs.compression import IDLE_S, SHORTAGE_S, Compression
-from minipacs.pixels import pool
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
+from minipacs.pixels.processes import pool
 from minipacs.pixels.transcode import fingerprint
 from tests.pixels.test_transcode import WHOLE
 from tests.support.dcmtk import run as tool

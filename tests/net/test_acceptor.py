@@ -26,8 +26,8 @@ from minipacs.net.identity.user_identity import UserCheck
 from minipacs.net.identity.users import User, Users
 from minipacs.net.listener import bind
 from minipacs.net.rejections import BURST
-from minipacs.net.tls import TlsFiles
-from minipacs.net.transport import Transport
+from minipacs.net.wire.tls import TlsFiles
+from minipacs.net.wire.transport import Transport
 from tests.support import wire
 from tests.support.certificates import Authority
 from tests.support.wire import Wire

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.net import access, names
+from minipacs.net import access
 from minipacs.net.access import OTHER, RIGHTS, Access, Admission, Origin, Peer, PeerTable, Rejection
-from minipacs.net.certificate import Certificate
 from minipacs.net.identity import users
 from minipacs.net.identity.user_identity import WRONG, UserCheck, UserIdentity
 from minipacs.net.identity.users import Users
-from minipacs.net.negotiation import APPLICATION_CONTEXT_NAME, Proposal
+from minipacs.net.wire import names
+from minipacs.net.wire.certificate import Certificate
+from minipacs.net.wire.negotiation import APPLICATION_CONTEXT_NAME, Proposal
 
 HOME = Origin("127.0.0.1")
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from minipacs.net import acse
 from minipacs.net.access import RIGHTS
 from minipacs.net.identity.user_identity import UserIdentity
-from minipacs.net.negotiation import Acceptance, Proposal, ProposedContext, negotiate
-from minipacs.net.stream import INVALID_PARAMETER, ProtocolError
+from minipacs.net.wire import acse
+from minipacs.net.wire.negotiation import Acceptance, Proposal, ProposedContext, negotiate
+from minipacs.net.wire.stream import INVALID_PARAMETER, ProtocolError
 from minipacs.services.offered import offered_classes
 from tests.support import wire
 from tests.support.wire import CT, EXPLICIT, IMPLICIT, STUDY_FIND, VERIFICATION, associate_rq, context, item

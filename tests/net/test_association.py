@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from minipacs.dicom.data_set.command_set import CommandField, CommandSet, encode
-from minipacs.net import stream
 from minipacs.net.association import (
     MAX_EMPTY_FRAGMENTS,
     MAX_QUEUED_BYTES,
@@ -19,9 +18,10 @@ from minipacs.net.association import (
     Timeouts,
 )
 from minipacs.net.ending import AssociationEnded
-from minipacs.net.negotiation import PresentationContext
-from minipacs.net.stream import PduReader
-from minipacs.net.transport import Transport
+from minipacs.net.wire import stream
+from minipacs.net.wire.negotiation import PresentationContext
+from minipacs.net.wire.stream import PduReader
+from minipacs.net.wire.transport import Transport
 from tests.support.wire import (
     CT,
     EXPLICIT,

@@ -2,7 +2,7 @@
 
 import select
 
-from minipacs.net.bell import Bell, ring
+from minipacs.net.wire.bell import Bell, ring
 
 
 def is_rung(bell: Bell) -> bool:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.net import channel
-from minipacs.net.certificate import Certificate
-from minipacs.net.channel import ENCRYPTED_AT_ONCE_BYTES, KINDS, ConnectionLost, TlsChannel, failure
-from minipacs.net.tls import TlsFiles
-from minipacs.net.transport import TimedOut, Transport
+from minipacs.net.wire import channel
+from minipacs.net.wire.certificate import Certificate
+from minipacs.net.wire.channel import ENCRYPTED_AT_ONCE_BYTES, KINDS, ConnectionLost, TlsChannel, failure
+from minipacs.net.wire.tls import TlsFiles
+from minipacs.net.wire.transport import TimedOut, Transport
 from tests.support.certificates import Authority
 
 LONG_S = 20

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pynetdicom import pdu, pdu_items
 
-from minipacs.net import items
-from minipacs.net.negotiation import ContextAnswer, ProposedContext
-from minipacs.net.stream import ProtocolError
+from minipacs.net.wire import items
+from minipacs.net.wire.negotiation import ContextAnswer, ProposedContext
+from minipacs.net.wire.stream import ProtocolError
 from tests.support import wire
 
 UIDS = st.from_regex(r"[12](\.(0|[1-9][0-9]{0,8})){1,5}", fullmatch=True)

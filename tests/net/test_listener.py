@@ -14,7 +14,7 @@ from minipacs.net import listener
 from minipacs.net.acceptor import Acceptor
 from minipacs.net.association import Timeouts
 from minipacs.net.listener import MAX_PENDING_CONNECTIONS, Listener, address_of, bind
-from minipacs.net.transport import Transport, Woken
+from minipacs.net.wire.transport import Transport, Woken
 
 WAIT_S = 10
 

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from minipacs.net import names
-from minipacs.net.names import FAULT_KEPT_S, FRESH_S, KEPT_S, MAX_LOOKUPS, NameNotResolved, Names
+from minipacs.net.wire import names
+from minipacs.net.wire.names import FAULT_KEPT_S, FRESH_S, KEPT_S, MAX_LOOKUPS, NameNotResolved, Names
 
 WAIT_S = 10
 

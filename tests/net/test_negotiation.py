@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from minipacs.dicom.tables import transfer_syntaxes
 from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE, STORAGE, VERIFICATION
 from minipacs.net.access import RIGHTS
-from minipacs.net.negotiation import (
+from minipacs.net.wire.negotiation import (
     ABSTRACT_SYNTAX_NOT_SUPPORTED,
     ACCEPTANCE,
     TRANSFER_SYNTAXES_NOT_SUPPORTED,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minipacs.net import stream
-from minipacs.net.stream import ControlPdu, PduReader, ProtocolError
+from minipacs.net.wire import stream
+from minipacs.net.wire.stream import ControlPdu, PduReader, ProtocolError
 
 
 def read_all(chunks: list[bytes]) -> list[object]:

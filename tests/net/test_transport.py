@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from minipacs.net.transport import ConnectionLost, Patience, TimedOut, Transport, Woken
+from minipacs.net.wire.transport import ConnectionLost, Patience, TimedOut, Transport, Woken
 
 SOON_S = 0.05
 LONG_S = 30

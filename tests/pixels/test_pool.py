@@ -14,11 +14,11 @@ import pydicom
 import pytest
 
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
-from minipacs.pixels import budget
-from minipacs.pixels import pool as codec_pool
-from minipacs.pixels.budget import Budget
 from minipacs.pixels.elements import TranscodeError
-from minipacs.pixels.pool import CodecPool, wait_readable
+from minipacs.pixels.processes import budget
+from minipacs.pixels.processes import pool as codec_pool
+from minipacs.pixels.processes.budget import Budget
+from minipacs.pixels.processes.pool import CodecPool, wait_readable
 from minipacs.pixels.transcode import transcode
 from tests.pixels.test_frames import attributes
 from tests.support.elements import as_file, fragments
@@ -41,7 +41,7 @@ def children() -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if parent == os.getpid() and b"minipacs.pixels.process" in (folder / "cmdline").read_bytes():
+            if parent == os.getpid() and b"minipacs.pixels.processes.process" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
     return found
 

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 
 from minipacs.pixels.elements import TranscodeError
-from minipacs.pixels.render import MAX_SIDE_PIXELS, Rendering, Viewport, Window, render
+from minipacs.pixels.processes.render import MAX_SIDE_PIXELS, Rendering, Viewport, Window, render
 
 
 def header(samples: np.ndarray, **values: Any) -> Dataset:

@@ -219,7 +219,8 @@ def test_decoders_are_not_imported_before_they_are_used() -> None:
 
 def test_codecs_of_the_extra_are_imported_in_codec_processes_only() -> None:
     program = (
-        "import sys, minipacs.daemon.worker, minipacs.daemon.jobs, minipacs.cli;sys.exit('imagecodecs' in sys.modules)"
+        "import sys, minipacs.cli, minipacs.daemon.processes.jobs, minipacs.daemon.processes.worker;"
+        "sys.exit('imagecodecs' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

@@ -8,8 +8,8 @@ from minipacs.dicom.data_set.command_set import CommandField
 from minipacs.dicom.data_set.decode import decode_data_set
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import Failure, Kind
-from minipacs.services import retrieve
 from minipacs.services.answers import answer
+from minipacs.services.query_retrieve import retrieve
 from tests.support.retriever import identifier
 from tests.support.wire import IMPLICIT, STUDY_MOVE
 

@@ -18,9 +18,9 @@ from minipacs.dicom.tables.transfer_syntaxes import (
 )
 from minipacs.dicom.text import charset, person_name
 from minipacs.errors import MinipacsError
-from minipacs.net import acse
-from minipacs.net.items import ProposedContext
-from minipacs.net.stream import PduReader, ProtocolError
+from minipacs.net.wire import acse
+from minipacs.net.wire.items import ProposedContext
+from minipacs.net.wire.stream import PduReader, ProtocolError
 from minipacs.pixels.elements import ElementReader, Kind
 from minipacs.pixels.transcode import transcode
 from tests.support.elements import convert, element, fragments, sequence, undefined_item

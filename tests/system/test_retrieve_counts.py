@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from pydicom.dataset import Dataset
 
-from minipacs.services.invoker import PENDING_INTERVAL_S
+from minipacs.services.query_retrieve.invoker import PENDING_INTERVAL_S
 from tests.support.objects import study
 from tests.support.receiver import Receiver, only
 from tests.support.retriever import (

@@ -21,7 +21,8 @@ from minipacs.dicom.tables.failure_reasons import STORE
 from minipacs.errors import Kind
 from minipacs.index.engine.writer import Writer
 from minipacs.net.identity import tokens
-from minipacs.web import frame, intake
+from minipacs.web import frame
+from minipacs.web.dicomweb import intake
 from minipacs.web.multipart import MAX_HEAD_BYTES
 from tests.support.objects import ct, encode, study
 from tests.support.storing import incoming, published

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.fileset import FileSet
 
-from minipacs.web import zipped
+from minipacs.web.dicomweb import zipped
 from tests.support.objects import ct, study
 from tests.support.storing import published
 from tests.support.web import Answer, Web

@@ -1,4 +1,4 @@
-"""`minipacs verify`, `minipacs delete` and `minipacs backup`."""
+"""`minipacs verify`, `minipacs reindex`, `minipacs delete` and `minipacs backup`."""
 
 import sys
 import time
@@ -14,6 +14,7 @@ from minipacs import log
 from minipacs.archive.auditing import by_patient, tell_deleted
 from minipacs.archive.care.checking import Fault, Finding, Pace, check, repair
 from minipacs.archive.care.leftovers import finish_removals
+from minipacs.archive.care.reindex import reindex as rebuild
 from minipacs.archive.removal import remove
 from minipacs.cli.auditing import tell_damage, trail, who
 from minipacs.cli.commands.query import asked_keys
@@ -175,3 +176,25 @@ def _backup_path(target: str) -> Path:
     except OSError as error:
         raise MinipacsError(f"cannot make the folder {folder}: {system_words(error)}") from error
     return folder / time.strftime(_BACKUP_NAME) if is_folder else path
+
+
+@click.command()
+@config_option
+@json_option
+def reindex(load: Load, as_json: bool) -> None:
+    """Rebuild patients, studies, series and instances from the files; the archive must not be running.
+
+    Needed after a change of index.keys, for what is stored already. Until it is done the old index stays in use. No row
+    is lost: one whose file is missing or damaged is kept as UNAVAILABLE and reported, with exit status 1.
+    """
+    with opened(load) as archive, steps(archive.index.statistics().instances, "reindexing") as progress:
+        found = rebuild(archive, progress)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        for digest, fault in found.faults.items():
+            click.echo(f"fault: {digest}: {printable(fault)}", err=True)
+        counts = f"{found.indexed} indexed, {found.adopted} without a row before, {found.kept} kept as unavailable"
+        click.echo(f"{counts}, {len(found.faults) - found.kept} not indexed")
+    if found.faults:
+        sys.exit(1)

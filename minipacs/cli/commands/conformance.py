@@ -36,7 +36,7 @@ from minipacs.dicom.workflow.worklist import WORKLIST_KEYS
 from minipacs.log import printable
 from minipacs.net.identity.user_identity import Policy
 from minipacs.services.dispatch import SERVICES
-from minipacs.services.query_keys import read_keys
+from minipacs.services.query_retrieve.query_keys import read_keys
 
 _TEMPLATE = Path(__file__).with_suffix(".md")
 _PLACE = re.compile(r"<!-- (\w+) -->\n")
@@ -233,7 +233,7 @@ def _web_resources(config: Config) -> Iterator[str]:
 def _web_returned(config: Config) -> Iterator[str]:
     if not extras.has_web():
         return iter([])
-    from minipacs.web.search import ALWAYS
+    from minipacs.web.dicomweb.search import ALWAYS
 
     return _table(("level", "attributes"), [(level, ", ".join(keywords)) for level, keywords in ALWAYS.items()])
 

@@ -6,8 +6,8 @@ A getscu proposes 120 presentation contexts with a role each: through the librar
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from struct import Struct
 
-from minipacs.net.negotiation import ContextAnswer, ProposedContext
-from minipacs.net.stream import INVALID_PARAMETER, ProtocolError
+from minipacs.net.wire.negotiation import ContextAnswer, ProposedContext
+from minipacs.net.wire.stream import INVALID_PARAMETER, ProtocolError
 
 APPLICATION_CONTEXT, PROPOSED_CONTEXT, CONTEXT_ANSWER, USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
 ABSTRACT_SYNTAX, TRANSFER_SYNTAX, ROLE = 0x30, 0x40, 0x54

@@ -14,9 +14,9 @@ from contextlib import suppress
 from io import FileIO
 from typing import NoReturn
 
-from minipacs.pixels.budget import Budget, Holding
 from minipacs.pixels.elements import TranscodeError
-from minipacs.pixels.verbs import VERBS, Copy, Job, limit_memory
+from minipacs.pixels.processes.budget import Budget, Holding
+from minipacs.pixels.processes.verbs import VERBS, Copy, Job, limit_memory
 
 WORKING, DONE, FAILED = b"+", b"=", b"!"
 MAX_PACKET_BYTES = 4096

@@ -14,7 +14,7 @@ from minipacs.index.workflow.worklist import Step
 from minipacs.services.auditing import refusals_told
 from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
-from minipacs.services.pending import allowance_of, answer_matches
+from minipacs.services.query_retrieve.pending import allowance_of, answer_matches
 
 _NEVER_MATCHED = frozenset({SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC})
 

@@ -10,11 +10,11 @@ from minipacs.archive.reader import BUFFER_BYTES, ObjectNotConvertible, ObjectUn
 from minipacs.index import StoredInstance
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
-from minipacs.web.documents import form_of, read_or_watched
+from minipacs.web.dicomweb.documents import form_of, read_or_watched
+from minipacs.web.dicomweb.frames import read_list
+from minipacs.web.dicomweb.retrieve import find
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask
-from minipacs.web.frames import read_list
-from minipacs.web.retrieve import find
 
 PICTURES = [Offer("image/jpeg"), Offer("image/png"), Offer("image/gif"), Offer("image/jp2")]
 PARAMETERS = frozenset({"accept", "annotation", "quality", "viewport", "window"})

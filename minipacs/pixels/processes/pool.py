@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import minipacs
-from minipacs.pixels.budget import JOBS, RECHECK_S, Budget, Holding
 from minipacs.pixels.elements import TranscodeError
-from minipacs.pixels.process import FAILED, MAX_PACKET_BYTES, WORKING
+from minipacs.pixels.processes.budget import JOBS, RECHECK_S, Budget, Holding
+from minipacs.pixels.processes.process import FAILED, MAX_PACKET_BYTES, WORKING
 
 SHARED = Budget()
 """Of this process and of all that are forked from it."""
@@ -39,7 +39,7 @@ _PROGRAM = """
 import sys
 at = next((at for at, path in enumerate(sys.path) if path.endswith("-packages")), len(sys.path))
 sys.path[at:at] = sys.argv[4:]
-from minipacs.pixels.process import main
+from minipacs.pixels.processes.process import main
 main(*map(int, sys.argv[1:4]))
 """
 """Run by `python -I`: nothing is imported from the current folder or before Python's own library."""

@@ -13,11 +13,11 @@ from minipacs.index import StoredInstance
 from minipacs.pixels.elements import ElementReader, Event, Kind, TranscodeError, swap_words
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
+from minipacs.web.dicomweb.frames import OCTETS
+from minipacs.web.dicomweb.retrieve import find
 from minipacs.web.entity import Span, etag, matches
 from minipacs.web.environment import Ask, in_thread
-from minipacs.web.frames import OCTETS
 from minipacs.web.multipart import Writer
-from minipacs.web.retrieve import find
 
 PIECE_BYTES = 1 << 18
 MAX_DEPTH = 32

@@ -12,9 +12,9 @@ from minipacs.dicom.tables.uids import is_uid
 from minipacs.errors import Failure, Kind
 from minipacs.web.accept import Choice, Offer, choose, parse_media_type
 from minipacs.web.answers import Refusal
+from minipacs.web.dicomweb.intake import DICOM, Intake, Result
+from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
 from minipacs.web.environment import Ask
-from minipacs.web.intake import DICOM, Intake, Result
-from minipacs.web.metadata import JSON, PLAIN_JSON
 from minipacs.web.multipart import BadMultipart, PartBegins, PartEnds, Reader
 
 BATCH_BYTES = 1 << 19

@@ -12,11 +12,11 @@ from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.frame_reader import FrameReader
 from minipacs.pixels.frames import EncapsulatedImage
 from minipacs.pixels.image import ImageLayout
-from minipacs.pixels.render import Rendering, Viewport, Window, render
+from minipacs.pixels.processes.render import Rendering, Viewport, Window, render
 from minipacs.pixels.transcode import open_data_set
 
 if TYPE_CHECKING:
-    from minipacs.pixels.verbs import Job
+    from minipacs.pixels.processes.verbs import Job
 
 DRAWING_BYTES = 32
 """Of memory for each pixel that is drawn."""

@@ -12,12 +12,12 @@ from minipacs.archive.reader import ObjectUnreadable
 from minipacs.index import StoredInstance
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
+from minipacs.web.dicomweb.retrieve import available, listing
+from minipacs.web.dicomweb.xml_model import XML, parts
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask, in_thread
 from minipacs.web.metadata_cache import ROOT
 from minipacs.web.multipart import Writer
-from minipacs.web.retrieve import available, listing
-from minipacs.web.xml_model import XML, parts
 
 JSON = Offer("application/dicom+json")
 PLAIN_JSON = Offer("application/json")

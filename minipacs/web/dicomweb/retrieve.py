@@ -23,10 +23,10 @@ from minipacs.index import UNAVAILABLE, StoredInstance
 from minipacs.pixels.codecs import can_transcode
 from minipacs.web.accept import Choice, Offer
 from minipacs.web.answers import Refusal
+from minipacs.web.dicomweb.zipped import ZIP, zipped
 from minipacs.web.entity import Span, etag, matches
 from minipacs.web.environment import PATH_KEYS, Ask, in_thread
 from minipacs.web.multipart import Writer
-from minipacs.web.zipped import ZIP, zipped
 
 DICOM = "application/dicom"
 PARTS = Offer(DICOM, is_multipart=True)

@@ -16,10 +16,10 @@ from minipacs.pixels.elements import PIXEL_DATA, ElementReader, Kind, TranscodeE
 from minipacs.web import reports
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
-from minipacs.web.bulk_data import ENCAPSULATED_DOCUMENT, find_value
+from minipacs.web.dicomweb.bulk_data import ENCAPSULATED_DOCUMENT, find_value
+from minipacs.web.dicomweb.frames import MEDIA_TYPES, OCTETS
 from minipacs.web.entity import Span, etag, matches
 from minipacs.web.environment import Ask, in_thread
-from minipacs.web.frames import MEDIA_TYPES, OCTETS
 
 MAX_FRAGMENTS = 1 << 20
 HTML, TEXT = Offer("text/html"), Offer("text/plain")

@@ -17,10 +17,10 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from minipacs.net.bell import Bell
-from minipacs.net.channel import MAX_BUFFERS_A_WRITE, Channel, PlainChannel, TlsChannel
-from minipacs.net.channel import ConnectionLost as ConnectionLost
-from minipacs.net.names import NAMES
+from minipacs.net.wire.bell import Bell
+from minipacs.net.wire.channel import MAX_BUFFERS_A_WRITE, Channel, PlainChannel, TlsChannel
+from minipacs.net.wire.channel import ConnectionLost as ConnectionLost
+from minipacs.net.wire.names import NAMES
 
 _INT = struct.Struct("i")
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL

@@ -22,8 +22,8 @@ from minipacs.index import Query
 from minipacs.services.auditing import refusals_told
 from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
-from minipacs.services.pending import allowance_of, answer_matches
-from minipacs.services.query_keys import Asked, check_hierarchy, read_keys
+from minipacs.services.query_retrieve.pending import allowance_of, answer_matches
+from minipacs.services.query_retrieve.query_keys import Asked, check_hierarchy, read_keys
 
 LEFT_OUT_IF_EMPTY = frozenset({TIMEZONE_OFFSET_FROM_UTC, BY_KEYWORD["ModalitiesInStudy"].tag})
 """The first must not be empty (PS3.4 C.4.1.1.3.2); OHIF fails if the second is."""

@@ -18,9 +18,9 @@ from pynetdicom.pdu_primitives import (
 )
 
 from minipacs import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from minipacs.net import items
 from minipacs.net.identity.user_identity import UserIdentity
-from minipacs.net.negotiation import (
+from minipacs.net.wire import items
+from minipacs.net.wire.negotiation import (
     ACCEPTANCE,
     APPLICATION_CONTEXT_NAME,
     MIN_PDU_BYTES,
@@ -30,7 +30,7 @@ from minipacs.net.negotiation import (
     Proposal,
     ProposedContext,
 )
-from minipacs.net.stream import INVALID_PARAMETER, ProtocolError, control_pdu
+from minipacs.net.wire.stream import INVALID_PARAMETER, ProtocolError, control_pdu
 
 _HEADER_BYTES, _FIXED_BYTES = 6, 68
 _CLASS_UID, _VERSION_NAME = 0x52, 0x55

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Any
 
-from minipacs.pixels.budget import COPIES, COPY_UNIT_BYTES, MEMORY, MIB, RECHECK_S, Budget, Holding
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.image import ImageLayout
+from minipacs.pixels.processes.budget import COPIES, COPY_UNIT_BYTES, MEMORY, MIB, RECHECK_S, Budget, Holding
 from minipacs.pixels.transcode import fingerprint, transcode
 
 MAX_MEMORY_WAIT_S = 60.0
@@ -116,13 +116,13 @@ def _compress(job: Job, words: Mapping[str, Any]) -> None:
 
 
 def _frames(job: Job, words: Mapping[str, Any]) -> None:
-    from minipacs.pixels.picturing import native_frames
+    from minipacs.pixels.processes.picturing import native_frames
 
     native_frames(job, words)
 
 
 def _render(job: Job, words: Mapping[str, Any]) -> None:
-    from minipacs.pixels.picturing import picture
+    from minipacs.pixels.processes.picturing import picture
 
     picture(job, words)
 

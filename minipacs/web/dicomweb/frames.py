@@ -14,10 +14,10 @@ from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.frame_reader import FrameReader, Shape
 from minipacs.web.accept import Choice, Offer
 from minipacs.web.answers import Refusal
+from minipacs.web.dicomweb.retrieve import AS_STORED, find
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask, in_thread
 from minipacs.web.multipart import Writer
-from minipacs.web.retrieve import AS_STORED, find
 
 MAX_FRAMES = 10_000
 """Of one request."""

@@ -11,8 +11,8 @@ from minipacs.archive.removal import remove
 from minipacs.errors import Failure, Kind, system_words
 from minipacs.index import StoredInstance
 from minipacs.web.auditing import client
+from minipacs.web.dicomweb.retrieve import listing
 from minipacs.web.environment import Ask
-from minipacs.web.retrieve import listing
 
 logger = logging.getLogger(__name__)
 

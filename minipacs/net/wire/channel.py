@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from minipacs.net.certificate import Certificate
+from minipacs.net.wire.certificate import Certificate
 
 MAX_BUFFERS_A_WRITE = 512
 """Buffers handed to one sendmsg call; the system allows 1024 (IOV_MAX)."""

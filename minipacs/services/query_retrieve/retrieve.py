@@ -20,9 +20,9 @@ from minipacs.scu.tally import Tally
 from minipacs.services.auditing import requestor
 from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
-from minipacs.services.invoker import Invoker
-from minipacs.services.pending import allowance_of
-from minipacs.services.query_keys import read_level
+from minipacs.services.query_retrieve.invoker import Invoker
+from minipacs.services.query_retrieve.pending import allowance_of
+from minipacs.services.query_retrieve.query_keys import read_level
 
 PATIENT_ID, ISSUER = UNIQUE_KEY["PATIENT"].keyword, BY_KEYWORD["IssuerOfPatientID"]
 _FAILED_SOP_INSTANCE_UID_LIST = (0x00080058, "UI")

@@ -1,0 +1,1 @@
+"""Bytes on a connection: plain or TLS, PDUs and their items."""

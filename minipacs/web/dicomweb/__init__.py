@@ -1,0 +1,1 @@
+"""The resources of DICOMweb (PS3.18), a file for each kind."""
