@@ -23,12 +23,12 @@ from minipacs.config import Config
 from minipacs.daemon import trail
 from minipacs.daemon.back_off import BackOff
 from minipacs.daemon.metrics_folder import MetricsFolder
-from minipacs.daemon.process import Process, fork
 from minipacs.daemon.processes import accounts
-from minipacs.daemon.pulse import LOOK_INTERVAL_S
+from minipacs.daemon.processes.process import Process, fork
+from minipacs.daemon.processes.pulse import LOOK_INTERVAL_S
+from minipacs.daemon.processes.shared import Shared
 from minipacs.daemon.roles import FIRST, ROLES, Role, team_size
 from minipacs.daemon.service_manager import ServiceManager, inherited_sockets
-from minipacs.daemon.shared import Shared
 from minipacs.daemon.slots import MAX_PROCESSES, Slots
 from minipacs.daemon.sockets import DICOM, DICOM_TLS, METRICS, WEB, Sockets
 from minipacs.errors import ConfigError, MinipacsError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from minipacs.config import Config
 from minipacs.daemon.processes import jobs, web, worker
-from minipacs.daemon.shared import Run
+from minipacs.daemon.processes.shared import Run
 from minipacs.daemon.sockets import DICOM, DICOM_TLS, METRICS, WEB, web_workers
 
 MAX_NAME_LENGTH = 6

@@ -14,8 +14,8 @@ from minipacs.web.dicomweb.rendered import rendered, thumbnail
 from minipacs.web.dicomweb.retrieve import retrieve
 from minipacs.web.dicomweb.search import counting, searching
 from minipacs.web.dicomweb.store import store
+from minipacs.web.dicomweb.wado_uri import wado
 from minipacs.web.environment import DICOM_WEB, Handler
-from minipacs.web.wado_uri import wado
 from minipacs.web.workflow import commitment, procedure_steps, worklist
 
 

@@ -1,6 +1,6 @@
 """When a process counts as stalled."""
 
-from minipacs.daemon.pulse import LATE_S, LOOK_INTERVAL_S, STALLED_S, Pulse
+from minipacs.daemon.processes.pulse import LATE_S, LOOK_INTERVAL_S, STALLED_S, Pulse
 
 
 def test_a_main_loop_that_comes_round_is_healthy():

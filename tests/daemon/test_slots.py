@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from minipacs.daemon import process
-from minipacs.daemon.process import Control, fork
+from minipacs.daemon.processes import process
+from minipacs.daemon.processes.process import Control, fork
 from minipacs.daemon.slots import Slots
 
 

@@ -20,7 +20,9 @@ from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire
 WORKERS = "workers = 2"
 QUICK_TO_KILL = """
 import sys
-from minipacs.daemon import parent, process, pulse
+from minipacs.daemon import parent
+from minipacs.daemon.processes import process
+from minipacs.daemon.processes import pulse
 process.BEAT_INTERVAL_S, pulse.LATE_S, pulse.STALLED_S = 0.1, 0.5, 1.0
 parent.LOOK_INTERVAL_S = pulse.LOOK_INTERVAL_S = 0.25
 from minipacs.cli import main

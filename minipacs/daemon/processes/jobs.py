@@ -22,10 +22,10 @@ from minipacs.audit.courier import Courier
 from minipacs.config import Config
 from minipacs.daemon import certificates, composition
 from minipacs.daemon.opening import open_archive, open_audit
-from minipacs.daemon.process import Control, Order
 from minipacs.daemon.processes.accounts import Keeper
-from minipacs.daemon.pulse import LATE_S
-from minipacs.daemon.shared import Shared
+from minipacs.daemon.processes.process import Control, Order
+from minipacs.daemon.processes.pulse import LATE_S
+from minipacs.daemon.processes.shared import Shared
 from minipacs.daemon.sockets import METRICS
 from minipacs.daemon.trail import audit_sinks
 from minipacs.errors import Failure

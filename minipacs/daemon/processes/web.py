@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from minipacs import metrics
 from minipacs.daemon import composition, extras
 from minipacs.daemon.opening import open_archive, open_audit
-from minipacs.daemon.process import Control
-from minipacs.daemon.shared import Shared
+from minipacs.daemon.processes.process import Control
+from minipacs.daemon.processes.shared import Shared
 from minipacs.daemon.sockets import WEB
 from minipacs.errors import MinipacsError
 from minipacs.net.identity.tokens import Tokens

@@ -12,9 +12,9 @@ from minipacs import metrics
 from minipacs.config import Config
 from minipacs.daemon import composition
 from minipacs.daemon.opening import open_archive, open_audit
-from minipacs.daemon.process import Control, Order
 from minipacs.daemon.processes import accounts
-from minipacs.daemon.shared import Shared
+from minipacs.daemon.processes.process import Control, Order
+from minipacs.daemon.processes.shared import Shared
 from minipacs.daemon.sockets import DICOM, DICOM_TLS
 from minipacs.jobs.commitment import answer_bell
 from minipacs.net.acceptor import Acceptor

@@ -19,10 +19,10 @@ from minipacs.dicom.tables.keys import FIRST_BLOCK, KeyTable
 from minipacs.index import AVAILABILITY, Allowance, Order, Query
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
-from minipacs.web.dicomweb.json_model import values_of_items, values_of_text
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON, accepts_gzip, compressed
 from minipacs.web.dicomweb.xml_model import XML, parts
 from minipacs.web.environment import MAX_LIMIT, PATH_KEYS, Ask, in_thread, plain
+from minipacs.web.json_model import values_of_items, values_of_text
 from minipacs.web.multipart import Writer
 
 MAX_COUNTED = 10_000

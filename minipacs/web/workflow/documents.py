@@ -12,9 +12,9 @@ from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.text.storable import storable
 from minipacs.web.accept import parse_media_type
 from minipacs.web.answers import Refusal
-from minipacs.web.dicomweb.json_model import model_of_values
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
 from minipacs.web.environment import Ask
+from minipacs.web.json_model import model_of_values
 
 MAX_DOCUMENT_BYTES = 4 << 20
 """Some 25 000 references to objects."""

@@ -13,10 +13,10 @@ from minipacs.dicom.tables.dictionary import tag_of
 from minipacs.dicom.workflow.worklist import BY_KEYWORD, REQUEST_KEYS, STEP_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
-from minipacs.web.dicomweb.json_model import model_of_values
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
 from minipacs.web.dicomweb.search import CONTROL, allowance_of, key_text
 from minipacs.web.environment import Ask, in_thread
+from minipacs.web.json_model import model_of_values
 
 PIECE_BYTES = 65536
 

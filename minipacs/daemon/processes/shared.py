@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minipacs.archive.ports import DaemonLock
 from minipacs.config import Config
-from minipacs.daemon.process import Control
+from minipacs.daemon.processes.process import Control
 from minipacs.daemon.slots import Slots
 from minipacs.daemon.sockets import Sockets
 from minipacs.net.places import PlaceTable

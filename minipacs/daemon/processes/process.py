@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from minipacs.daemon.pulse import Pulse
+from minipacs.daemon.processes.pulse import Pulse
 from minipacs.daemon.slots import Slots
 from minipacs.errors import MinipacsError
 
