@@ -316,7 +316,6 @@ def test_m18_beyond_65535_objects_counts_saturate_and_the_transfer_goes_on(serve
     total = 65_600
     (ds,) = instances = study()
     fill(server, instances)
-    server.stop()
     with sqlite3.connect(server.data / "index.db") as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(instance)")]
         changed = {"id": "id + n", "digest": "printf('%064x', n)", "sop_instance_uid": "'1.2.3.' || n"}
@@ -326,7 +325,6 @@ def test_m18_beyond_65535_objects_counts_saturate_and_the_transfer_goes_on(serve
             f"INSERT INTO instance ({', '.join(columns)}) SELECT {', '.join(values)} FROM instance, c"
         )
     connection.close()
-    server.start()
     with Retriever(server.port, STUDY_GET, (CT, EXPLICIT)) as wire:
         wire.socket.settimeout(60)
         result = wire.run("STUDY", study=ds.StudyInstanceUID)
