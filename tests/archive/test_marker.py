@@ -13,7 +13,7 @@ from minipacs.archive.archive import Archive
 from minipacs.archive.care import recovery
 from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.recovery import Recovery, recover
-from minipacs.archive.care.sizes import SizeCheck
+from minipacs.archive.care.sizes import UNCHECKED, SizeCheck
 from minipacs.archive.care.start import prepare
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.errors import MinipacsError
@@ -223,3 +223,9 @@ def test_sizes_are_looked_at_while_others_are_served_and_after_a_restart(open_ar
     assert unavailable(archive.index) == [digest]
     assert quarantined(archive.tree.layout.root)[digest].startswith("has 100 bytes instead of")
     assert SizeCheck(archive).work() > 0
+
+
+def test_nothing_is_looked_at_after_the_first_start_of_all(open_archive: Open):
+    archive = open_archive()
+    prepare(archive, archive.tree.daemon_lock())
+    assert not archive.index.recall(UNCHECKED)

@@ -63,7 +63,8 @@ class _Progress:
 
 
 def _recover(archive: Archive, lock: DaemonLock, progress: _Progress) -> None:
-    sizes.begin(archive.index)
+    if archive.index.statistics().instances:
+        sizes.begin(archive.index)
     found = recover(archive.tree, archive.index, archive.charset_of, progress)
     archive.index.remember(RECOVERY, "")
     if not lock.is_first or found != Recovery():
