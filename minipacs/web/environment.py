@@ -107,6 +107,14 @@ class Ask:
             raise Refusal(400, f"{name} is a whole number, 0 or more")
         return int(text)
 
+    def page(self, usual: int, most: int, least: int = 0) -> tuple[int, int]:
+        """Return `limit`, or what is usual, and `offset`, or 0. Raises Refusal 400 for a limit out of its bounds."""
+        limit = self.number("limit")
+        limit = usual if limit is None else limit
+        if not least <= limit <= most:
+            raise Refusal(400, f"limit is from {least} to {most}")
+        return limit, self.number("offset") or 0
+
     def switch(self, name: str, default: bool = False) -> bool:
         """Return a parameter that is true or false. Raises Refusal 400."""
         text = self.parameter(name)

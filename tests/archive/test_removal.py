@@ -195,12 +195,13 @@ def test_a_sync_that_failed_is_told_to_whoever_asks_next(
     archive.make_durable()
 
 
+def unknown(*_: object, **__: object) -> None:
+    raise OutcomeUnknown("index disk error, outcome unknown")
+
+
 def test_after_a_commit_whose_outcome_is_unknown_nothing_is_removed(archive: Archive, monkeypatch: pytest.MonkeyPatch):
     first = ct()
     put(archive, first)
-
-    def unknown(*_: object, **__: object) -> None:
-        raise OutcomeUnknown("index disk error, outcome unknown")
 
     with monkeypatch.context() as patch:
         patch.setattr(archive.index, "add", unknown)
@@ -224,9 +225,6 @@ def test_an_end_with_files_in_doubt_is_no_clean_one(
     archive = open_archive()
     first = ct()
     put(archive, first)
-
-    def unknown(*_: object, **__: object) -> None:
-        raise OutcomeUnknown("index disk error, outcome unknown")
 
     with monkeypatch.context() as patch:
         patch.setattr(archive.index, "add", unknown)

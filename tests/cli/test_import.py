@@ -23,6 +23,7 @@ from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_BIG_ENDIAN, IMPL
 from tests.support.objects import ct, data_set_of, encode, save, save_all, study
 from tests.support.server import MINIPACS, run
 from tests.support.storing import incoming, published, put
+from tests.support.terminal import read_all
 from tests.support.wire import EXPLICIT
 
 NOBODY = 65534
@@ -137,14 +138,8 @@ def test_progress_is_one_line_of_80_columns_with_the_total(config, tmp_path):
         [*MINIPACS, "import", "--config", config, tmp_path], stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
-        shown = b""
-        try:
-            while piece := os.read(ours, 4096):
-                shown += piece
-        except OSError:
-            pass  # the terminal's other end is closed
+        shown = read_all(ours)
         process.wait(30)
-    os.close(ours)
     text = shown.decode()
     assert "/31" in text, "30 objects and the configuration"
     lines = [line for part in text.split("\n") for line in part.replace("\x1b[?25l", "").split("\r")]

@@ -1,6 +1,6 @@
 """Queries across time zones, held against datetime."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,18 +10,7 @@ from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
 from minipacs.errors import Failure
 from minipacs.index import Index, Query
 from tests.index.conftest import Files
-
-OFFSETS = st.integers(-12 * 60, 14 * 60)
-MOMENTS = st.datetimes(min_value=datetime(1900, 1, 3), max_value=datetime(2100, 1, 1))
-
-
-def text(minutes: int) -> str:
-    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
-
-
-def moved(moment: datetime, source: int, target: int) -> datetime:
-    zone = timezone(timedelta(minutes=target))
-    return moment.replace(tzinfo=timezone(timedelta(minutes=source))).astimezone(zone)
+from tests.support.zones import MOMENTS, OFFSETS, moved, text
 
 
 def find(index: Index, offset: str, combined: bool = False, level: Level = "STUDY", **keys: str) -> list[str]:

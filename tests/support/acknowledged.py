@@ -16,7 +16,7 @@ from pynetdicom import AE, build_role
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from minipacs.pixels.transcode import fingerprint
-from tests.support.modality import dataset, request
+from tests.support.modality import BEGUN, dataset, request
 from tests.support.objects import ct, encode
 from tests.support.sender import Sender
 from tests.support.server import MINIPACS
@@ -109,7 +109,7 @@ class Acknowledged:
             reference = {"ReferencedSOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "ReferencedSOPInstanceUID": "1.2.3"}
             asked = {"TransactionUID": transaction, "ReferencedSOPSequence": [reference]}
             for kind, name, call in (
-                ("steps", uid, lambda uid=uid: association.send_n_create(dataset(_begun()), MPPS, uid)),
+                ("steps", uid, lambda uid=uid: association.send_n_create(dataset(BEGUN), MPPS, uid)),
                 (
                     "commitments",
                     transaction,
@@ -155,23 +155,6 @@ class Acknowledged:
                 lost = [name for name, when in self.rows[kind].items() if when < before and name not in names]
                 if lost:
                     yield f"{len(lost)} of {len(self.rows[kind])} {kind} are lost"
-
-
-def _begun() -> dict[str, object]:
-    return {
-        "ScheduledStepAttributesSequence": [
-            {"StudyInstanceUID": "1.2.3", "ScheduledProcedureStepID": "S1", "AccessionNumber": ""}
-        ],
-        "PatientName": "Doe^Jane",
-        "PatientID": "P1",
-        "PerformedProcedureStepID": "PPS1",
-        "PerformedStationAETitle": "CT1",
-        "PerformedProcedureStepStartDate": "20240115",
-        "PerformedProcedureStepStartTime": "1030",
-        "PerformedProcedureStepStatus": "IN PROGRESS",
-        "Modality": "CT",
-        "PerformedSeriesSequence": [],
-    }
 
 
 def _command(*words: object) -> bool:

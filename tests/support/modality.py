@@ -26,6 +26,23 @@ def request(**values: Any) -> dict[str, Any]:
     return {"PatientName": "Doe^Jane", "PatientID": "P1", "AccessionNumber": "A1", STEP: [step], **values}
 
 
+BEGUN = {
+    "ScheduledStepAttributesSequence": [
+        {"StudyInstanceUID": "1.2.3", "ScheduledProcedureStepID": "S1", "AccessionNumber": ""}
+    ],
+    "PatientName": "Doe^Jane",
+    "PatientID": "P1",
+    "PerformedProcedureStepID": "PPS1",
+    "PerformedStationAETitle": "CT1",
+    "PerformedProcedureStepStartDate": "20240115",
+    "PerformedProcedureStepStartTime": "1030",
+    "PerformedProcedureStepStatus": "IN PROGRESS",
+    "Modality": "CT",
+    "PerformedSeriesSequence": [],
+}
+"""What an N-CREATE of a performed procedure step carries."""
+
+
 def key(keyword: str, value: str = "") -> str:
     """Give a key within the step sequence, as findscu wants it."""
     return f"{STEP}[0].{keyword}={value}"

@@ -15,6 +15,7 @@ from tests.support.objects import ct, data_set_of, save, save_all, study
 from tests.support.sender import Sender
 from tests.support.server import MINIPACS, Server, run
 from tests.support.storing import incoming, published, quarantined, rows
+from tests.support.terminal import read_all
 
 
 @pytest.fixture
@@ -130,13 +131,7 @@ def test_progress_is_shown_on_a_terminal_only(config, tmp_path):
     ours, theirs = pty.openpty()
     with subprocess.Popen([*MINIPACS, "import", "--config", config, path], stdout=subprocess.PIPE, stderr=theirs) as p:
         os.close(theirs)
-        shown = b""
-        try:
-            while piece := os.read(ours, 4096):
-                shown += piece
-        except OSError:
-            pass  # the terminal's other end is closed
-        os.close(ours)
+        shown = read_all(ours)
         assert p.wait(30) == 0
     assert b"importing" in shown
 

@@ -12,7 +12,7 @@ from pynetdicom.association import Association
 
 from minipacs.services.data_sets import MAX_DATA_SET_BYTES
 from tests.support import wire
-from tests.support.modality import ask, dataset, key, request
+from tests.support.modality import BEGUN, ask, dataset, key, request
 from tests.support.objects import ct, save
 from tests.support.server import Server, limit_files, run
 from tests.support.wire import Wire
@@ -44,21 +44,7 @@ def associate(server: Server, title: str = "CT1") -> Association:
 
 def begun(**values: Any) -> Dataset:
     """Make what an N-CREATE carries; None leaves an attribute out."""
-    given = {
-        "ScheduledStepAttributesSequence": [
-            {"StudyInstanceUID": "1.2.3", "ScheduledProcedureStepID": "S1", "AccessionNumber": ""}
-        ],
-        "PatientName": "Doe^Jane",
-        "PatientID": "P1",
-        "PerformedProcedureStepID": "PPS1",
-        "PerformedStationAETitle": "CT1",
-        "PerformedProcedureStepStartDate": "20240115",
-        "PerformedProcedureStepStartTime": "1030",
-        "PerformedProcedureStepStatus": "IN PROGRESS",
-        "Modality": "CT",
-        "PerformedSeriesSequence": [],
-        **values,
-    }
+    given = {**BEGUN, **values}
     return dataset({keyword: value for keyword, value in given.items() if value is not None})
 
 

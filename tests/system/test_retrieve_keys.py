@@ -29,12 +29,6 @@ LEVEL, PATIENT_ID, STUDY_UID, SERIES_UID, SOP_UID = 0x00080052, 0x00100020, 0x00
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def archive(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("archive"), more=receiver.peer())
     with Sender(running.port) as sender:

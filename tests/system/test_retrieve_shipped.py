@@ -39,12 +39,6 @@ def shipped() -> Iterator[object]:
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def archive(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("archive"), more=receiver.peer())
     yield running

@@ -33,10 +33,7 @@ _LEVELS = {"PATIENT": "Study", "STUDY": "Study", "SERIES": "Series", "IMAGE": "I
 async def feed(ask: Ask) -> Response:
     """Answer with events, the oldest first, of a span of time if one is asked for."""
     ask.choose([_JSON])
-    limit, offset = ask.number("limit"), ask.number("offset") or 0
-    limit = USUAL_EVENTS if limit is None else limit
-    if not 1 <= limit <= MAX_EVENTS:
-        raise Refusal(400, f"limit is from 1 to {MAX_EVENTS}")
+    limit, offset = ask.page(USUAL_EVENTS, MAX_EVENTS, least=1)
     start, end = _time(ask, "starttime"), _time(ask, "endtime")
     if start is not None and end is not None and start >= end:
         raise Refusal(400, "startTime is before endTime")
@@ -60,10 +57,7 @@ async def latest(ask: Ask) -> Response:
 async def tags(ask: Ask) -> Response:
     """Answer with the keys that `index.keys` adds."""
     ask.choose([_JSON])
-    limit, offset = ask.number("limit"), ask.number("offset") or 0
-    limit = MAX_TAGS if limit is None else limit
-    if not 1 <= limit <= MAX_TAGS:
-        raise Refusal(400, f"limit is from 1 to {MAX_TAGS}")
+    limit, offset = ask.page(MAX_TAGS, MAX_TAGS, least=1)
     found = await asyncio.to_thread(_tags, ask)
     return Response(json.dumps(found[offset : offset + limit]), media_type=_JSON.media_type)
 

@@ -31,7 +31,7 @@ async def statistics(ask: Ask) -> Response:
 
 async def conflicts(ask: Ask) -> Response:
     """Tell what differs between objects that should agree."""
-    most, offset = _page(ask)
+    most, offset = ask.page(USUAL_ROWS, MAX_ROWS)
     return await _answer(
         ask, lambda archive: [_timed(document_of(found)) for found in list(archive.index.conflicts())[offset:][:most]]
     )
@@ -39,13 +39,13 @@ async def conflicts(ask: Ask) -> Response:
 
 async def quarantine(ask: Ask) -> Response:
     """List the files that were set aside, the oldest first."""
-    most, offset = _page(ask)
+    most, offset = ask.page(USUAL_ROWS, MAX_ROWS)
     return await _answer(ask, lambda archive: _quarantine(archive)[offset : offset + most])
 
 
 async def associations(ask: Ask) -> Response:
     """List the last associations, the latest first."""
-    most, offset = _page(ask)
+    most, offset = ask.page(USUAL_ROWS, MAX_ROWS)
     if offset + most > MAX_KEPT:
         raise Refusal(400, f"the last {MAX_KEPT} associations are kept")
     return await _answer(
@@ -76,14 +76,6 @@ async def _answer(ask: Ask, make: Callable[[Archive], object], status: int = 200
     found = await asyncio.to_thread(make, ask.environment.archive)
     document = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")
     return Response(document, status, media_type=_JSON.media_type, headers={"Cache-Control": "no-store"})
-
-
-def _page(ask: Ask) -> tuple[int, int]:
-    limit = ask.number("limit")
-    limit = USUAL_ROWS if limit is None else limit
-    if limit > MAX_ROWS:
-        raise Refusal(400, f"limit is from 0 to {MAX_ROWS}")
-    return limit, ask.number("offset") or 0
 
 
 def _statistics(archive: Archive) -> dict[str, object]:
