@@ -8,7 +8,7 @@ from minipacs.archive.ports import Catalogue
 from minipacs.audit import events
 from minipacs.audit.audit import Audit, Transfers
 from minipacs.audit.message import Action, Outcome, Participant, PatientObject, StudyObject
-from minipacs.dicom.data_set.values import Values, text
+from minipacs.dicom.data_set.values import Values, items, text
 from minipacs.dicom.tables.dictionary import tag_named
 from minipacs.errors import Failure, Kind
 from minipacs.index import InstanceRecord, Subject
@@ -49,6 +49,7 @@ _SERIOUS = frozenset({Kind.FULL, Kind.BUSY})
 _SUBJECT = ("StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID", "PatientName")
 MAX_IMPORTED = 1000
 """Objects of an import that are told together."""
+_SCHEDULED_STEPS = tag_named("ScheduledStepAttributesSequence")
 _NOBODY = Subject("", "", "", "", "")
 
 
@@ -62,6 +63,19 @@ def subject_of_request(values: Values) -> tuple[PatientObject, StudyObject]:
     whose = patient(*(text(values, tag_named(name)) for name in ("PatientID", "IssuerOfPatientID", "PatientName")))
     number = text(values, tag_named("AccessionNumber"))
     return whose, StudyObject(text(values, tag_named("StudyInstanceUID")), {}, (number,) if number else ())
+
+
+def tell_procedure(audit: Audit, who: Participant, sop_instance_uid: str, values: Values, action: Action) -> None:
+    """Tell what became of a performed procedure step, by whom."""
+    if not audit.is_on:
+        return
+    studies: dict[str, dict[str, None]] = {}
+    for step in items(values, _SCHEDULED_STEPS):
+        whose, study = subject_of_request(step)
+        studies.setdefault(study.study_instance_uid, {}).update(dict.fromkeys(study.accession_numbers))
+    whose, _ = subject_of_request(values)
+    objects = [StudyObject(uid, {}, tuple(numbers), (sop_instance_uid,)) for uid, numbers in studies.items()]
+    audit.tell(events.procedure_record(who, objects, whose, action=action))
 
 
 def tell_deleted(

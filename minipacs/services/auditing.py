@@ -4,19 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from minipacs.archive.auditing import patient
+from minipacs.archive.auditing import tell_procedure
 from minipacs.audit import events
 from minipacs.audit.audit import application_entity
-from minipacs.audit.message import Action, Outcome, Participant, QueryObject, StudyObject
-from minipacs.dicom.data_set.values import Values, items, text
-from minipacs.dicom.tables.dictionary import tag_named
+from minipacs.audit.message import Action, Outcome, Participant, QueryObject
+from minipacs.dicom.data_set.values import Values
 from minipacs.errors import Failure
 from minipacs.net.access import Caller
 from minipacs.services.environment import Request
-
-_PATIENT = tuple(tag_named(keyword) for keyword in ("PatientID", "IssuerOfPatientID", "PatientName"))
-_SCHEDULED_STEPS = tag_named("ScheduledStepAttributesSequence")
-_STUDY, _ACCESSION = tag_named("StudyInstanceUID"), tag_named("AccessionNumber")
 
 
 def requestor(caller: Caller) -> Participant:
@@ -45,16 +40,6 @@ def refusals_told(request: Request) -> Iterator[None]:
         raise
 
 
-def tell_procedure(request: Request, sop_instance_uid: str, values: Values, action: Action) -> None:
+def tell_step(request: Request, sop_instance_uid: str, values: Values, action: Action) -> None:
     """Tell what became of a performed procedure step."""
-    audit = request.environment.audit
-    if not audit.is_on:
-        return
-    studies: dict[str, dict[str, None]] = {}
-    for step in items(values, _SCHEDULED_STEPS):
-        numbers = studies.setdefault(text(step, _STUDY), {})
-        if number := text(step, _ACCESSION):
-            numbers[number] = None
-    whose = patient(*(text(values, tag) for tag in _PATIENT))
-    objects = [StudyObject(uid, {}, tuple(numbers), (sop_instance_uid,)) for uid, numbers in studies.items()]
-    audit.tell(events.procedure_record(requestor(request.caller), objects, whose, action=action))
+    tell_procedure(request.environment.audit, requestor(request.caller), sop_instance_uid, values, action)

@@ -12,7 +12,7 @@ from minipacs.dicom.text.charset import terms
 from minipacs.dicom.workflow import procedure_step
 from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.procedure_steps import Changed
-from minipacs.services.auditing import tell_procedure
+from minipacs.services.auditing import tell_step
 from minipacs.services.data_sets import read_values
 from minipacs.services.environment import Request
 
@@ -27,7 +27,7 @@ def create(request: Request) -> CommandSet:
     done = steps.create(uid, procedure_step.created(values), request.caller.ae_title)
     if done is None:
         raise Failure(Kind.EXISTS, "there is a step with this SOP Instance UID")
-    tell_procedure(request, uid, done.values, Action.CREATE)
+    tell_step(request, uid, done.values, Action.CREATE)
     return _finish(request, uid, done, strange)
 
 
@@ -41,7 +41,7 @@ def change(request: Request) -> CommandSet:
     done = steps.change(uid, lambda stored: procedure_step.changed(stored, values))
     if done is None:
         raise _unknown()
-    tell_procedure(request, uid, done.values, Action.UPDATE)
+    tell_step(request, uid, done.values, Action.UPDATE)
     return _finish(request, uid, done, strange)
 
 
@@ -54,7 +54,7 @@ def get(request: Request) -> CommandSet:
     values = request.environment.archive.index.procedure_steps.get(uid)
     if values is None:
         raise _unknown()
-    tell_procedure(request, uid, values, Action.READ)
+    tell_step(request, uid, values, Action.READ)
     asked = command.attribute_identifier_list
     unknown = [tag for tag in asked if tag not in values]
     chosen = {tag: values[tag] for tag in asked if tag in values} if asked else values

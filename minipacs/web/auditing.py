@@ -5,11 +5,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from minipacs.archive.auditing import patient
+from minipacs.archive.auditing import patient, tell_procedure
 from minipacs.archive.ports import Catalogue
 from minipacs.audit import events
 from minipacs.audit.audit import Audit, Transfers
 from minipacs.audit.message import Action, Participant, QueryObject
+from minipacs.dicom.data_set.values import Values
 from minipacs.index import StoredInstance
 from minipacs.net.alerts import Alerts
 from minipacs.net.explanation import Explanation
@@ -55,6 +56,10 @@ class Trail:
         if self.audit.tells_queries:
             asked = QueryObject(query, url=unquote(url))
             self.audit.tell(events.query(client(caller), self.audit.node, asked))
+
+    def performed(self, caller: Caller, sop_instance_uid: str, values: Values, action: Action) -> None:
+        """Tell what became of a performed procedure step."""
+        tell_procedure(self.audit, client(caller), sop_instance_uid, values, action)
 
     def refused(self, name: str, address: str, reason: str) -> None:
         """Tell of credentials that were not good, and who they claim to be, "" if they do not say."""

@@ -1,14 +1,17 @@
 """What the audit trail is told of requests over HTTP, and how often."""
 
+import json
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom.uid import generate_uid
 
 from minipacs.audit.audit import open_audit
 from minipacs.audit.message import Source
 from minipacs.audit.spool import SpoolReader
+from tests.support.modality import BEGUN
 from tests.support.objects import study
 from tests.support.web import Web
 from tests.system.test_audit import Told
@@ -50,6 +53,23 @@ def test_a_search_is_told_with_its_url(web: Web):
     [query] = told(web)
     assert query.event == "110112"
     assert query.objects == [f"{web.service}/studies?PatientID=P1"]
+
+
+def test_the_worklist_and_performed_steps_are_told(web: Web):
+    worklist = "/dicom-web/modality-scheduled-procedure-steps?PatientID=P1"
+    assert web.ask("GET", worklist).status == 200
+    step = f"/dicom-web/modality-performed-procedure-steps/{generate_uid()}"
+    changes = ((BEGUN, "", 201), ({"PerformedProcedureStepDescription": "Head"}, "?update", 200))
+    for document, query, status in changes:
+        body = json.dumps([document]).encode()
+        assert web.ask("POST", step + query, body, content_type="application/dicom+json").status == status
+    assert web.ask("GET", step).status == 200
+    query, *steps = told(web)
+    assert (query.event, query.objects) == ("110112", [f"http://{web.host}:{web.port}{worklist}"])
+    assert [(one.event, one.action, one.objects) for one in steps] == [
+        ("110111", action, ["1.2.3", "P1"]) for action in "CUR"
+    ]
+    assert steps[0].who == [("127.0.0.1", True, "")]
 
 
 def test_credentials_that_are_wrong_are_told_with_who_they_claim(web: Web):

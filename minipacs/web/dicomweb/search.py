@@ -125,7 +125,7 @@ def searching(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
         choice = ask.choose([JSON, PLAIN_JSON, XML])
         asked = read(ask, level)
         returns = _returned(asked, ask)
-        _tell(ask)
+        tell_search(ask)
         rows = await asyncio.to_thread(_rows, ask, asked, returns)
         encode, content_type = _encoder(ask, asked, returns), choice.offer.media_type
         if choice.offer == XML:
@@ -151,7 +151,7 @@ def counting(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
         ask.choose([Offer("application/json")])
         asked = read(ask, level)
         query = asked.query((), match_unknown=ask.environment.match_unknown)
-        _tell(ask)
+        tell_search(ask)
         index, allowance = ask.environment.archive.index, allowance_of(ask)
         found = await asyncio.to_thread(partial(index.count, query, MAX_LIMIT, allowance=allowance))
         return Response(json.dumps({"count": found}), media_type="application/json")
@@ -159,7 +159,7 @@ def counting(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
     return count  # type: ignore[return-value]
 
 
-def _tell(ask: Ask) -> None:
+def tell_search(ask: Ask) -> None:
     """Tell the audit trail of a search."""
     query: bytes = ask.scope["query_string"]
     url = f"{ask.origin.url}{ask.scope['path']}"

@@ -5,10 +5,12 @@ from functools import partial
 
 from starlette.responses import Response
 
+from minipacs.audit.message import Action
 from minipacs.dicom.data_set.values import Values
 from minipacs.dicom.tables.dictionary import tag_of
 from minipacs.dicom.workflow import procedure_step
 from minipacs.errors import Failure, Kind
+from minipacs.index.workflow.procedure_steps import Changed
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask
 from minipacs.web.workflow.documents import answer, read_data_set
@@ -29,6 +31,7 @@ async def get(ask: Ask) -> Response:
     values = await asyncio.to_thread(ask.environment.archive.index.procedure_steps.get, ask.path["step"])
     if values is None:
         raise _unknown()
+    ask.environment.trail.performed(ask.caller, ask.path["step"], values, Action.READ)
     words = [word for name, text in ask.parameters if name.lower() == "includefield" for word in text.split(",")]
     if words and "all" not in words:
         asked = {_tag(word) for word in words}
@@ -43,7 +46,7 @@ def _create(ask: Ask, values: Values) -> None:
     done = index.procedure_steps.create(uid, procedure_step.created(values), ask.source)
     if done is None:
         raise Failure(Kind.EXISTS, "there is a step with this UID")
-    ask.log.update(step_status=procedure_step.status_of(done.values), worklist_steps=done.worklist_steps)
+    _note(ask, done, Action.CREATE)
 
 
 def _change(ask: Ask, values: Values) -> None:
@@ -51,6 +54,11 @@ def _change(ask: Ask, values: Values) -> None:
     done = steps.change(ask.path["step"], partial(procedure_step.changed, changes=values))
     if done is None:
         raise _unknown()
+    _note(ask, done, Action.UPDATE)
+
+
+def _note(ask: Ask, done: Changed, action: Action) -> None:
+    ask.environment.trail.performed(ask.caller, ask.path["step"], done.values, action)
     ask.log.update(step_status=procedure_step.status_of(done.values), worklist_steps=done.worklist_steps)
 
 

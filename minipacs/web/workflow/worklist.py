@@ -14,7 +14,7 @@ from minipacs.dicom.workflow.worklist import BY_KEYWORD, REQUEST_KEYS, STEP_KEYS
 from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
-from minipacs.web.dicomweb.search import CONTROL, allowance_of, key_text
+from minipacs.web.dicomweb.search import CONTROL, allowance_of, key_text, tell_search
 from minipacs.web.environment import Ask, in_thread
 from minipacs.web.json_model import model_of_values
 
@@ -39,6 +39,7 @@ async def search(ask: Ask) -> Response:
     """Answer with the steps that match, by their start."""
     choice = ask.choose([JSON, PLAIN_JSON])
     asked = read(ask)
+    tell_search(ask)
     steps = await asyncio.to_thread(_steps, ask, asked)
     pieces = in_thread(_document(steps, asked))
     return StreamingResponse(pieces, media_type=choice.offer.media_type, headers={"Cache-Control": "no-store"})
