@@ -76,7 +76,7 @@ def _rows() -> tuple[Event, ...]:
             transfer,
             of_patient,
             "A.5.3.3",
-            "before the first object of a retrieval, a route or `minipacs send`, for each patient",
+            "before the first object of a retrieval or `minipacs send`, for each patient",
         ),
         Event(
             Code("110106", "Export"),
@@ -98,12 +98,12 @@ def _rows() -> tuple[Event, ...]:
         ),
         Event(
             Code("110103", "DICOM Instances Accessed"),
-            "CRUD",
+            "CD",
             (),
             any_one,
             of_patient,
             "A.5.3.6",
-            "instances are corrected, released from quarantine, viewed, or deleted while their study stays",
+            "instances are released from quarantine (C), or deleted while their study stays (D)",
         ),
         Event(
             Code("110104", "DICOM Instances Transferred"),
@@ -130,7 +130,7 @@ def _rows() -> tuple[Event, ...]:
             transfer,
             {"query": (1, 1)},
             "A.5.3.10",
-            "C-FIND, the worklist and searches over HTTP",
+            "C-FIND, the worklist, searches over HTTP and `minipacs find`",
         ),
         Event(
             Code("110113", "Security Alert"),
@@ -159,25 +159,7 @@ def _rows() -> tuple[Event, ...]:
             {None: (1, 2)},
             {},
             "A.5.3.12",
-            "a user signs in or out, or fails to",
-        ),
-        Event(
-            Code("110109", "Order Record"),
-            "CRUD",
-            (),
-            any_one,
-            {"patient": (1, 1)},
-            "A.5.3.13",
-            "an order comes, changes or is cancelled",
-        ),
-        Event(
-            Code("110110", "Patient Record"),
-            "CRUD",
-            (),
-            any_one,
-            {"patient": (1, 1)},
-            "A.5.3.14",
-            "patient data change; a merge is U for the survivor and D for the prior",
+            "an association is opened for a user or is over; wrong credentials, also over HTTP",
         ),
         Event(
             Code("110111", "Procedure Record"),
@@ -192,7 +174,8 @@ def _rows() -> tuple[Event, ...]:
 
 
 EVENTS: Mapping[str, Event] = MappingProxyType({event.code.value: event for event in _rows()})
-"""Every event that is told, by its code. Network Entry (A.5.3.9) is for machines that move."""
+"""Every event that is told, by its code. Network Entry (A.5.3.9) is for machines that move; no orders (A.5.3.13) nor
+changes of patients (A.5.3.14) come here."""
 
 
 def application_activity(
@@ -272,7 +255,7 @@ def import_(
 def instances_accessed(
     who: Participant, studies: Sequence[StudyObject], patient: PatientObject, *, action: Action
 ) -> Message:
-    """Tell that `who` looked at, changed or deleted instances of one patient."""
+    """Tell that `who` brought back or deleted instances of one patient."""
     return _message("110103", action, [replace(who, is_requestor=True)], [*studies, patient])
 
 
@@ -317,20 +300,6 @@ def user_authentication(
     participants = [replace(user, is_requestor=True), *([node] if node else [])]
     kind = codes.LOGIN if login else codes.LOGOUT
     return _message("110114", Action.EXECUTE, participants, types=[kind], outcome=outcome, description=description)
-
-
-def order_record(
-    who: Participant, patient: PatientObject, *, action: Action, outcome: Outcome = Outcome.SUCCESS
-) -> Message:
-    """Tell what became of an order."""
-    return _message("110109", action, [replace(who, is_requestor=True)], [patient], outcome=outcome)
-
-
-def patient_record(
-    who: Participant, patient: PatientObject, *, action: Action, outcome: Outcome = Outcome.SUCCESS
-) -> Message:
-    """Tell what became of a patient's data."""
-    return _message("110110", action, [replace(who, is_requestor=True)], [patient], outcome=outcome)
 
 
 def procedure_record(

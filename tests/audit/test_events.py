@@ -41,7 +41,7 @@ MESSAGES: dict[str, Message] = {
     "begin": events.begin_transferring(US, THEM, [STUDY], PATIENT),
     "export": events.export(WHO, "file:///media/disc", [STUDY], [PATIENT, PatientObject("P2")]),
     "import": events.import_(WHO, "file:///media/disc", [STUDY], [PATIENT]),
-    "accessed": events.instances_accessed(WHO, [STUDY], PATIENT, action=Action.UPDATE),
+    "accessed": events.instances_accessed(WHO, [STUDY], PATIENT, action=Action.CREATE),
     "transferred": events.instances_transferred(THEM, US, [STUDY], PATIENT, action=Action.CREATE),
     "failed": events.instances_transferred(
         THEM, US, [StudyObject("")], PatientObject(""), action=Action.CREATE, outcome=Outcome.MINOR_FAILURE
@@ -62,8 +62,6 @@ MESSAGES: dict[str, Message] = {
     "login": events.user_authentication(
         Participant("anna@CT1", address="10.0.0.5"), login=True, outcome=Outcome.MINOR_FAILURE
     ),
-    "order": events.order_record(THEM, PATIENT, action=Action.CREATE),
-    "patient": events.patient_record(THEM, PATIENT, action=Action.DELETE),
     "procedure": events.procedure_record(THEM, [STUDY], PATIENT, action=Action.UPDATE),
 }
 
