@@ -34,7 +34,7 @@ from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
 from minipacs.index.objects.queries import Receipts
 from minipacs.index.workflow.commitments import Commitments
-from minipacs.index.workflow.procedure_steps import ProcedureSteps
+from minipacs.index.workflow.performed_steps import PerformedSteps
 from minipacs.index.workflow.worklist import Worklist
 from minipacs.tree.layout import PREFIXES
 from minipacs.tree.locks import DaemonLock, Held
@@ -263,7 +263,7 @@ class Catalogue(Objects, Protocol):
 
     keys: KeyTable
     worklist: Worklist
-    procedure_steps: ProcedureSteps
+    performed_steps: PerformedSteps
     commitments: Commitments
     associations: Associations
     checks: Checks
