@@ -6,6 +6,8 @@ import pwd
 from collections.abc import Sequence
 from enum import Enum, auto
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says of a disk that is full."""
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 

@@ -21,7 +21,7 @@ from minipacs.dicom.data_set.header import HeaderScanner
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
-from minipacs.errors import Failure, Kind, OutcomeUnknown
+from minipacs.errors import NO_ROOM, Failure, Kind, OutcomeUnknown
 from minipacs.index import WHY_DISPLACED, Duplicates, InstanceRecord, Outcome, Placed
 
 logger = logging.getLogger(__name__)
@@ -209,5 +209,5 @@ def _disk_errors() -> Iterator[None]:
         name = errno.errorcode.get(error.errno or 0, "?")
         fields = {"error": name, "reason": error.strerror, "path": error.filename}
         logger.error("storage cannot be written", extra={"fields": fields})
-        kind = Kind.FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Kind.BUSY
+        kind = Kind.FULL if error.errno in NO_ROOM else Kind.BUSY
         raise Failure(kind, f"storage: {error.strerror or error}") from error

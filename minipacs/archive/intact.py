@@ -4,15 +4,24 @@ import logging
 
 from minipacs.archive.ports import Catalogue, Storage
 from minipacs.archive.scan import fault_of
+from minipacs.errors import Failure, Kind
 from minipacs.index import StoredInstance
 
 logger = logging.getLogger(__name__)
 
 
+class NotReadableNow(Failure):
+    """A file that cannot be read for what says nothing of its bytes: a wrong owner, too many open files."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(Kind.BUSY, words)
+
+
 def is_intact(tree: Storage, index: Catalogue, instance: StoredInstance) -> bool:
     """Tell whether the file of an instance has its digest. One that has not goes to quarantine, its row is marked.
 
-    What the system keeps in memory of the file is put aside before. Raises Failure if the index cannot be written.
+    What the system keeps in memory of the file is put aside before. Raises NotReadableNow, and Failure if the index
+    cannot be written.
     """
     fault = _fault(tree, instance.digest)
     if fault is None:
@@ -37,5 +46,7 @@ def _fault(tree: Storage, digest: str) -> str | None:
     """Say what is wrong with a file, also that there is none."""
     try:
         return fault_of(tree, digest)
+    except FileNotFoundError:
+        return "the file is missing"
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        raise NotReadableNow(f"file cannot be read now: {error.strerror}") from error

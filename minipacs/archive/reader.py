@@ -6,14 +6,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from io import FileIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from minipacs.archive.ports import Storage
+from minipacs.archive.scan import tells_of_damage
 from minipacs.dicom.data_set.part10 import file_meta
-from minipacs.errors import MinipacsError
+from minipacs.errors import NO_ROOM, Failure, Kind
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.processes.pool import CodecPool, Wait, wait_readable
@@ -34,8 +35,11 @@ MAX_REPLACEMENTS = 3
 """How often an object may be replaced by another while it is opened."""
 
 
-class ObjectUnreadable(MinipacsError):
-    """A stored object that cannot be read; the message says why."""
+class ObjectUnreadable(Failure):
+    """A stored object that cannot be read; the message says why. Temporary if it may be had later."""
+
+    def __init__(self, words: str, kind: Kind = Kind.BROKEN) -> None:
+        super().__init__(kind, words)
 
 
 class ObjectReplaced(ObjectUnreadable):
@@ -133,7 +137,7 @@ class ObjectReader:
             with file:
                 return dcmread(file, stop_before_pixels=True)
         except OSError as error:
-            raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
+            raise _unreadable("read", error) from error
         except Exception as error:  # of any kind: the library takes apart what was kept as it came
             raise ObjectUnreadable(f"data set cannot be decoded: {error}") from error
 
@@ -166,7 +170,7 @@ class ObjectReader:
                 if not is_fresh:
                     self._note_intact(instance.digest, status)
             except OSError as error:
-                raise ObjectUnreadable(f"file cannot be read: {error.strerror}") from error
+                raise _unreadable("read", error) from error
             closing.pop_all()
             return found
 
@@ -185,11 +189,8 @@ class ObjectReader:
         Raises ObjectUnreadable, ObjectNotConvertible, and what `wait` raises.
         """
         file, now = self._find(instance)
-        with file:
-            try:
-                self._codecs.compress(file.fileno(), target_fd, now.digest, transfer_syntax_uid, wait).close()
-            except TranscodeError as error:
-                raise ObjectNotConvertible(str(error)) from error
+        with file, _codec_errors():
+            self._codecs.compress(file.fileno(), target_fd, now.digest, transfer_syntax_uid, wait).close()
 
     def native_frames(self, instance: StoredInstance, indices: Sequence[int], buffer: memoryview) -> DataSetFile:
         """Open the frames of an object, counted from 0, as native samples one behind the other.
@@ -233,7 +234,7 @@ class ObjectReader:
                     raise ObjectReplaced(now) from None
                 return self._tree.open(now.digest), now
         except OSError as error:
-            raise ObjectUnreadable(f"file cannot be opened: {error.strerror}") from error
+            raise _unreadable("opened", error) from error
 
     def _transcoded(
         self, file: FileIO, instance: StoredInstance, transfer_syntax_uid: str, buffer: memoryview, wait: Wait
@@ -249,16 +250,30 @@ class ObjectReader:
         self, verb: str, file: FileIO, instance: StoredInstance, buffer: memoryview, wait: Wait, **words: object
     ) -> DataSetFile:
         """Have a codec process write to a nameless file, and open that."""
-        scratch = self._tree.scratch()
-        try:
+        with _codec_errors(), ExitStack() as failing:
+            scratch = failing.enter_context(self._tree.scratch())
             space = self._codecs.run(verb, file.fileno(), scratch.fileno(), instance.digest, wait, **words)
-            return DataSetFile(scratch, 0, os.fstat(scratch.fileno()).st_size, buffer, on_close=space.close)
-        except TranscodeError as error:
-            scratch.close()
-            raise ObjectNotConvertible(str(error)) from error
-        except BaseException:
-            scratch.close()
-            raise
+            failing.callback(space.close)
+            made = DataSetFile(scratch, 0, os.fstat(scratch.fileno()).st_size, buffer, on_close=space.close)
+            failing.pop_all()
+            return made
+
+
+@contextmanager
+def _codec_errors() -> Iterator[None]:
+    """Tell what came of a codec's job; what the system refuses meanwhile it may allow later."""
+    try:
+        yield
+    except TranscodeError as error:
+        raise ObjectNotConvertible(str(error), error.kind) from error
+    except OSError as error:
+        kind = Kind.FULL if error.errno in NO_ROOM else Kind.BUSY
+        raise ObjectNotConvertible(f"no copy can be made: {error.strerror}", kind) from error
+
+
+def _unreadable(what: str, error: OSError) -> ObjectUnreadable:
+    lasts = isinstance(error, FileNotFoundError) or tells_of_damage(error)
+    return ObjectUnreadable(f"file cannot be {what}: {error.strerror}", Kind.BROKEN if lasts else Kind.BUSY)
 
 
 def _is_fresh(instance: StoredInstance, file: os.stat_result) -> bool:

@@ -13,12 +13,15 @@ from minipacs.dicom.data_set.part10 import FileMeta, parse_file_meta
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
-from minipacs.errors import DataSetError
+from minipacs.errors import DataSetError, Failure
 from minipacs.index import InstanceRecord, StoredFile
 
 READ_BYTES = 1 << 20
 SKIM_BYTES = 64 << 10
 WRONG_DIGEST = "the file's bytes do not have its digest"
+
+_DAMAGE = frozenset({errno.EIO, errno.ENODATA, errno.EILSEQ, errno.EREMOTEIO, errno.EBADMSG, errno.EUCLEAN})
+"""What Linux says of a medium that cannot be read, and its file systems of checksums that are wrong."""
 
 CharsetOf = Callable[[str], str]
 """Gives the character set that is assumed of objects from an AE title, if they name none."""
@@ -99,22 +102,32 @@ def scan(tree: Storage, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
     return meta, scanner.finish()
 
 
+def tells_of_damage(error: Failure | OSError) -> bool:
+    """Tell whether what a file could not be read for lies in its bytes.
+
+    A wrong owner, too many open files or an index that is busy say nothing of them; a disk that cannot read them does.
+    """
+    return not error.temporary if isinstance(error, Failure) else error.errno in _DAMAGE
+
+
 def fault_of(tree: Storage, digest: str, on_read: Callable[[int], None] = lambda size_bytes: None) -> str | None:
     """Read a file from the disk and say what is wrong with it, None if its bytes are those that its name stands for.
 
-    `on_read` hears of bytes as they are read. Raises FileNotFoundError.
+    `on_read` hears of bytes as they are read. Raises OSError for what says nothing of them, see `tells_of_damage`.
     """
     sha256 = hashlib.sha256()
-    with tree.open(digest) as file:
-        # What the system has in memory says nothing about the disk, and this reading is not to push other files out.
-        with suppress(OSError):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        try:
+    try:
+        with tree.open(digest) as file:
+            # What the system has in memory says nothing about the disk, and this reading is not to push others out.
+            with suppress(OSError):
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             while piece := file.read(READ_BYTES):
                 sha256.update(piece)
                 on_read(len(piece))
-        except OSError as error:
-            return f"cannot be read: {error.strerror}"
-        with suppress(OSError):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    except OSError as error:
+        if not tells_of_damage(error):
+            raise
+        return f"cannot be read: {error.strerror}"
     return None if sha256.hexdigest() == digest else WRONG_DIGEST

@@ -9,12 +9,13 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
+from minipacs import errors
 from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH
 from minipacs.dicom.data_set.inflater import MAX_INFLATED_BYTES
 from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH, tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import SHORT_VR_CODES
-from minipacs.errors import MinipacsError
+from minipacs.errors import Failure
 
 MAX_WHOLE_VALUE_BYTES = 4096
 """Longer values pass in pieces."""
@@ -58,8 +59,14 @@ _WORD_BYTES = {
 _WORD_CODES = {2: "H", 4: "I", 8: "Q"}
 
 
-class TranscodeError(MinipacsError):
-    """An object that cannot be had in the transfer syntax asked for; the message is one line that says why."""
+class TranscodeError(Failure):
+    """An object that cannot be had in the transfer syntax asked for; the message is one line that says why.
+
+    Temporary if nothing but a shortage of processes, memory or space stands in the way.
+    """
+
+    def __init__(self, words: str, kind: errors.Kind = errors.Kind.UNSUPPORTED) -> None:
+        super().__init__(kind, words)
 
 
 class Kind(Enum):

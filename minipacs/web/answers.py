@@ -52,6 +52,11 @@ def refusal_of(failure: Failure) -> Refusal:
     return Refusal(status, str(failure), headers)
 
 
+def unreadable(failure: Failure) -> Refusal:
+    """Say that what is stored cannot be read; what may be had later is not told to be gone."""
+    return refusal_of(failure) if failure.temporary else Refusal(404, f"what is stored here cannot be read: {failure}")
+
+
 def document(refusal: Refusal, request_id: str) -> bytes:
     """Write the body of an error: the id is in the log as well."""
     body = {

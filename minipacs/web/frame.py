@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from minipacs.errors import Failure
+from minipacs.errors import Failure, Kind
 from minipacs.web.answers import Refusal, document, refusal_of
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class Frame:
         except Refusal as refusal:
             await exchange.refuse(refusal)
         except Failure as failure:
+            if failure.kind is Kind.BROKEN:
+                logger.error("request failed", extra={"fields": {"id": exchange.id, "reason": str(failure)}})
             await exchange.refuse(refusal_of(failure))
         except ClientGone:
             exchange.is_cut = True

@@ -1,14 +1,17 @@
 """The index made anew while other commands go on: what they do counts, and nobody waits for a file to be read."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.care import reindex as reindex_module
 from minipacs.archive.care.checking import Finding, Pace, check
 from minipacs.archive.care.reindex import Reindexed, reindex
 from minipacs.archive.care.sizes import SizeCheck, begin
@@ -196,3 +199,41 @@ def _vanishing(monkeypatch: pytest.MonkeyPatch, archive: Archive, gone: Dataset,
 
     monkeypatch.setattr(archive.tree, "walk", walked)
     monkeypatch.setattr(archive.index, "files", listed)
+
+
+def test_of_many_faults_the_first_are_told_and_all_are_counted_and_set_aside(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex_module, "MAX_FAULTS", 2)
+    for _ in range(3):
+        put(archive, ct())
+    for path in published(archive.tree.layout.root):
+        path.chmod(0o600)
+        path.write_bytes(b"rot")
+    orphans = [publish_object(archive, ct()) for _ in range(2)]
+    for digest in orphans:
+        path = Path(archive.tree.layout.published(digest))
+        path.chmod(0o600)
+        path.write_bytes(b"rot")
+    found = run(archive)
+    assert (found.indexed, found.kept, found.refused, len(found.faults)) == (0, 3, 2, 2)
+    assert not published(archive.tree.layout.root)
+    assert len(list(archive.tree.layout.quarantine.glob("*.dcm"))) == 5
+
+
+def test_rows_of_files_that_cannot_be_read_now_stay_as_they_are(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ds = ct()
+    put(archive, ds)
+
+    def refused(digest: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", digest)
+
+    orphan = publish_object(archive, ct())
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.tree, "open", refused)
+        found = run(archive)
+    assert (found.indexed, found.refused, list(found.faults)) == (1, 1, [orphan])
+    assert archive.index.file(ds.SOPInstanceUID).availability == "ONLINE"
+    assert len(published(archive.tree.layout.root)) == 2

@@ -1,5 +1,6 @@
 """When a stored file is compared with its digest before it is given out."""
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.intact import NotReadableNow, is_intact
 from minipacs.archive.reader import BUFFER_BYTES, FRESH_S, ObjectReplaced, ObjectUnreadable
 from minipacs.index import StoredInstance
 from tests.support.objects import ct, encode
@@ -79,3 +81,28 @@ def test_what_was_replaced_meanwhile_is_told_and_can_be_had_as_it_is_now(archive
     with data_set:
         assert b"".join(map(bytes, data_set.pieces())) == encode(later)
     assert now == raised.value.now
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO, errno.ENODATA])
+def test_what_cannot_be_read_now_is_not_taken_for_damaged(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    instance, _ = stored(archive, 16)
+    is_damage = number in (errno.EIO, errno.ENODATA)
+
+    def refused(digest: str) -> None:
+        raise OSError(number, os.strerror(number), digest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.tree, "open", refused)
+        with pytest.raises(ObjectUnreadable) as told:
+            read(archive, instance)
+        assert told.value.temporary != is_damage
+        if is_damage:
+            assert not is_intact(archive.tree, archive.index, instance)
+        else:
+            with pytest.raises(NotReadableNow):
+                is_intact(archive.tree, archive.index, instance)
+    now = archive.index.instance(instance.sop_instance_uid)
+    assert now is not None
+    assert (now.availability == "ONLINE") == bool(published(tmp_path / "archive")) == (not is_damage)

@@ -1,12 +1,16 @@
 """Stored objects compressed in the background: to the bit, by the rules for files, and to the end of it."""
 
+import errno
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -26,9 +30,10 @@ from minipacs.dicom.tables.sop_classes import STORAGE
 from minipacs.dicom.tables.transfer_syntaxes import UNCOMPRESSED
 from minipacs.index import Outcome, Query, StoredInstance
 from minipacs.jobs import compression as compression_module
-from minipacs.jobs.compression import IDLE_S, SHORTAGE_S, Compression
+from minipacs.jobs.compression import FIRST_DELAY_S, IDLE_S, SHORTAGE_S, Compression
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
 from minipacs.pixels.processes import pool
+from minipacs.pixels.processes.budget import COPIES, JOBS, MEMORY, Resource
 from minipacs.pixels.transcode import fingerprint
 from tests.pixels.test_transcode import WHOLE
 from tests.support.dcmtk import run as tool
@@ -104,6 +109,12 @@ def as_received(ds: pydicom.Dataset, syntax: str = EXPLICIT) -> tuple[str, bytes
 def given_out(archive: Archive, instance: StoredInstance, syntax: str) -> bytes:
     with archive.reader.open(instance, syntax, memoryview(bytearray(BUFFER_BYTES))) as data_set:
         return b"".join(bytes(piece) for piece in data_set.pieces())
+
+
+def changing_processes(monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
+    """Let codec processes run some lines before they begin."""
+    start, call = pool._PROGRAM.rsplit("main(", 1)
+    monkeypatch.setattr(pool, "_PROGRAM", f"{start}{lines}main({call}")
 
 
 def test_an_object_is_compressed_and_keeps_its_received_digest(archive: Archive, folder: Path, work: Work) -> None:
@@ -279,18 +290,145 @@ def test_what_is_not_the_same_when_read_back_is_left(
     archive: Archive, folder: Path, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A codec process whose encoder changes one pixel."""
-    changing = (
+    changing_processes(
+        monkeypatch,
         "import minipacs.pixels.frame_encoder as module\n"
         "real = module.FrameEncoder.encode\n"
-        "module.FrameEncoder.encode = lambda self, frame: real(self, bytes([frame[0] ^ 1]) + frame[1:])\n"
+        "module.FrameEncoder.encode = lambda self, frame: real(self, bytes([frame[0] ^ 1]) + frame[1:])\n",
     )
-    start, call = pool._PROGRAM.rsplit("main(", 1)
-    monkeypatch.setattr(pool, "_PROGRAM", f"{start}{changing}main({call}")
     ds = smooth()
     put(archive, ds)
     assert work() == ["left"]
     (path,) = published(folder)
     assert path.stem == as_received(ds)[0]
+
+
+@contextmanager
+def taken(resource: Resource) -> Iterator[None]:
+    """Leave nobody anything of a resource."""
+    holding = pool.SHARED.open()
+    assert holding.take(resource, resource.whole)
+    try:
+        yield
+    finally:
+        holding.close()
+
+
+@contextmanager
+def no_process_free(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    patch.setattr(pool, "MAX_WAIT_S", 0.0)
+    with taken(JOBS):
+        yield
+
+
+@contextmanager
+def no_memory(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    changing_processes(patch, "from minipacs.pixels.processes import verbs\nverbs.MAX_MEMORY_WAIT_S = 0\n")
+    with taken(MEMORY):
+        yield
+
+
+@contextmanager
+def no_space(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    with taken(COPIES):
+        yield
+
+
+@contextmanager
+def no_room_on_the_disk(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    changing_processes(
+        patch,
+        "import errno\nfrom minipacs.pixels.processes import verbs\n"
+        "def full(*a): raise OSError(errno.ENOSPC, 'No space left on device')\nverbs.Copy.write = full\n",
+    )
+    yield
+
+
+@contextmanager
+def no_new_process(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    def refused(*arguments: object, **more: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    patch.setattr(subprocess, "Popen", refused)
+    yield
+
+
+@contextmanager
+def no_descriptor(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    def refused(*arguments: object, **more: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    patch.setattr(pool.socket, "socketpair", refused)
+    yield
+
+
+@contextmanager
+def ended_by_the_system(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    changing_processes(
+        patch,
+        "import os, signal\nfrom minipacs.pixels.frame_encoder import FrameEncoder\n"
+        "FrameEncoder.encode = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n",
+    )
+    yield
+
+
+@contextmanager
+def installed_by_halves(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    changing_processes(patch, "raise SystemExit(1)\n")
+    yield
+
+
+SHORTAGES = [
+    no_process_free, no_memory, no_space, no_room_on_the_disk, no_new_process, no_descriptor, ended_by_the_system,
+    installed_by_halves,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES, ids=lambda shortage: shortage.__name__)
+def test_a_passing_shortage_settles_nothing(
+    archive: Archive, folder: Path, work: Work, monkeypatch: pytest.MonkeyPatch, shortage: Callable[..., Any]
+) -> None:
+    ds = smooth()
+    put(archive, ds)
+    monkeypatch.setattr(compression_module, "FIRST_DELAY_S", 0.0)
+    with monkeypatch.context() as patch, shortage(patch):
+        assert work() == []
+        assert found(archive, ds.SOPInstanceUID).received_digest == ""
+        assert not incoming(folder)
+        assert not quarantined(folder)
+        archive.reader.close()
+    assert work() == ["compressed"]
+
+
+def test_what_was_put_off_keeps_back_nobody_and_is_tried_when_it_is_due(
+    archive: Archive, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(compression_module, "monotonic", lambda: now)
+    put(archive, smooth())
+    with monkeypatch.context() as patch, no_space(patch):
+        assert work() == []
+    put(archive, smooth())
+    assert work() == ["compressed"]
+    now += FIRST_DELAY_S + 1
+    with monkeypatch.context() as patch, no_space(patch):
+        assert work() == []
+    now += FIRST_DELAY_S + 1
+    assert work() == []
+    now += FIRST_DELAY_S
+    assert work() == ["compressed"]
+
+
+def test_of_more_shortages_than_are_kept_in_mind_the_rest_waits(
+    archive: Archive, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression_module, "MAX_PUT_OFF", 2)
+    for _ in range(4):
+        put(archive, smooth())
+    with monkeypatch.context() as patch, no_space(patch):
+        assert work.job.work() == SHORTAGE_S
+    work = Work(archive)
+    assert work() == ["compressed"] * 4
 
 
 def test_a_damaged_object_goes_to_quarantine_and_not_into_a_code(archive: Archive, folder: Path, work: Work) -> None:

@@ -251,4 +251,4 @@ def test_a_process_ends_with_its_parent_and_not_with_a_signal_to_its_group(pool:
     assert children() == [pid]
     process = pool._idle.pop()
     process.socket.close()
-    assert process.ended_by_itself() == "with exit status 0"
+    assert str(process.ended_by_itself(has_begun=False)) == "codec process ended with exit status 0"

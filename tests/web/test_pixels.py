@@ -1,6 +1,8 @@
 """Frames, pictures and bulk data against pydicom's own pixels."""
 
+import errno
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,9 @@ REFUSED = frozenset({"MR_truncated.dcm", "SC_rgb_jpeg.dcm"})
 """Cut short, and encoded otherwise than it says: never stored."""
 
 
+UNCERTAIN = frozenset({"rtdose_expb.dcm", "rtdose_expb_1frame.dcm"})
+"""Pixels of 32 bits in big endian, of which some writers turn round the words and others all bytes."""
+
 UNLIKE = frozenset(
     {
         "JPEG-lossy.dcm",
@@ -34,11 +39,10 @@ UNLIKE = frozenset(
         "SC_ybr_full_422_uncompressed.dcm",
         "badVR.dcm",
         "image_dfl.dcm",
-        "rtdose_expb.dcm",
-        "rtdose_expb_1frame.dcm",
+        *UNCERTAIN,
     }
 )
-"""What one of the two does not decode, and words of 32 bits in big endian, of which the halves are read otherwise."""
+"""What one of the two does not decode."""
 
 
 def images() -> list[str]:
@@ -180,6 +184,26 @@ def test_an_object_without_pixels(web: Web):
     ds = web.store_file(FOLDER / "rtplan.dcm")
     for path in ("frames/1", "rendered", "thumbnail"):
         assert web.get(f"{path_of(ds)}/{path}").status == 404
+
+
+@pytest.mark.parametrize("kind", ["frames", "rendered", "whole", "metadata"])
+def test_what_may_be_had_later_is_not_told_to_be_gone(web: Web, monkeypatch: pytest.MonkeyPatch, kind: str):
+    ds = web.store_file(FOLDER / "MR_small_RLE.dcm")
+    path, accept = {
+        "frames": ("/frames/1", NATIVE),
+        "rendered": ("/rendered", "image/png"),
+        "whole": ("", 'multipart/related; type="application/dicom"'),
+        "metadata": ("/bulkdata/00100010", "*/*"),
+    }[kind]
+
+    def refused(*arguments: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*{"metadata": (web.archive.tree, "open")}.get(kind, (web.archive.tree, "scratch")), refused)
+        answer = web.get(path_of(ds) + path, accept=accept)
+    assert (answer.status, answer.headers.get("retry-after")) == (503, "10"), answer.body
+    assert web.get(path_of(ds) + path, accept=accept).status == 200
 
 
 def test_window_viewport_quality_and_text(shipped: tuple[Web, dict[str, Dataset]]):

@@ -11,10 +11,10 @@ import time
 from dataclasses import dataclass
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.intact import is_intact
+from minipacs.archive.intact import NotReadableNow, is_intact
 from minipacs.archive.ports import Catalogue, Storage
 from minipacs.archive.removal import BATCH, let_go
-from minipacs.archive.scan import CharsetOf, orphan, record_of
+from minipacs.archive.scan import CharsetOf, orphan, record_of, tells_of_damage
 from minipacs.errors import Failure
 from minipacs.index import InstanceRecord, ToGo
 
@@ -50,25 +50,30 @@ def finish_removals(tree: Storage, index: Catalogue, charset_of: CharsetOf) -> i
         tree.sync()  # with `sync = "batch"` what took their place may not be on the disk
         index.sync()
         for begin in range(0, len(files), BATCH):
-            batch = files[begin : begin + BATCH]
-            for file in batch:
-                _finish(tree, index, charset_of, file)
+            gone = [f.digest for f in files[begin : begin + BATCH] if _finish(tree, index, charset_of, f)]
             tree.sync()
-            index.removals.forget([file.digest for file in batch])
+            index.removals.forget(gone)
         done, last = done + len(files), files[-1].digest
     return done
 
 
-def _finish(tree: Storage, index: Catalogue, charset_of: CharsetOf, file: ToGo) -> None:
-    record = _needed_again(tree, index, charset_of, file)
+def _finish(tree: Storage, index: Catalogue, charset_of: CharsetOf, file: ToGo) -> bool:
+    """See to a file; false if it cannot be told now whether it is needed again."""
+    try:
+        record = _needed_again(tree, index, charset_of, file)
+    except NotReadableNow as error:
+        fields = {"digest": file.digest, "reason": str(error)}
+        logger.error("file that is to go left for now", extra={"fields": fields})
+        return False
     if record is None:
         let_go(tree, index, file)
-        return
+        return True
     with tree.holding(file.digest):
         if tree.stat(file.digest) is not None:
             index.add(record, "replace")
     fields = {"digest": file.digest, "sop_instance_uid": record.sop_instance_uid}
     logger.error("file that gave way is needed again", extra={"fields": fields})
+    return True
 
 
 def _needed_again(tree: Storage, index: Catalogue, charset_of: CharsetOf, file: ToGo) -> InstanceRecord | None:
@@ -76,8 +81,10 @@ def _needed_again(tree: Storage, index: Catalogue, charset_of: CharsetOf, file: 
     try:
         found = orphan(tree, file.digest)
         record = record_of(tree, found, index.keys, charset_of(found.source), whole=True)
-    except OSError:
-        return None
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or tells_of_damage(error):
+            return None
+        raise NotReadableNow(f"file cannot be read now: {error.strerror}") from error
     except Failure as error:
         if error.temporary:
             raise

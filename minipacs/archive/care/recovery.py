@@ -9,7 +9,6 @@ afterwards (`care.sizes`): who reads a file holds its size and its digest agains
 what came within the hour, whose last part is read here; and who sends it again has every byte compared.
 """
 
-import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +19,11 @@ from typing import NamedTuple
 
 from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.leftovers import finish_removals
-from minipacs.archive.intact import is_intact
+from minipacs.archive.intact import NotReadableNow, is_intact
 from minipacs.archive.ports import Catalogue, Storage
 from minipacs.archive.removal import remove_unused
-from minipacs.archive.scan import CharsetOf, orphan, record_of, scan
-from minipacs.errors import Failure, MinipacsError
+from minipacs.archive.scan import CharsetOf, orphan, record_of, scan, tells_of_damage
+from minipacs.errors import Failure, MinipacsError, system_words
 from minipacs.index import Form, InstanceRecord, Outcome, StoredInstance
 
 logger = logging.getLogger(__name__)
@@ -77,20 +76,16 @@ def recheck_last(tree: Storage, index: Catalogue, found: Recovery) -> None:
         except FileNotFoundError:
             pass
         except (Failure, OSError) as error:
-            if tells_of_damage(digest, error):
+            if tells_of_damage(error):
                 set_aside(tree, index, digest, str(error), found)
+            else:
+                leave(digest, error)
 
 
-def tells_of_damage(digest: str, error: Failure | OSError) -> bool:
-    """Tell whether what a file could not be read for lies in the file; what lies elsewhere is logged, the file stays.
-
-    A wrong owner, or too many open files, say nothing of the bytes; a disk that cannot read them does.
-    """
-    if isinstance(error, Failure) or error.errno == errno.EIO:
-        return True
-    fields = {"digest": digest, "reason": error.strerror or str(error)}
+def leave(digest: str, error: Exception) -> None:
+    """Log that a file stays as it is, since what it could not be read for says nothing of it."""
+    fields = {"digest": digest, "reason": system_words(error)}
     logger.error("file cannot be read now: left as it is", extra={"fields": fields})
-    return False
 
 
 def differences(tree: Storage, index: Catalogue) -> Iterator[tuple[str, bool]]:
@@ -187,7 +182,10 @@ def _read(tree: Storage, index: Catalogue, charset_of: CharsetOf, digest: str) -
     except (Failure, OSError) as error:
         if isinstance(error, Failure) and error.temporary:
             raise  # the index is at fault, not the file
-        return _Read(digest, None, str(error)) if tells_of_damage(digest, error) else None
+        if tells_of_damage(error):
+            return _Read(digest, None, str(error))
+        leave(digest, error)
+        return None
 
 
 def _add_rows(tree: Storage, index: Catalogue, reads: list[_Read], found: Recovery) -> Iterator[_Read]:
@@ -213,8 +211,12 @@ def _deal_with(tree: Storage, index: Catalogue, read: _Read, found: Recovery) ->
     reason = read.reason or "its SOP Instance UID is stored with other content"
     if read.record is not None:
         known = index.instance(read.record.sop_instance_uid)
-        if known is not None and _belongs(tree, index, read.record, known):
-            found.indexed += 1
+        try:
+            if known is not None and _belongs(tree, index, read.record, known):
+                found.indexed += 1
+                return
+        except NotReadableNow as error:
+            leave(read.digest, error)
             return
     with tree.holding(read.digest, exclusive=True):
         if index.has_digest(read.digest) or tree.stat(read.digest) is None:

@@ -12,30 +12,43 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from threading import Lock
 from typing import NamedTuple
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.leftovers import finish_removals
-from minipacs.archive.care.recovery import BATCH_FILES, READERS, Recovery, differences, recheck_last
+from minipacs.archive.care.recovery import BATCH_FILES, READERS, Recovery, differences, leave, recheck_last
 from minipacs.archive.ports import Catalogue
-from minipacs.archive.scan import fault_of, orphan, record_of
+from minipacs.archive.scan import fault_of, orphan, record_of, tells_of_damage
 from minipacs.dicom.tables.attributes import UNIQUE_KEY
-from minipacs.errors import MinipacsError
+from minipacs.errors import Failure, MinipacsError
 from minipacs.index import InstanceRecord, Outcome, Query, StoredFile
 
 MAX_ROUNDS = 100
 """So often what others did meanwhile is read from files; what they are quicker at is taken from their rows."""
 
+MAX_FAULTS = 1000
+"""Told of one by one; a disk that is gone makes as many as there are files, of which `minipacs verify` tells each."""
+
 
 @dataclass(slots=True)
 class Reindexed:
-    """What came of it, in files; `kept` are rows without a good file, `faults` says what is wrong, by digest."""
+    """What came of it, in files; `kept` are rows without a good file, `refused` files without a row.
+
+    `faults` says what is wrong with the first MAX_FAULTS of both, by digest.
+    """
 
     indexed: int = 0
     adopted: int = 0
     kept: int = 0
+    refused: int = 0
     faults: dict[str, str] = field(default_factory=dict)
+
+    def blame(self, digest: str, fault: str) -> None:
+        """Say what is wrong with a file, unless much is."""
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.setdefault(digest, fault)
 
 
 def reindex(archive: Archive, progress: Callable[[int], None]) -> Reindexed:
@@ -48,8 +61,8 @@ def reindex(archive: Archive, progress: Callable[[int], None]) -> Reindexed:
     try:
         archive.tree.sweep_incoming()
         _refuse_without_files(archive)
-        with archive.index.fresh() as fresh:
-            found = _Rebuild(archive, fresh, progress).run()
+        with archive.index.fresh() as fresh, Arrivals(archive.tree.scratch) as damaged:
+            found = _Rebuild(archive, fresh, damaged, progress).run()
         if not lock.ended_cleanly:
             recheck_last(archive.tree, archive.index, Recovery())
         done = True
@@ -69,15 +82,16 @@ class _Read(NamedTuple):
 class _Rebuild:
     """One run, with a second index beside that of the archive."""
 
-    def __init__(self, archive: Archive, fresh: Catalogue, progress: Callable[[int], None]) -> None:
+    def __init__(self, archive: Archive, fresh: Catalogue, damaged: Arrivals, progress: Callable[[int], None]) -> None:
         self._tree = archive.tree
         self._old = archive.index
         self._charset_of = archive.charset_of
         self._progress = progress
-        self._damaged: list[str] = []
         self._found = Reindexed()
+        self._noting = Lock()
         self._seen = 0
         self._fresh = fresh
+        self._damaged = damaged
 
     def run(self) -> Reindexed:
         finish_removals(self._tree, self._old, self._charset_of)
@@ -121,14 +135,32 @@ class _Rebuild:
 
     def _copy(self, rows: Iterable[StoredFile]) -> None:
         """Index files by what their rows say."""
-        known = [(row, record) for row in rows if (record := self._known(row)) is not None]
-        reads = [_Read(row, record, "" if row.availability == "ONLINE" else "unavailable") for row, record in known]
-        self._place(reads)
+        self._place([read for row in rows if (read := self._taken_over(row)) is not None])
+
+    def _left(self, row: StoredFile, fault: str) -> _Read | None:
+        """Take what the row of a file says, which cannot be read now; without one it is not indexed."""
+        read = self._taken_over(row)
+        if read is None:
+            with self._noting:
+                self._found.blame(row.digest, fault)
+                self._found.refused += 1
+        return read
+
+    def _taken_over(self, row: StoredFile) -> _Read | None:
+        record = self._known(row)
+        fault = "" if row.availability == "ONLINE" else "unavailable"
+        return None if record is None else _Read(row, record, fault)
 
     def _set_aside(self, digest: str) -> None:
         """Quarantine a file that is damaged still, so that nobody takes it for what was sent."""
-        with suppress(FileNotFoundError), self._tree.holding(digest, exclusive=True):
-            fault = fault_of(self._tree, digest)
+        with self._tree.holding(digest, exclusive=True):
+            try:
+                fault = fault_of(self._tree, digest)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                leave(digest, error)
+                return
             if fault is not None:
                 self._old.set_availability([digest], "UNAVAILABLE")
                 self._tree.set_aside(digest, fault)
@@ -153,7 +185,8 @@ class _Rebuild:
 
     def _note(self, read: _Read, outcome: Outcome) -> None:
         if outcome is Outcome.KEPT:
-            self._found.faults[read.row.digest] = read.fault or "its SOP Instance UID has another file"
+            self._found.refused += 1
+            self._found.blame(read.row.digest, read.fault or "its SOP Instance UID has another file")
         elif read.fault:
             self._found.kept += 1
         elif read.row.availability:
@@ -162,20 +195,28 @@ class _Rebuild:
             self._found.adopted += 1
 
     def _read(self, row: StoredFile) -> _Read | None:
-        """Read a file: whole if it was not known to be good. None, and a fault, for what can have no row."""
+        """Read a file: whole if it was not known to be good. None, and a fault, for what can have no row.
+
+        Threads do this side by side; what they find is noted under a lock.
+        """
         try:
             charset = self._charset_of(row.source)
             whole = row.availability != "ONLINE"
             return _Read(row, record_of(self._tree, row, self._old.keys, charset, whole=whole), "")
         except FileNotFoundError:
             fault = "the file is missing"
-        except (OSError, MinipacsError) as error:
+        except (OSError, Failure) as error:
+            if not tells_of_damage(error):
+                leave(row.digest, error)
+                return self._left(row, str(error))
             fault = str(error)
         record = self._known(row)
         if record is None and self._tree.stat(row.digest) is None:
             return None  # removed meanwhile, row and file
-        self._found.faults[row.digest] = fault
-        self._damaged.append(row.digest)
+        with self._noting:
+            self._found.blame(row.digest, fault)
+            self._damaged.add(row.received_at, row.digest)
+            self._found.refused += record is None
         return None if record is None else _Read(row, record, fault)
 
     def _known(self, row: StoredFile) -> InstanceRecord | None:

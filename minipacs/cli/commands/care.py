@@ -195,6 +195,6 @@ def reindex(load: Load, *, as_json: bool) -> None:
         for digest, fault in found.faults.items():
             click.echo(f"fault: {digest}: {printable(fault)}", err=True)
         counts = f"{found.indexed} indexed, {found.adopted} without a row before, {found.kept} kept as unavailable"
-        click.echo(f"{counts}, {len(found.faults) - found.kept} not indexed")
+        click.echo(f"{counts}, {found.refused} not indexed")
     if found.faults:
         sys.exit(1)

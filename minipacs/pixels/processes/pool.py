@@ -15,15 +15,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import minipacs
+from minipacs.errors import Kind
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.processes.budget import JOBS, RECHECK_S, Budget, Holding
-from minipacs.pixels.processes.process import FAILED, MAX_PACKET_BYTES, WORKING
+from minipacs.pixels.processes.process import FAILED, MAX_PACKET_BYTES, WORKING, failure_of
 
 SHARED = Budget()
 """Of this process and of all that are forked from it."""
@@ -60,38 +61,44 @@ def wait_readable(fd: int, deadline: float) -> bool:
 
 class _Process:
     def __init__(self, budget: Budget) -> None:
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, self._start_errors():
-            fds = (theirs.fileno(), budget.fd, budget.freed_fd)
-            self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-c", _PROGRAM, *map(str, fds), *_import_paths()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=fds,
-                env={**os.environ, **_ENVIRONMENT},
-            )
+        with ExitStack() as failing:
+            try:
+                self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                failing.enter_context(self.socket)
+                with theirs:
+                    self._popen = _start((theirs.fileno(), budget.fd, budget.freed_fd))
+            except OSError as error:
+                raise TranscodeError(f"codec process cannot be started: {error.strerror}", Kind.BUSY) from error
+            failing.pop_all()
 
-    @contextmanager
-    def _start_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self.socket.close()
-            raise TranscodeError(f"codec process cannot be started: {error.strerror}") from error
-
-    def end(self) -> str:
-        """End the process, whatever it does; tells how it had ended."""
+    def end(self) -> int:
+        """End the process, whatever it does; gives the exit status that it had, minus the signal that ended it."""
         self.socket.close()
         self._popen.kill()
-        code = self._popen.wait()
-        return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
+        return self._popen.wait()
 
-    def ended_by_itself(self) -> str:
-        """Wait for the end of a process that has closed its socket; tells how it ended."""
+    def ended_by_itself(self, *, has_begun: bool) -> TranscodeError:
+        """Wait for the end of a process that has closed its socket; tells how it ended.
+
+        The object has to do with it if its job had begun, unless the system ended it, as it does when memory is short.
+        """
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(1)
-        return self.end()
+        code = self.end()
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
+        is_its_fault = has_begun and code != -signal.SIGKILL
+        return TranscodeError(f"codec process ended {how}", Kind.UNSUPPORTED if is_its_fault else Kind.BUSY)
+
+
+def _start(fds: tuple[int, ...]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", _PROGRAM, *map(str, fds), *_import_paths()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=fds,
+        env={**os.environ, **_ENVIRONMENT},
+    )
 
 
 def _import_paths() -> list[str]:
@@ -156,7 +163,7 @@ class CodecPool:
             while not place.take(JOBS, 1):
                 now = time.monotonic()
                 if now >= gives_up_at:
-                    raise TranscodeError(f"no codec process came free within {MAX_WAIT_S:g} s")
+                    raise TranscodeError(f"no codec process came free within {MAX_WAIT_S:g} s", Kind.BUSY)
                 wait(self._budget.freed_fd, min(now + RECHECK_S, gives_up_at))
                 self._budget.look_again()
         except BaseException:
@@ -175,11 +182,11 @@ class CodecPool:
             if answer:
                 self._keep(process)
                 if answer[:1] == FAILED:
-                    raise TranscodeError(answer[1:].decode("utf-8", "replace"))
+                    raise failure_of(answer)
                 return
-            how = process.ended_by_itself()
+            error = process.ended_by_itself(has_begun=has_begun)
             if is_fresh or has_begun:
-                raise TranscodeError(f"codec process ended {how}")
+                raise error
             # An idle one that has just ended of itself: the next is tried, at last a fresh one.
 
     def _keep(self, process: _Process) -> None:
@@ -202,7 +209,7 @@ def _job(process: _Process, request: bytes, files: list[int], wait: Wait) -> tup
         socket.send_fds(process.socket, [request], files)
         while True:
             if not wait(process.socket.fileno(), min(time.monotonic() + STALL_S, ends_at)):
-                raise TranscodeError(f"codec process stalled for {STALL_S:g} s")
+                raise TranscodeError(f"codec process stalled for {STALL_S:g} s", Kind.BUSY)
             answer = process.socket.recv(MAX_PACKET_BYTES)
             if answer[:1] != WORKING:
                 return answer, has_begun

@@ -2,7 +2,7 @@
 
 It has a SOCK_SEQPACKET socket. Each request is one packet, JSON with `verb`, `digest`, `min_free_bytes` and `words`,
 and three open files: the stored one, the one to write to, and what is held of the budget for that. Answers: `WORKING`
-at once and after each frame, then `DONE`, or `FAILED` with the reason.
+at once and as it goes on, then `DONE`, or `FAILED` with the kind of failure and the reason.
 """
 
 import json
@@ -14,6 +14,7 @@ from contextlib import suppress
 from io import FileIO
 from typing import NoReturn
 
+from minipacs.errors import NO_ROOM, Kind
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.processes.budget import Budget, Holding
 from minipacs.pixels.processes.verbs import VERBS, Copy, Job, limit_memory
@@ -61,14 +62,25 @@ def _serve(connection: socket.socket, packet: bytes, fds: list[int], budget: Bud
             job.check(request["digest"])
             VERBS[request["verb"]](job, request["words"])
     except TranscodeError as error:
-        return FAILED + str(error).encode("utf-8", "replace")[:MAX_REASON_BYTES]
+        return _failed(error.kind, str(error))
     except MemoryError:
-        return FAILED + b"needs too much memory"
+        return _failed(Kind.TOO_LARGE, "needs too much memory")
     except BrokenPipeError:
         raise
     except OSError as error:
-        return FAILED + f"file cannot be read or written: {error.strerror}".encode()
+        kind = Kind.FULL if error.errno in NO_ROOM else Kind.BUSY
+        return _failed(kind, f"file cannot be read or written: {error.strerror}")
     finally:
         memory.close()
         space.close()
     return DONE
+
+
+def _failed(kind: Kind, reason: str) -> bytes:
+    return FAILED + f"{kind.name} {reason}".encode("utf-8", "replace")[:MAX_REASON_BYTES]
+
+
+def failure_of(answer: bytes) -> TranscodeError:
+    """Read an answer that begins with `FAILED`."""
+    kind, _, reason = answer[len(FAILED) :].decode("utf-8", "replace").partition(" ")
+    return TranscodeError(reason, Kind[kind])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Any
 
+from minipacs.errors import Kind
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.image import ImageLayout
 from minipacs.pixels.processes.budget import COPIES, COPY_UNIT_BYTES, MEMORY, MIB, RECHECK_S, Budget, Holding
@@ -40,9 +41,9 @@ class Copy(FileIO):
         while end > self._may_grow_to:
             status = os.fstatvfs(self.fileno())
             if status.f_bavail * status.f_frsize < self._min_free_bytes + COPY_UNIT_BYTES:
-                raise TranscodeError("no space for a copy: storage.min_free_bytes would not be left")
+                raise TranscodeError("no space for a copy: storage.min_free_bytes would not be left", Kind.FULL)
             if not self._holding.take(COPIES, COPY_UNIT_BYTES):
-                raise TranscodeError(f"no space for a copy: all copies together have {COPIES.whole} bytes")
+                raise TranscodeError(f"no space for a copy: all copies together have {COPIES.whole} bytes", Kind.FULL)
             self._may_grow_to += COPY_UNIT_BYTES
         return super().write(data)
 
@@ -73,7 +74,7 @@ class Job:
         poll.register(self.budget.freed_fd, select.POLLIN)
         while not self.memory.take(MEMORY, more):
             if time.monotonic() >= gives_up_at:
-                raise TranscodeError(f"no memory for its frames within {MAX_MEMORY_WAIT_S:g} s")
+                raise TranscodeError(f"no memory for its frames within {MAX_MEMORY_WAIT_S:g} s", Kind.BUSY)
             self.working()
             poll.poll(RECHECK_S * 1000)
             self.budget.look_again()
@@ -85,6 +86,8 @@ class Job:
         found, buffer = hashlib.sha256(), bytearray(_PIECE_BYTES)
         while size := self.source.readinto(buffer):
             found.update(memoryview(buffer)[:size])
+            if size == _PIECE_BYTES:
+                self.working()
         self.source.seek(0)
         if found.hexdigest() != digest:
             raise TranscodeError("file is damaged: its digest differs")

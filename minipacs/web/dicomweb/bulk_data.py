@@ -12,7 +12,7 @@ from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import ElementReader, Event, Kind, TranscodeError, swap_words
 from minipacs.web.accept import Offer
-from minipacs.web.answers import Refusal
+from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.frames import OCTETS
 from minipacs.web.dicomweb.retrieve import find
 from minipacs.web.entity import Span, etag, matches
@@ -120,7 +120,7 @@ def find_value(ask: Ask, instance: StoredInstance, path: Sequence[int]) -> Value
             data_set.close()
             raise
     except (ObjectUnreadable, TranscodeError) as error:
-        raise Refusal(404, f"what is stored here cannot be read: {error}") from error
+        raise unreadable(error) from error
 
 
 def _walk_to(elements: ElementReader, path: Sequence[int]) -> Event | None:

@@ -15,7 +15,7 @@ from minipacs.index import StoredInstance
 from minipacs.pixels.elements import PIXEL_DATA, ElementReader, Kind, TranscodeError
 from minipacs.web import reports
 from minipacs.web.accept import Offer
-from minipacs.web.answers import Refusal
+from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.bulk_data import ENCAPSULATED_DOCUMENT, find_value
 from minipacs.web.dicomweb.frames import MEDIA_TYPES, OCTETS
 from minipacs.web.entity import Span, etag, matches
@@ -55,7 +55,7 @@ async def _report(ask: Ask, instance: StoredInstance) -> Response:
     try:
         document = await asyncio.to_thread(ask.environment.metadata.get, instance, path)
     except ObjectUnreadable as error:
-        raise Refusal(404, f"what is stored here cannot be read: {error}") from error
+        raise unreadable(error) from error
     write = reports.as_page if choice.offer == HTML else reports.as_text
     body = await asyncio.to_thread(lambda: write(json.loads(document)))
     return Response(body.encode("utf-8", "replace"), media_type=choice.offer.media_type, headers=headers)
@@ -132,4 +132,4 @@ def _open_stream(ask: Ask, instance: StoredInstance) -> _Stream:
             data_set.close()
             raise
     except (ObjectUnreadable, TranscodeError) as error:
-        raise Refusal(404, f"what is stored here cannot be read: {error}") from error
+        raise unreadable(error) from error

@@ -13,7 +13,7 @@ from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.frame_reader import FrameReader, Shape
 from minipacs.web.accept import Choice, Offer
-from minipacs.web.answers import Refusal
+from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.retrieve import AS_STORED, find
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask, in_thread
@@ -161,9 +161,11 @@ def _first(found: Iterator[bytes]) -> bytes:
     try:
         return next(found)
     except ObjectNotConvertible as error:
+        if error.temporary:
+            raise
         raise Refusal(406, f"these frames cannot be decoded: {error}") from error
     except ObjectUnreadable as error:
-        raise Refusal(404, f"what is stored here cannot be read: {error}") from error
+        raise unreadable(error) from error
 
 
 def _parts(

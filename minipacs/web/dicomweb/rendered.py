@@ -9,7 +9,7 @@ from starlette.responses import Response
 from minipacs.archive.reader import BUFFER_BYTES, ObjectNotConvertible, ObjectUnreadable
 from minipacs.index import StoredInstance
 from minipacs.web.accept import Offer
-from minipacs.web.answers import Refusal
+from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.documents import form_of, read_or_watched
 from minipacs.web.dicomweb.frames import read_list
 from minipacs.web.dicomweb.retrieve import find
@@ -74,10 +74,12 @@ def _drawn(ask: Ask, instance: StoredInstance, index: int, fields: Mapping[str, 
         with reader.picture(instance, index, fields, memoryview(bytearray(BUFFER_BYTES))) as found:
             return b"".join(bytes(piece) for piece in found.pieces())
     except ObjectNotConvertible as error:
+        if error.temporary:
+            raise
         status = 404 if "no frame" in str(error) or "no pixels" in str(error) else 406
         raise Refusal(status, f"no picture can be made: {error}") from error
     except ObjectUnreadable as error:
-        raise Refusal(404, f"what is stored here cannot be read: {error}") from error
+        raise unreadable(error) from error
 
 
 def _representative(instances: list[StoredInstance]) -> StoredInstance:
@@ -100,7 +102,7 @@ def _lines(ask: Ask, instance: StoredInstance) -> list[str]:
     try:
         header = ask.environment.archive.reader.header(instance)
     except ObjectUnreadable as error:
-        raise Refusal(404, f"what is stored here cannot be read: {error}") from error
+        raise unreadable(error) from error
     lines: list[str] = []
     for wish in (ask.parameter("annotation") or "").split(","):
         if wish not in ANNOTATIONS:

@@ -137,12 +137,12 @@ class Objects:
         for instance in self._rest:
             try:
                 return self._open(instance)
-            except ObjectNotConvertible as error:
-                reason = str(error)
-                self.left_out, self.refused = self.left_out + 1, self.refused + 1
             except ObjectUnreadable as error:
+                if error.temporary:
+                    raise
                 reason = str(error)
                 self.left_out += 1
+                self.refused += isinstance(error, ObjectNotConvertible)
         if self.refused:
             raise Refusal(406, "nothing of this can be had in that transfer syntax")
         raise Refusal(404, f"what is stored here cannot be read: {reason}")
