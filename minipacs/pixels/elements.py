@@ -134,6 +134,17 @@ def swap_words(value: bytes, vr: bytes, tag: int) -> bytes:
     return words.tobytes()
 
 
+def check_pixel_order(event: Event, bits_allocated: int) -> None:
+    """Raise TranscodeError for native Pixel Data in big endian whose pixels are more than one word.
+
+    OW has words of 16 bits, the lower one of a pixel first, and only the bytes within a word change places (PS3.5 6.2,
+    8.1.1, D, of 2016): so dcmtk and gdcm read and write. pydicom turns round all bytes of a pixel, and what was written
+    so has the same VR. Nothing tells which it is.
+    """
+    if event.tag == PIXEL_DATA and event.big_endian and event.length and bits_allocated > 16:
+        raise TranscodeError(f"byte order of Pixel Data is uncertain: {bits_allocated} bit, big endian")
+
+
 @lru_cache(maxsize=8192)
 def _dictionary_vr(tag: int) -> str:
     from pydicom.datadict import dictionary_VR

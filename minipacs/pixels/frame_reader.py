@@ -15,6 +15,7 @@ from minipacs.pixels.elements import (
     ImageAttributes,
     Kind,
     TranscodeError,
+    check_pixel_order,
     swap_words,
 )
 from minipacs.pixels.fragments import Fragments
@@ -78,12 +79,18 @@ class FrameReader:
         return found if bits % 8 == 0 else _shifted(found, index * bits % 8, bits)
 
     def _native(self, first: int, last: int) -> bytes:
+        if not self.event.big_endian:
+            return self._read(first, last)
+        check_pixel_order(self.event, self.shape.bits)
+        begin = first - first % 2  # words are turned round, where a frame may begin or end within one
+        words = self._read(begin, min(last + last % 2, self.event.length))
+        return swap_words(words, self.event.vr, self.event.tag)[first - begin : last - begin]
+
+    def _read(self, first: int, last: int) -> bytes:
         if self.event.value is not None:
-            found = self.event.value[first:last]
-        else:
-            self.reader.seek(self.position + first)
-            found = self.reader.read(last - first)
-        return swap_words(found, self.event.vr, self.event.tag) if self.event.big_endian else found
+            return self.event.value[first:last]
+        self.reader.seek(self.position + first)
+        return self.reader.read(last - first)
 
 
 def _pixels(reader: ElementReader) -> tuple[Event, ImageAttributes]:

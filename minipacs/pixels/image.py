@@ -21,6 +21,7 @@ from minipacs.pixels.elements import (
     Event,
     ImageAttributes,
     TranscodeError,
+    check_pixel_order,
     swap_words,
 )
 
@@ -127,7 +128,8 @@ class NativeImage:
         size_bytes = self.layout.frame_bytes * self.layout.frames
         if event.length != size_bytes + size_bytes % 2:
             raise TranscodeError(f"Pixel Data has {event.length} bytes, not {size_bytes}")
-        if event.big_endian and (self.layout.frame_bytes % 2 or self.layout.bits_allocated > 16):
+        check_pixel_order(event, layout.bits_allocated)
+        if event.big_endian and self.layout.frame_bytes % 2:
             raise TranscodeError("byte order of Pixel Data is uncertain")
 
     def frames(self, reader: ElementReader, event: Event) -> Iterator[bytes]:

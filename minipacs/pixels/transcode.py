@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
 from minipacs.dicom.data_set.part10 import NeedMoreData, parse_file_meta
-from minipacs.dicom.tables.tags import tag_text
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.errors import DataSetError
 from minipacs.pixels.codecs import can_transcode
@@ -23,6 +22,7 @@ from minipacs.pixels.elements import (
     ImageAttributes,
     Kind,
     TranscodeError,
+    check_pixel_order,
 )
 from minipacs.pixels.frame_encoder import FrameEncoder
 from minipacs.pixels.frames import EncapsulatedImage
@@ -233,11 +233,9 @@ def _write_element(event: Event, reader: ElementReader, writer: ElementWriter) -
     vr = event.vr
     if event.tag == PIXEL_DATA:
         bits_allocated = reader.nesting[-1].number(BITS_ALLOCATED)
+        check_pixel_order(event, bits_allocated)
         if bits_allocated > 8:
             vr = b"OW"  # PS3.5 A.2, whatever the writer called it
-        if bits_allocated > 16 and event.big_endian and event.length:
-            # The standard turns round the bytes of 16 bit words, many writers those of each pixel.
-            raise TranscodeError(f"byte order of {tag_text(event.tag)} is uncertain: {bits_allocated} bit, big endian")
     writer.header(event.tag, vr, event.length)
     pieces = reader.pieces(event.length) if event.value is None else (event.value,)
     for piece in pieces:

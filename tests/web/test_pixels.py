@@ -99,6 +99,13 @@ def test_what_cannot_be_decoded_is_told(all_shipped: Shipped, name: str):
         assert answer.status in (200, 404, 406), answer.body
 
 
+@pytest.mark.parametrize("name", sorted(UNCERTAIN))
+def test_pixels_of_an_uncertain_byte_order_are_not_shown(all_shipped: Shipped, name: str):
+    web, ds = all_shipped.place[name], all_shipped.stored[name]
+    answers = [web.get(f"{path_of(ds)}/{path}") for path in ("frames/1", "rendered", "thumbnail", "bulkdata/7FE00010")]
+    assert [answer.status for answer in answers] == [406, 406, 406, 404], [answer.body for answer in answers]
+
+
 @pytest.mark.parametrize("name", [name for name in images() if name not in UNLIKE])
 def test_native_frames_are_pydicoms_pixels(all_shipped: Shipped, name: str):
     web, ds = all_shipped.place[name], all_shipped.stored[name]

@@ -10,7 +10,15 @@ from starlette.responses import Response, StreamingResponse
 from minipacs.archive.reader import BUFFER_BYTES, DataSetFile, ObjectUnreadable
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.index import StoredInstance
-from minipacs.pixels.elements import ElementReader, Event, Kind, TranscodeError, swap_words
+from minipacs.pixels.elements import (
+    BITS_ALLOCATED,
+    ElementReader,
+    Event,
+    Kind,
+    TranscodeError,
+    check_pixel_order,
+    swap_words,
+)
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.frames import OCTETS
@@ -115,6 +123,7 @@ def find_value(ask: Ask, instance: StoredInstance, path: Sequence[int]) -> Value
             event = _walk_to(elements, path)
             if event is None:
                 raise Refusal(404, "there is no such element with a value")
+            check_pixel_order(event, elements.nesting[-1].number(BITS_ALLOCATED))
             return Value(data_set, elements, event, media_type)
         except BaseException:
             data_set.close()
