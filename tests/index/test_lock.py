@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minipacs.errors import Failure, Kind
+from minipacs.index.engine import lock as lock_module
 from minipacs.index.engine.lock import WriterLock
 
 DEADLINE_S = 60
@@ -45,6 +46,27 @@ def test_a_lock_that_others_hold_is_given_up_in_time(lock: WriterLock, other: Wr
         assert threading.active_count() <= before + 1, "one thread waits, however often it was given up"
     with lock.held(DEADLINE_S), pytest.raises(Failure), other.held(0.01):
         pass
+
+
+def test_waiting_for_threads_and_for_processes_has_one_limit(lock: WriterLock, monkeypatch: pytest.MonkeyPatch):
+    now, left = 100.0, []
+
+    class Within:
+        def acquire(self, timeout: float) -> bool:
+            nonlocal now
+            now += 20
+            left.append(timeout)
+            return True
+
+        def release(self) -> None:
+            pass
+
+    acquire = lock._acquire
+    monkeypatch.setattr(lock_module, "monotonic", lambda: now)
+    monkeypatch.setattr(lock, "_within", Within())
+    monkeypatch.setattr(lock, "_acquire", lambda timeout_s: (left.append(timeout_s), acquire(timeout_s))[1])
+    with lock.held(30):
+        assert left == [30, 10]
 
 
 def test_a_lock_that_is_waited_for_is_got(lock: WriterLock, other: WriterLock):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 
 from minipacs.errors import Failure, Kind
 
@@ -39,10 +40,11 @@ class WriterLock:
     @contextmanager
     def held(self, timeout_s: float) -> Iterator[None]:
         """Hold the lock. Raises Failure BUSY if others do for so long, and OSError."""
+        deadline = monotonic() + timeout_s
         if not self._within.acquire(timeout=max(timeout_s, 0)):
             raise _busy()
         try:
-            fd = self._acquire(timeout_s)
+            fd = self._acquire(deadline - monotonic())
             try:
                 yield
             finally:
