@@ -341,3 +341,42 @@ def test_what_cannot_be_counted_fails_nothing_that_is_done(tmp_path):
     MultiProcessCollector(registry, str(tmp_path))
     assert registry.get_sample_value("minipacs_last_object_timestamp_seconds", {"peer": "CT1"}) == 5.0
     assert registry.get_sample_value("minipacs_associations_total", {"peer": "CT1", "outcome": "released"}) == 2
+
+
+ON_A_FULL_DISK = """
+import errno, os, sys
+from pathlib import Path
+from minipacs import metrics
+allocate, full = os.posix_fallocate, "at the start" in sys.argv
+def refusing(fd, offset, length):
+    if full and str(sys.argv[1]) in os.readlink(f"/proc/self/fd/{fd}"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    allocate(fd, offset, length)
+os.posix_fallocate = refusing
+metrics.share(Path(sys.argv[1]), 1)
+counted = metrics.Metrics(["CT1"])
+full = True
+for number in range(2000):
+    counted.http_request(f"/{number}", 200, 0.1, 1, 1)
+full = False
+counted.http_request("/last", 200, 0.1, 1, 1)
+"""
+
+
+@pytest.mark.parametrize("when", ["at the start", "later"])
+def test_a_full_disk_ends_nobody_who_counts(tmp_path, when):
+    """A page of a sparse file that finds no room ends the process that writes to it, without a word."""
+    command = [sys.executable, "-c", ON_A_FULL_DISK, tmp_path, when]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    files = [path.stat() for path in tmp_path.iterdir()]
+    assert all(found.st_blocks * 512 >= found.st_size for found in files)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(tmp_path))
+    labels = {"route": "/last", "status": "200"}
+    if when == "at the start":
+        assert "counts are not seen" in done.stderr
+        assert not files
+    else:
+        assert done.stderr.count("cannot be counted") >= 1
+        assert registry.get_sample_value("minipacs_http_requests_total", labels) == 1

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar, cast, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 from prometheus_client.metrics import MetricWrapperBase
 
+from minipacs.metrics.shared_file import SharedFile
 from minipacs.net.ending import Ending
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def share(folder: Path, process: int) -> None:
     that there are never more files than processes. Call before the first Metrics is made.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    values.MmapedDict = SharedFile  # type: ignore[attr-defined, assignment]
     values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import signal
 import sqlite3
@@ -6,12 +7,14 @@ import subprocess
 import threading
 from contextlib import closing
 
+import pydicom
 import pytest
 
 from minipacs.dicom.data_set.part10 import file_meta
+from tests.support import dcmtk
 from tests.support.objects import ct, encode, study
 from tests.support.sender import Sender
-from tests.support.server import MINIPACS, limit_files
+from tests.support.server import MINIPACS, limit_files, run
 from tests.support.storing import incoming, published, quarantined, rows
 from tests.support.wire import CT, EXPLICIT, p_data, pdv, store_rq
 
@@ -227,6 +230,29 @@ def test_s9_a_full_disk_is_a700_and_recovers_by_itself(disk, start_server):
         assert sender.store(big).status == 0
     line = server.wait_for(lambda e: e["event"] == "storage cannot be written")
     assert line["error"] in ("ENOSPC", "EFBIG")
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_s9_a_full_disk_does_not_stop_the_start(disk, start_server, end, tmp_path):
+    if not disk.mounted:
+        pytest.skip("needs the right to mount a file system")
+    server = start_server()
+    kept = ct()
+    with Sender(server.port) as sender:
+        assert sender.store(kept).status == 0
+    getattr(server, end)()
+    disk.fill(server, 0)
+    server.start()
+    study = f"StudyInstanceUID={kept.StudyInstanceUID}"
+    assert json.loads(run("find", "--json", study, config=server.config).stdout)
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", study]
+    dcmtk.client("getscu", server.port, "-S", "-od", str(tmp_path), *keys)
+    assert [pydicom.dcmread(path).PixelData for path in tmp_path.glob("CT*")] == [kept.PixelData]
+    with Sender(server.port) as sender:
+        assert sender.store(ct()).status == 0xA700
+        disk.free(server)
+        assert sender.store(ct()).status == 0
+    assert server.stop() == 0
 
 
 def test_s9_what_the_index_cannot_take_is_a700_and_taken_back(start_server):

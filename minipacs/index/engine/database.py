@@ -40,6 +40,8 @@ MAX_DIFFERENCES_TOLD = 5
 _UNREADABLE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """What SQLite also says of a schema that the disk failed to give; it was whole when the file was opened."""
 
+_REMEDY = "Restore it from a backup, or move it away: it is then made anew from the files"
+
 logger = logging.getLogger(__name__)
 
 
@@ -71,14 +73,15 @@ class Database(Statements):
             if not read_only:
                 self._lock = WriterLock(Path(f"{path}.lock"))
                 with self.exclusive(OPEN_WAIT_S):
-                    self._prepare(self._lock, schema)
+                    self._prepare_with_reserve(self._lock, schema)
             with closing(self._connect()) as connection:
                 self._check_version(connection, schema, may_be_older=False)
                 self._check_tables(connection, schema)
             self._inode = files.inode(path)
         except (sqlite3.Error, PeeweeException, OSError) as error:
             self.close()
-            raise MinipacsError(f"index {path} cannot be used: {error}{_shortage(path)}") from error
+            remedy = f". {_REMEDY}" if primary_code(error) in _UNREADABLE else _shortage(path)
+            raise MinipacsError(f"index {path} cannot be used: {error}{remedy}") from error
         except MinipacsError:
             self.close()
             raise
@@ -202,6 +205,7 @@ class Database(Statements):
         """Close the readers that are idle now, the others as they are given back, and the lock."""
         self._readers.close()
         if self._lock is not None:
+            self._lock.reserve()  # the log, which was removed if nobody else has the file open, has left some room
             self._lock.close()
             self._lock = None
 
@@ -230,6 +234,18 @@ class Database(Statements):
                 raise Failure(Kind.BUSY, "index disk error") from error
             raise
         return connection
+
+    def _prepare_with_reserve(self, lock: WriterLock, schema: Schema) -> None:
+        """Prepare the file; on a full disk with the room that is kept for it: log and shared memory are made anew."""
+        try:
+            self._prepare(lock, schema)
+        except sqlite3.Error:
+            if files.free_bytes(self.path) >= MIN_OPEN_BYTES:
+                raise
+            lock.give_up_reserve()
+            self._prepare(lock, schema)
+        else:
+            lock.reserve()
 
     def _prepare(self, lock: WriterLock, schema: Schema) -> None:
         """Create the file and its tables, or bring those of an older release up to date, in one transaction."""
@@ -260,10 +276,7 @@ class Database(Statements):
         found = differences(connection, schema.models)
         if found:
             told = "; ".join(found[:MAX_DIFFERENCES_TOLD]) + ("; ..." if len(found) > MAX_DIFFERENCES_TOLD else "")
-            raise MinipacsError(
-                f"index {self.path} is not what its schema {schema.version} says: {told}. "
-                "Restore it from a backup, or move it away: it is then made anew from the files"
-            )
+            raise MinipacsError(f"index {self.path} is not what its schema {schema.version} says: {told}. {_REMEDY}")
 
 
 def _renumbered(field: Field, last_numbers: Mapping[str, int]) -> str:

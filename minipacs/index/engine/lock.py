@@ -12,6 +12,8 @@ from time import monotonic
 from minipacs.errors import Failure, Kind
 
 LOCK_MODE = 0o600
+RESERVED_BYTES = 1 << 20
+"""What the file keeps of its disk, for the index to be opened though nothing else is left."""
 _PRESENCE = 0
 """The byte that every process with the file open for writing has a lock on."""
 _FLOCK = "hhqqi4x"
@@ -51,6 +53,15 @@ class WriterLock:
                 self._release(fd)
         finally:
             self._within.release()
+
+    def reserve(self) -> None:
+        """Let the file have the room that is kept for an opening, if there is so much."""
+        with suppress(OSError):
+            os.posix_fallocate(self._fd, 0, RESERVED_BYTES)
+
+    def give_up_reserve(self) -> None:
+        """Leave the room to others, the index first. Raises OSError."""
+        os.ftruncate(self._fd, 0)
 
     def close(self) -> None:
         """Close the file; what waits for it lets go as soon as it gets it."""
