@@ -16,8 +16,8 @@ from minipacs.archive.scan import CharsetOf, fault_of
 from minipacs.index import Availability
 
 Fault = Literal["missing", "damaged", "orphaned", "unavailable"]
-"""A row without its file; a file without the bytes of its name; a file without a row; a row marked as one of the first
-two whose file is there and whole."""
+"""A row without its file; a file without the bytes of its name; a file without a row that is not noted to go; a row
+marked as one of the first two whose file is there and whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ def check(tree: Storage, index: Catalogue, pace: Pace) -> Iterator[Finding]:
         for digest in orphans:
             with tree.holding(digest, exclusive=True):
                 is_orphan = index.uid_of(digest) is None and tree.stat(digest) is not None
+                is_orphan = is_orphan and not index.removals.has(digest)
             if is_orphan:
                 yield Finding("orphaned", digest, "")
 
@@ -101,7 +102,7 @@ def _check_file(tree: Storage, index: Catalogue, digest: str, pace: Pace) -> Fin
     if uid is None:
         with tree.holding(digest, exclusive=True):  # whoever published it has committed its row, then
             uid = index.uid_of(digest)
-            if tree.stat(digest) is None:
+            if tree.stat(digest) is None or (uid is None and index.removals.has(digest)):
                 return None
     if fault is not None:
         return Finding("damaged", digest, uid or "", fault)
