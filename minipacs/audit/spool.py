@@ -155,14 +155,21 @@ class SpoolReader:
         self._interim: dict[int, tuple[str, Record]] = {}
         self._load()
 
-    def read(self, most: int) -> list[Record]:
-        """Give up to `most` records that were not read before, and the interim ones that their writers left behind."""
+    def read(self, most: int, settled_s: float = 0) -> list[Record]:
+        """Give up to `most` records that were not read before, and the interim ones that their writers left behind.
+
+        Those of the last `settled_s` wait: another process may have one under way that is older.
+        """
+        now_ns = time.time_ns()
+        settled_ns = now_ns - int(settled_s * 1e9)
         self._look()
         left = {name for name, segment in self._segments.items() if not segment.is_over and _is_left(segment.path)}
         self._look()  # after that: a writer carries its interim records over before it leaves a segment
         found: list[Record] = []
         streams = [self._stream(name, segment) for name, segment in self._segments.items() if not segment.is_over]
         for record, name, offset in heapq.merge(*streams, key=lambda item: item[0].at_ns):
+            if settled_ns < record.at_ns <= now_ns:  # a clock that was set back holds up nothing
+                return found
             self._segments[name].offset = offset
             self._sort_in(name, record, found)
             if len(found) >= most:

@@ -1,6 +1,7 @@
 """The spool: order, restarts, interim records, a full spool, and what a crash leaves."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,28 @@ def test_records_of_several_writers_come_in_the_order_of_writing(tmp_path: Path,
     for number in range(100):
         assert (one if number % 3 else two).append(b"%d" % number, 5)
     assert payloads(SpoolReader(tmp_path, "file")) == [b"%d" % number for number in range(100)]
+
+
+def test_a_record_waits_for_older_ones_that_are_under_way(
+    tmp_path: Path, write: Callable[..., SpoolWriter], monkeypatch
+):
+    quick, slow, reader = write(), write(), SpoolReader(tmp_path, "sink")
+    now = time.time_ns()
+    monkeypatch.setattr(spool.time, "time_ns", lambda: now)
+    quick.append(b"later", 5)
+    assert reader.read(10, settled_s=1) == []
+    monkeypatch.setattr(spool.time, "time_ns", lambda: now - 1)
+    slow.append(b"earlier", 5)
+    monkeypatch.setattr(spool.time, "time_ns", lambda: now + 10**9)
+    assert [record.payload for record in reader.read(10, settled_s=1)] == [b"earlier", b"later"]
+
+
+def test_a_clock_that_is_set_back_holds_up_nothing(tmp_path: Path, write: Callable[..., SpoolWriter], monkeypatch):
+    writer, reader = write(), SpoolReader(tmp_path, "sink")
+    writer.append(b"of the future", 5)
+    now = time.time_ns() - 3600 * 10**9
+    monkeypatch.setattr(spool.time, "time_ns", lambda: now)
+    assert [record.payload for record in reader.read(10, settled_s=1)] == [b"of the future"]
 
 
 def test_a_reader_goes_on_where_it_was_after_a_restart(tmp_path: Path, write: Callable[..., SpoolWriter]):
