@@ -57,7 +57,7 @@ class SpoolWriter:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._fd = -1
-        self._size = 0
+        self._size = self._carried_bytes = 0
         self._known_bytes = 0
         self._looked_at = -SPACE_CHECK_S
         self._dropped = 0
@@ -66,7 +66,10 @@ class SpoolWriter:
     def append(self, payload: bytes, severity: int, *, key: int = 0, interim: bool = False) -> bool:
         """Write a record; False if the spool is full or cannot be written."""
         with self._lock:
-            is_written = len(payload) <= MAX_RECORD_BYTES and self._has_room(len(payload)) and self._enter_if_due()
+            fits = len(payload) <= MAX_RECORD_BYTES and self._has_room(len(payload))
+            if not fits:
+                self._make_way()
+            is_written = fits and self._enter_if_due()
             if not is_written or not self._write(payload, severity | (_INTERIM if interim else 0), key):
                 self._dropped += not interim
                 return False
@@ -79,7 +82,7 @@ class SpoolWriter:
     def take_dropped(self) -> int:
         """Say how many records found no room since the last time, if there is room again; else 0."""
         with self._lock:
-            if not self._dropped or not self._has_room(MAX_SEGMENT_BYTES):
+            if not self._dropped or not self._has_room(min(MAX_SEGMENT_BYTES, self._max_bytes // 2)):
                 return 0
             dropped, self._dropped = self._dropped, 0
             return dropped
@@ -109,9 +112,16 @@ class SpoolWriter:
         return True
 
     def _enter_if_due(self) -> bool:
-        """Have a segment that can be written; what is interim is carried over before the old one is left."""
-        if self._fd >= 0 and self._size < MAX_SEGMENT_BYTES:
-            return True
+        """Have a segment that can be written."""
+        return (self._fd >= 0 and self._size < MAX_SEGMENT_BYTES) or self._enter()
+
+    def _make_way(self) -> None:
+        """Leave a segment that holds more than what is interim: nothing else lets it go once it is delivered."""
+        if self._fd >= 0 and self._size > self._carried_bytes:
+            self._enter()
+
+    def _enter(self) -> bool:
+        """Begin a segment; what is interim is carried over before the old one is left."""
         path = self._folder / f"{time.time_ns():020d}-{uuid4().hex}{SUFFIX}"
         unlocked = path.with_suffix(".new")
         try:
@@ -123,6 +133,7 @@ class SpoolWriter:
         old, self._fd, self._size = self._fd, fd, 0
         for key, (payload, severity) in self._open.items():
             self._write(payload, severity | _INTERIM, key)
+        self._carried_bytes = self._size
         if old >= 0:
             os.close(old)
         return True

@@ -149,6 +149,27 @@ def test_what_was_dropped_is_told_once_there_is_room(tmp_path: Path, write: Call
     assert writer.take_dropped() == 0
 
 
+def test_a_spool_smaller_than_a_segment_has_room_again_once_all_is_delivered(
+    tmp_path: Path, write: Callable[..., SpoolWriter], monkeypatch
+):
+    monkeypatch.setattr(spool, "SPACE_CHECK_S", 0.0)
+    one, other, reader = write(10_000), write(10_000), SpoolReader(tmp_path, "file")
+    other.append(b"sum so far", 5, key=7, interim=True)
+    kept = 0
+    while one.append(b"x" * 100, 5):
+        kept += 1
+    assert not other.append(b"y" * 100, 5)
+    assert payloads(reader) == [b"x" * 100] * kept
+    for name in reader.finished():
+        (tmp_path / name).unlink()
+    reader.forget(reader.finished())
+    assert one.take_dropped() == 1
+    assert other.take_dropped() == 1
+    assert one.append(b"z" * 100, 5)
+    assert other.append(b"whole sum", 5, key=7)
+    assert payloads(reader) == [b"z" * 100, b"whole sum"]
+
+
 def test_half_a_record_at_the_end_is_not_read(tmp_path: Path, write: Callable[..., SpoolWriter]):
     writer = write()
     writer.append(b"whole", 5)
