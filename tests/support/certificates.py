@@ -23,14 +23,14 @@ class Pair:
 
 
 class Authority:
-    """A CA in a folder."""
+    """A CA in a folder; `above` is who has signed it, if not itself."""
 
-    def __init__(self, folder: Path, name: str = "Hospital CA") -> None:
+    def __init__(self, folder: Path, name: str = "Hospital CA", above: "Authority | None" = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._made = self._sign(self._name, self._key.public_key(), 3650, None, is_authority=True)
+        self._made = (above or self)._sign(self._name, self._key.public_key(), 3650, None, is_authority=True)
         self.certificate = self._write("ca.pem", self._made.public_bytes(serialization.Encoding.PEM))
 
     def issue(

@@ -204,6 +204,24 @@ def test_check_names_what_has_passed_and_whose_ca_is_not_ours(site: Site, tmp_pa
     assert "the key is not that of the certificate" in told(Pair(ours.certificate, late.key), ca=ca.certificate)
 
 
+def test_a_ca_below_another_signs_stations_and_has_the_list_of_them(site: Site, tmp_path: Path, start_server):
+    root = Authority(tmp_path / "root", "Root")
+    below = Authority(tmp_path / "below", "Stations", above=root)
+    good, gone = below.issue("GOOD"), below.issue("GONE")
+    trusted, crl = tmp_path / "cas.pem", below.revoke(gone)
+    trusted.write_bytes(root.certificate.read_bytes() + below.certificate.read_bytes())
+    files = f'certificate = "{site.us.certificate}"\nkey = "{site.us.key}"\nca = "{trusted}"\ncrl = "{crl}"\n'
+    server = start_server(more=f"[tls]\nport = 0\n{files}")
+    with TlsWire(tls_port(server), site.context(good)) as caller:
+        caller.accepted()
+        caller.release()
+    with pytest.raises(ssl.SSLError), TlsWire(tls_port(server), site.context(gone)) as caller:
+        caller.associate()
+    assert accounts(server, "certificate revoked")
+    done = commands.run("check", config=server.config)
+    assert re.search(r"warn   tls.crl .*: holds no list of CN=Root: everybody whom that has signed", done.stdout)
+
+
 def test_the_lowest_version_can_be_raised(site: Site, start_server):
     server = start_server(more=site.lines('minimum = "1.3"'))
     old = site.context(site.ct1, maximum_version=ssl.TLSVersion.TLSv1_2)
