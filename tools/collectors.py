@@ -26,7 +26,7 @@ from tests.support.receiver import Receiver
 from tests.support.sender import Sender
 from tests.support.server import Server
 from tests.support.syslog import FILE, Rsyslog, SyslogDaemon, SyslogNg, hold_all
-from tests.system.test_web import free_port
+from tests.support.wire import free_port
 
 MODALITIES = 2
 PAUSE_S = 0.02

@@ -30,7 +30,7 @@ from tests.support.retriever import move
 from tests.support.sender import Sender
 from tests.support.server import Server, run
 from tests.support.site import Site, accounts, peer_lines, tls_port
-from tests.system.test_web import free_port
+from tests.support.wire import free_port
 
 HERE = Path(__file__).parent.parent
 FOREIGN = HERE / "var/foreign"
@@ -117,7 +117,7 @@ class Dcm4che:
             reason = reason if pair else "self-signed certificate"  # without a key store it shows one of its own
             yield f"refused: {reason}", lambda p=pair, r=reason: self.is_refused(p, r)
         for passcode, is_right in USERS.items():
-            yield f"user, {passcode} passcode", lambda p=passcode, r=is_right: self.signs_in(p, r)
+            yield f"user, {passcode} passcode", lambda p=passcode, r=is_right: self.signs_in(p, is_right=r)
 
     def run(self, tool: str, suite: str, version: str, pair: Pair | None, *more: object, check: bool = True):
         options: list[object] = ["-c", f"MINIPACS@127.0.0.1:{self.bench.port}", "--tls-cipher", suite]
@@ -149,7 +149,7 @@ class Dcm4che:
         assert self.shown not in done.stdout
         self.bench.refused(reason)
 
-    def signs_in(self, passcode: str, is_right: bool) -> None:
+    def signs_in(self, passcode: str, *, is_right: bool) -> None:
         user = ["--user", "anna", "--user-pass", passcode, "--user-rsp", "-m", "PatientID=P1", "-r", "StudyInstanceUID"]
         done = self.run("findscu", "TLS_AES_256_GCM_SHA384", "TLSv1.3", self.bench.site.ct1, *user, check=False)
         assert (self.shown in done.stdout) == is_right, done.stdout[-300:]
@@ -185,7 +185,7 @@ class Dcmjs:
         for pair, reason in bad(site):
             yield f"refused: {reason}", lambda p=pair, r=reason: self.is_refused(p, r)
         for passcode, is_right in USERS.items():
-            yield f"user, {passcode} passcode", lambda p=passcode, r=is_right: self.signs_in(p, r)
+            yield f"user, {passcode} passcode", lambda p=passcode, r=is_right: self.signs_in(p, is_right=r)
 
     def run(self, what: str, pair: Pair | None, version: str = "TLSv1.3", **more: object) -> dict[str, object]:
         """Let it do something, and return what it says of it."""
@@ -232,7 +232,7 @@ class Dcmjs:
         assert told["faults"], told
         self.bench.refused(reason)
 
-    def signs_in(self, passcode: str, is_right: bool) -> None:
+    def signs_in(self, passcode: str, *, is_right: bool) -> None:
         told = self.run("echo", self.bench.site.ct1, user="anna", passcode=passcode)
         assert (told["statuses"] == [0]) == is_right, told
         assert is_right or "rejected 1 2 1" in told["faults"], told  # type: ignore[operator]

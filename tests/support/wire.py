@@ -121,6 +121,12 @@ class Response:
         return [a << 16 | b for a, b in zip(halves[::2], halves[1::2], strict=True)]
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
 class Wire:
     """A connection; everything waits at most `timeout_s`."""
 

@@ -17,7 +17,7 @@ from tests.support.finder import Finder
 from tests.support.receiver import Receiver
 from tests.support.server import Server
 from tests.support.syslog import FILE, Rsyslog, SyslogDaemon, SyslogNg, hold_all
-from tests.system.test_web import free_port
+from tests.support.wire import free_port
 
 
 @pytest.mark.parametrize("kind", [Rsyslog, SyslogNg])

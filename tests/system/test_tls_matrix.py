@@ -18,7 +18,7 @@ from tests.support.retriever import move
 from tests.support.sender import Sender
 from tests.support.server import Server
 from tests.support.site import Site, accounts, peer_lines, tls_port
-from tests.system.test_web import free_port
+from tests.support.wire import free_port
 
 PEERS = '[[peer]]\ntitle = "CT1"\ncertificate = "CN=CT1"\n'
 BAD = {

@@ -145,25 +145,25 @@ class Client:
 
     def echo(self) -> None:
         self._echoer.send(ECHO)
-        _need(self._echoer.response().status == 0)
+        _need(self._echoer.response().status, 0)
 
     def store(self) -> None:
         """Store a new object."""
         self._number += 1
         uid = f"2.25.{10**29 + self._number}"
         data = self._new.replace(PLACEHOLDER.encode(), uid.encode())
-        _need(self._sender.store_bytes(data, CT, uid).status == 0)
+        _need(self._sender.store_bytes(data, CT, uid).status, 0)
 
     def store_again(self) -> None:
         """Store what is there."""
         data, uid = self._held
-        _need(self._sender.store_bytes(data, CT, uid).status == 0)
+        _need(self._sender.store_bytes(data, CT, uid).status, 0)
 
     def find(self) -> None:
-        _need(len(self._finder.find_bytes(self._keys).answers) == 1)
+        _need(len(self._finder.find_bytes(self._keys).answers), 1)
 
     def get(self) -> None:
-        _need(len(self._getter.run("STUDY", study=self._study).received) == 1)
+        _need(len(self._getter.run("STUDY", study=self._study).received), 1)
 
     def close(self) -> None:
         for wire in (self._echoer, self._sender, self._finder, self._getter):
@@ -173,9 +173,9 @@ class Client:
 OPERATIONS = ("associate", "echo", "store", "store_again", "find", "get")
 
 
-def _need(is_right: bool) -> None:
-    if not is_right:
-        raise BenchError("an operation did not do what it was asked for")
+def _need(found: object, expected: object) -> None:
+    if found != expected:
+        raise BenchError(f"an operation gave {found}, not {expected}")
 
 
 def pairs(archives: Sequence[Archive], names: tuple[str, str], operations: Sequence[str], count: int) -> None:
@@ -227,7 +227,7 @@ def guesses(folder: Path, count: int) -> None:
                     echo.associate()
                     times.append(time.perf_counter() - started)
                     for sock in select.select(list(waiting), [], [], 0)[0]:
-                        _need(waiting.pop(sock).pdu()[0] == REJECTED)
+                        _need(waiting.pop(sock).pdu()[0], REJECTED)
                     most_mib = max(most_mib, archive.process.memory_mib())
                 within_s = time.perf_counter() - began
             figures = f"{statistics.median(times) * 1000:.1f} | {max(times) * 1000:.1f} | {most_mib - before_mib:.0f}"
