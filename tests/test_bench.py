@@ -62,6 +62,16 @@ def test_tls_is_measured_beside_plain(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_guarding_costs_is_measured(tmp_path):
+    works = "audit", "identity", "guesses"
+    done = run("--work", *works, "--count", 3, "--folder", tmp_path, module="tools.bench.guards")
+    assert done.returncode == 0, done.stderr
+    rows = [row.split("|")[1].strip() for row in done.stdout.splitlines() if row.startswith("| ")]
+    assert rows == ["operation", "associate", "echo", "store", "store again", "find", "get",
+                    "operation", "associate", "guesses at once", "1", "100"]  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_multi_frame_data_is_valid(tmp_path):
     for bits in (8, 16):
         with (tmp_path / "x.dcm").open("wb") as file:

@@ -28,7 +28,9 @@ def project(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["power_cut", "crash", "faults", "fuzz", "soak", "pixel_matrix"])
+@pytest.mark.parametrize(
+    "name", ["power_cut", "crash", "faults", "fuzz", "soak", "pixel_matrix", "collectors", "foreign_tls"]
+)
 def test_tools_say_how_they_are_used(name):
     tool = SETUP.parent / f"{name}.py"
     shown = subprocess.run([sys.executable, tool, "--help"], capture_output=True, text=True, timeout=60, check=True)
@@ -135,4 +137,27 @@ def test_promtool_comes_without_a_prometheus_that_runs(project):
     assert (status, said.splitlines()[-1]) == (
         2,
         "promtool is needed; install it with: sudo apt-get install prometheus",
+    )
+
+
+def test_a_collector_is_unpacked_and_not_installed(project):
+    (project / ".venv").mkdir()
+    fakes = {
+        "apt-get": """#!/bin/sh
+for word; do case $word in Dir::Cache::archives=*) touch "${word#*=}/a.deb" ;; esac; done
+""",
+        "dpkg-deb": '#!/bin/sh\nmkdir -p "$3/usr/sbin" && cp "$0" "$3/usr/sbin/some-collector"\n',
+    }
+    for name, text in fakes.items():
+        (project / "fakes" / name).write_text(text)
+        (project / "fakes" / name).chmod(0o755)
+    needed = "need_unpacked some-collector some-package its-modules"
+    assert run(project, needed)[:2] == (0, "Unpacking Debian packages: some-package its-modules\n")
+    assert (project / ".venv/debian/usr/sbin/some-collector").exists()
+    assert run(project, needed) == (0, "", [])
+    (project / "fakes" / "apt-get").write_text("#!/bin/sh\nexit 1\n")
+    status, said, _ = run(project, "need_unpacked other-collector other-package")
+    assert (status, said.splitlines()[-1]) == (
+        2,
+        "other-collector is needed; install it with: sudo apt-get install other-package",
     )

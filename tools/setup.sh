@@ -53,6 +53,34 @@ fetch_program() {
     return "$status"
 }
 
+# need_unpacked COMMAND PACKAGE...: has a program, with its modules and what the system has not of its libraries, below
+# .venv/debian: Debian's of rsyslog and syslog-ng are services, and only one of them can be installed.
+need_unpacked() {
+    command -v "$1" >/dev/null || [ -x ".venv/debian/usr/sbin/$1" ] || unpack "${@:2}" || {
+        echo "$1 is needed; install it with: sudo apt-get install ${*:2}" >&2
+        exit 2
+    }
+}
+
+unpack() {
+    local folder status
+    folder=$(mktemp -d)
+    mkdir "$folder/partial"
+    echo "Unpacking Debian packages: $*" >&2
+    { download_for "$folder" "$@" || { apt-get update -qq && download_for "$folder" "$@"; }; } >/dev/null 2>&1 &&
+        mkdir -p .venv/debian &&
+        find "$folder" -name '*.deb' -exec dpkg-deb -x {} .venv/debian \;
+    status=$?
+    rm -rf "$folder"
+    return "$status"
+}
+
+# download_for FOLDER PACKAGE...: gets the packages and those they depend on that are not installed.
+download_for() {
+    apt-get install -qq --download-only --no-install-recommends \
+        -o Debug::NoLocking=1 -o "Dir::Cache::archives=$1" "${@:2}"
+}
+
 apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$@" >/dev/null
 }

@@ -23,6 +23,8 @@ LOCK_NAME = "courier.lock"
 BATCH_RECORDS = 256
 TICK_S = 1.0
 """How often the spool is looked at and brought to the disk."""
+SETTLED_S = 0.25
+"""How old a record has to be, so that none of another process comes later that is older."""
 TURN_POLL_S = 0.05
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
@@ -136,7 +138,7 @@ class _Leg:
         while True:
             is_ending = self._ending.is_set()  # before reading: what came meanwhile is read once more
             with self._lock:
-                records = self._reader.read(BATCH_RECORDS)
+                records = self._reader.read(BATCH_RECORDS, 0 if is_ending else SETTLED_S)
                 self.waiting = len(records)
             if not self._deliver(records):
                 break

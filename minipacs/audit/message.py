@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
+from functools import cache, lru_cache
 from ipaddress import ip_address
 
 from minipacs.audit.codes import MEDIA_URI, NODE_ID, PATIENT_NUMBER, SOP_CLASS_UID, STUDY_INSTANCE_UID, URI, Code
@@ -17,6 +18,9 @@ MAX_QUERY_BYTES = 16384
 MAX_TEXT_CHARS = 1024
 MAX_OBJECTS = 64
 """Bounds of one message: an identifier, any text from the wire, studies of one patient."""
+
+MAX_PARTICIPANTS_KNOWN = 256
+"""Written once and kept: the same few take part in everything."""
 
 _APPLICATION_SERVER = "4"
 
@@ -140,7 +144,7 @@ def _parts(message: Message, source: Source) -> Iterator[str]:
         yield f"<EventOutcomeDescription>{escape(_text(message.description))}</EventOutcomeDescription>"
     yield "</EventIdentification>"
     for participant in message.participants:
-        yield from _participant(participant)
+        yield _participant(participant)
     yield _open("AuditSourceIdentification", {"AuditEnterpriseSiteID": source.site, "AuditSourceID": source.id})
     yield f'<AuditSourceTypeCode csd-code="{_APPLICATION_SERVER}"/></AuditSourceIdentification>'
     for object_ in message.objects[:MAX_OBJECTS]:
@@ -148,7 +152,8 @@ def _parts(message: Message, source: Source) -> Iterator[str]:
     yield "</AuditMessage>"
 
 
-def _participant(participant: Participant) -> Iterator[str]:
+@lru_cache(MAX_PARTICIPANTS_KNOWN)
+def _participant(participant: Participant) -> str:
     attributes = {
         "UserID": participant.user_id or "?",
         "AlternativeUserID": participant.alternative_user_id,
@@ -157,12 +162,9 @@ def _participant(participant: Participant) -> Iterator[str]:
         "NetworkAccessPointID": participant.address,
         "NetworkAccessPointTypeCode": _kind_of(participant.address) if participant.address else "",
     }
-    yield _open("ActiveParticipant", attributes)
-    if participant.role is not None:
-        yield _code("RoleIDCode", participant.role)
-    if participant.is_media:
-        yield f"<MediaIdentifier>{_code('MediaType', MEDIA_URI)}</MediaIdentifier>"
-    yield "</ActiveParticipant>"
+    role = "" if participant.role is None else _code("RoleIDCode", participant.role)
+    media = f"<MediaIdentifier>{_code('MediaType', MEDIA_URI)}</MediaIdentifier>" if participant.is_media else ""
+    return f"{_open('ActiveParticipant', attributes)}{role}{media}</ActiveParticipant>"
 
 
 def _kind_of(address: str) -> str:
@@ -236,6 +238,7 @@ def _detail(type_: str, value: str) -> str:
     return f'<ParticipantObjectDetail type="{type_}" value="{_base64(value.encode())}"/>'
 
 
+@cache  # codes are a closed set
 def _code(tag: str, code: Code) -> str:
     return _open(tag, {"csd-code": code.value, "codeSystemName": code.system, "originalText": code.meaning}, end="/>")
 

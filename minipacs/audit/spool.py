@@ -57,7 +57,7 @@ class SpoolWriter:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._fd = -1
-        self._size = 0
+        self._size = self._carried_bytes = 0
         self._known_bytes = 0
         self._looked_at = -SPACE_CHECK_S
         self._dropped = 0
@@ -66,7 +66,10 @@ class SpoolWriter:
     def append(self, payload: bytes, severity: int, *, key: int = 0, interim: bool = False) -> bool:
         """Write a record; False if the spool is full or cannot be written."""
         with self._lock:
-            is_written = len(payload) <= MAX_RECORD_BYTES and self._has_room(len(payload)) and self._enter_if_due()
+            fits = len(payload) <= MAX_RECORD_BYTES and self._has_room(len(payload))
+            if not fits:
+                self._make_way()
+            is_written = fits and self._enter_if_due()
             if not is_written or not self._write(payload, severity | (_INTERIM if interim else 0), key):
                 self._dropped += not interim
                 return False
@@ -79,7 +82,7 @@ class SpoolWriter:
     def take_dropped(self) -> int:
         """Say how many records found no room since the last time, if there is room again; else 0."""
         with self._lock:
-            if not self._dropped or not self._has_room(MAX_SEGMENT_BYTES):
+            if not self._dropped or not self._has_room(min(MAX_SEGMENT_BYTES, self._max_bytes // 2)):
                 return 0
             dropped, self._dropped = self._dropped, 0
             return dropped
@@ -109,9 +112,16 @@ class SpoolWriter:
         return True
 
     def _enter_if_due(self) -> bool:
-        """Have a segment that can be written; what is interim is carried over before the old one is left."""
-        if self._fd >= 0 and self._size < MAX_SEGMENT_BYTES:
-            return True
+        """Have a segment that can be written."""
+        return (self._fd >= 0 and self._size < MAX_SEGMENT_BYTES) or self._enter()
+
+    def _make_way(self) -> None:
+        """Leave a segment that holds more than what is interim: nothing else lets it go once it is delivered."""
+        if self._fd >= 0 and self._size > self._carried_bytes:
+            self._enter()
+
+    def _enter(self) -> bool:
+        """Begin a segment; what is interim is carried over before the old one is left."""
         path = self._folder / f"{time.time_ns():020d}-{uuid4().hex}{SUFFIX}"
         unlocked = path.with_suffix(".new")
         try:
@@ -123,6 +133,7 @@ class SpoolWriter:
         old, self._fd, self._size = self._fd, fd, 0
         for key, (payload, severity) in self._open.items():
             self._write(payload, severity | _INTERIM, key)
+        self._carried_bytes = self._size
         if old >= 0:
             os.close(old)
         return True
@@ -155,14 +166,21 @@ class SpoolReader:
         self._interim: dict[int, tuple[str, Record]] = {}
         self._load()
 
-    def read(self, most: int) -> list[Record]:
-        """Give up to `most` records that were not read before, and the interim ones that their writers left behind."""
+    def read(self, most: int, settled_s: float = 0) -> list[Record]:
+        """Give up to `most` records that were not read before, and the interim ones that their writers left behind.
+
+        Those of the last `settled_s` wait: another process may have one under way that is older.
+        """
+        now_ns = time.time_ns()
+        settled_ns = now_ns - int(settled_s * 1e9)
         self._look()
         left = {name for name, segment in self._segments.items() if not segment.is_over and _is_left(segment.path)}
         self._look()  # after that: a writer carries its interim records over before it leaves a segment
         found: list[Record] = []
         streams = [self._stream(name, segment) for name, segment in self._segments.items() if not segment.is_over]
         for record, name, offset in heapq.merge(*streams, key=lambda item: item[0].at_ns):
+            if settled_ns < record.at_ns <= now_ns:  # a clock that was set back holds up nothing
+                return found
             self._segments[name].offset = offset
             self._sort_in(name, record, found)
             if len(found) >= most:

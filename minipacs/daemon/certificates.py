@@ -22,7 +22,8 @@ WARN_DAYS = 30
 MAX_FILE_BYTES = 8 << 20
 _FILES = ("certificate", "ca", "crl")
 
-Said = tuple[Literal["ok", "warn", "fault"], str, str]
+Severity = Literal["ok", "warn", "fault"]
+Said = tuple[Severity, str, str]
 """Severity, what was looked at, and what is to be said of it."""
 
 
@@ -95,11 +96,15 @@ def _names(path: str) -> Iterator[Said]:
 
 
 def _missing_lists(ca: str, crl: str) -> Iterator[Said]:
+    """Name the CAs whose clients are refused for want of a list; one that signs other CAs may have no clients."""
     listed = {found.issuer for found in _lists(crl)}
-    for found in _certificates(ca):
+    known = _certificates(ca)
+    above = {found.issuer for found in known if found.issuer != found.subject}
+    for found in known:
         if found.subject not in listed:
             who = found.subject.rfc4514_string()
-            yield "fault", f"tls.crl {crl}", f"holds no list of {who}: everybody whom that has signed is refused"
+            severity: Severity = "warn" if found.subject in above else "fault"
+            yield severity, f"tls.crl {crl}", f"holds no list of {who}: everybody whom that has signed is refused"
 
 
 def _foreign(certificate: str, ca: str) -> Iterator[Said]:

@@ -4,7 +4,7 @@ The parent keeps no segment of the spool open: whoever it forks would hold it, t
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _SECURITY = frozenset({"access", "peer", "tls", "audit"})
 """Sections that say who may do what, and what is known of it."""
+_NETWORK = frozenset({"ae", "web", "metrics"})
+"""Sections that say where the archive listens."""
 
 
 def audit_sinks(config: Config) -> list[Sink]:
@@ -49,7 +51,7 @@ def tell_stop(config: Config) -> None:
 def tell_reload(old: Config, new: Config) -> None:
     """Tell which sections of the configuration are others now, and that the trail begins or ends with it."""
     changed = [name for name in SECTIONS if _section(old, name) != _section(new, name)]
-    kind = codes.SECURITY_CONFIGURATION if _SECURITY.intersection(changed) else codes.SOFTWARE_CONFIGURATION
+    kind = _kind_of(changed)
     description = f"configuration read again; changed: {', '.join(changed) or 'nothing'}"
     teller = old if old.audit.is_on else new
     _tell(teller, lambda us: _alert(us, new, kind, description, Outcome.SUCCESS))
@@ -63,6 +65,13 @@ def tell_reload_failed(config: Config, reason: str) -> None:
     description = f"configuration not read again: {reason}"
     kind, outcome = codes.SOFTWARE_CONFIGURATION, Outcome.MINOR_FAILURE
     _tell(config, lambda us: _alert(us, config, kind, description, outcome))
+
+
+def _kind_of(changed: Collection[str]) -> codes.Code:
+    """Name the gravest kind of what was changed."""
+    if _SECURITY.intersection(changed):
+        return codes.SECURITY_CONFIGURATION
+    return codes.NETWORK_CONFIGURATION if _NETWORK.intersection(changed) else codes.SOFTWARE_CONFIGURATION
 
 
 def _section(config: Config, name: str) -> object:

@@ -1,6 +1,7 @@
 """The spool: order, restarts, interim records, a full spool, and what a crash leaves."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,28 @@ def test_records_of_several_writers_come_in_the_order_of_writing(tmp_path: Path,
     for number in range(100):
         assert (one if number % 3 else two).append(b"%d" % number, 5)
     assert payloads(SpoolReader(tmp_path, "file")) == [b"%d" % number for number in range(100)]
+
+
+def test_a_record_waits_for_older_ones_that_are_under_way(
+    tmp_path: Path, write: Callable[..., SpoolWriter], monkeypatch
+):
+    quick, slow, reader = write(), write(), SpoolReader(tmp_path, "sink")
+    now = time.time_ns()
+    monkeypatch.setattr(spool.time, "time_ns", lambda: now)
+    quick.append(b"later", 5)
+    assert reader.read(10, settled_s=1) == []
+    monkeypatch.setattr(spool.time, "time_ns", lambda: now - 1)
+    slow.append(b"earlier", 5)
+    monkeypatch.setattr(spool.time, "time_ns", lambda: now + 10**9)
+    assert [record.payload for record in reader.read(10, settled_s=1)] == [b"earlier", b"later"]
+
+
+def test_a_clock_that_is_set_back_holds_up_nothing(tmp_path: Path, write: Callable[..., SpoolWriter], monkeypatch):
+    writer, reader = write(), SpoolReader(tmp_path, "sink")
+    writer.append(b"of the future", 5)
+    now = time.time_ns() - 3600 * 10**9
+    monkeypatch.setattr(spool.time, "time_ns", lambda: now)
+    assert [record.payload for record in reader.read(10, settled_s=1)] == [b"of the future"]
 
 
 def test_a_reader_goes_on_where_it_was_after_a_restart(tmp_path: Path, write: Callable[..., SpoolWriter]):
@@ -124,6 +147,27 @@ def test_what_was_dropped_is_told_once_there_is_room(tmp_path: Path, write: Call
         path.unlink()
     assert writer.take_dropped() == dropped
     assert writer.take_dropped() == 0
+
+
+def test_a_spool_smaller_than_a_segment_has_room_again_once_all_is_delivered(
+    tmp_path: Path, write: Callable[..., SpoolWriter], monkeypatch
+):
+    monkeypatch.setattr(spool, "SPACE_CHECK_S", 0.0)
+    one, other, reader = write(10_000), write(10_000), SpoolReader(tmp_path, "file")
+    other.append(b"sum so far", 5, key=7, interim=True)
+    kept = 0
+    while one.append(b"x" * 100, 5):
+        kept += 1
+    assert not other.append(b"y" * 100, 5)
+    assert payloads(reader) == [b"x" * 100] * kept
+    for name in reader.finished():
+        (tmp_path / name).unlink()
+    reader.forget(reader.finished())
+    assert one.take_dropped() == 1
+    assert other.take_dropped() == 1
+    assert one.append(b"z" * 100, 5)
+    assert other.append(b"whole sum", 5, key=7)
+    assert payloads(reader) == [b"z" * 100, b"whole sum"]
 
 
 def test_half_a_record_at_the_end_is_not_read(tmp_path: Path, write: Callable[..., SpoolWriter]):

@@ -267,3 +267,16 @@ def test_statistics(index: Index, files: Files):
     assert (found.patients, found.studies, found.series, found.instances) == (3, 6, 12, 30)
     assert found.stored_bytes == 30_000
     assert found.by_modality == {"CT": 12, "MR": 18}
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 16, 17, 256, 257, 600])
+def test_subjects_are_those_of_all_that_is_asked_for(index: Index, files: Files, count: int):
+    fill(index, files, studies=2, instances=5)
+    known = [f"9.{s}.{i}" for s in range(2) for i in range(5)]
+    asked = (known + [f"8.{n}" for n in range(count)])[-count:] if count else []
+    found = index.subjects(asked)
+    assert set(found) == set(asked) & set(known)
+    for uid, subject in found.items():
+        study = uid.split(".")[1]
+        assert (subject.study_instance_uid, subject.accession_number) == (f"1.{study}", f"A{study}")
+    assert set(index.subjects(known * 30)) == set(known)

@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,25 +23,33 @@ class Pair:
 
 
 class Authority:
-    """A CA in a folder."""
+    """A CA in a folder; `above` is who has signed it, if not itself."""
 
-    def __init__(self, folder: Path, name: str = "Hospital CA") -> None:
+    def __init__(self, folder: Path, name: str = "Hospital CA", above: "Authority | None" = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._made = self._sign(self._name, self._key.public_key(), 3650, None, is_authority=True)
+        self._made = (above or self)._sign(self._name, self._key.public_key(), 3650, None, is_authority=True)
         self.certificate = self._write("ca.pem", self._made.public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, name: str, *, days: float = 365, kind: str = "ec", san: tuple[str, ...] | None = None, file: str = ""
+        self,
+        name: str,
+        *,
+        days: float = 365,
+        kind: str = "ec",
+        san: tuple[str, ...] | None = None,
+        names: Sequence[x509.GeneralName] = (),
+        file: str = "",
     ) -> Pair:
-        """Make a certificate for 127.0.0.1 and localhost, or for `san`; "days" below 0 have passed."""
+        """Make a certificate for 127.0.0.1 and localhost, or for `san`, or `names`; "days" below 0 have passed."""
         key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
         if san is not None:
             names = [x509.DNSName(found) for found in san]
+        elif not names:
+            names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
         made = self._sign(subject, key.public_key(), days, names)
         file = file or name
         return Pair(
@@ -73,7 +82,7 @@ class Authority:
         subject: x509.Name,
         public_key: object,
         days: float,
-        names: list[x509.GeneralName] | None,
+        names: Sequence[x509.GeneralName] | None,
         *,
         is_authority: bool = False,
     ) -> x509.Certificate:

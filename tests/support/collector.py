@@ -4,6 +4,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,10 @@ HEADER = re.compile(rb"<8[0-7]>1 \S+ \S+ minipacs \d+ IHE\+RFC-3881 - ")
 
 
 class Collector:
-    """Takes messages on a port that stays the same; `messages` are those that have come whole, in their order."""
+    """Takes messages on a port that stays the same; `messages` are those that have come whole, in their order.
+
+    It reads nothing while it `is_deaf`.
+    """
 
     def __init__(self, pair: Pair, ca: Path) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -22,6 +26,7 @@ class Collector:
         self._context.load_verify_locations(ca)
         self._context.verify_mode = ssl.CERT_REQUIRED
         self.messages: list[bytes] = []
+        self.is_deaf = False
         self.goodbyes = 0
         self._changed = threading.Condition()
         self._connections: list[socket.socket] = []
@@ -52,6 +57,12 @@ class Collector:
             assert enough, f"{len(self.messages)} of {count} messages: {self.messages[-3:]}"
             return list(self.messages)
 
+    def wait_for_text(self, text: bytes) -> bytes:
+        """Wait for a message that has a text, and return it."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: any(text in message for message in self.messages), 30)
+            return next(message for message in self.messages if text in message)
+
     def wait_for_goodbye(self) -> None:
         """Wait until a connection was closed as it should be."""
         with self._changed:
@@ -69,6 +80,8 @@ class Collector:
         try:
             with self._context.wrap_socket(plain, server_side=True, suppress_ragged_eofs=False) as connection:
                 self._connections.append(connection)
+                while self.is_deaf and connection.fileno() >= 0:
+                    time.sleep(0.02)
                 rest = b""
                 while piece := connection.recv(65536):
                     rest = self._take(rest + piece)

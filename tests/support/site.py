@@ -27,9 +27,10 @@ class Site:
         self.stranger = self.other_ca.issue("STRANGER")
         self.crl = self.ca.revoke(self.revoked)
 
-    def lines(self, more: str = "") -> str:
+    def lines(self, more: str = "", us: Pair | None = None) -> str:
         """Return the section of a configuration."""
-        paths = {"certificate": self.us.certificate, "key": self.us.key, "ca": self.ca.certificate, "crl": self.crl}
+        us = us or self.us
+        paths = {"certificate": us.certificate, "key": us.key, "ca": self.ca.certificate, "crl": self.crl}
         lines = [f'{key} = "{path}"' for key, path in paths.items()]
         return "\n".join(["[tls]", "port = 0", *lines, more])
 

@@ -57,6 +57,12 @@ def us(tag: int, value: int) -> bytes:
     return element(tag, struct.pack("<H", value))
 
 
+def identity(kind: int, primary: bytes, secondary: bytes = b"", wants: int = 1) -> bytes:
+    """Make a User Identity sub-item."""
+    sizes = struct.pack(">H", len(primary)) + primary + struct.pack(">H", len(secondary)) + secondary
+    return item(0x58, bytes((kind, wants)) + sizes)
+
+
 def command(command_field: int, sop_class: str, message_id: int = 1, *, data: bool = False, more: bytes = b"") -> bytes:
     """Make a request's command set; `more` holds further elements, above (0000,0800)."""
     body = element(0x2, sop_class.encode()) + us(0x100, command_field) + us(0x110, message_id)
@@ -113,6 +119,12 @@ class Response:
         raw = self.elements.get(0x901, b"")
         halves = struct.unpack(f"<{len(raw) // 2}H", raw)
         return [a << 16 | b for a, b in zip(halves[::2], halves[1::2], strict=True)]
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
 
 
 class Wire:

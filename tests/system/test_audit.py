@@ -3,6 +3,7 @@
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.receiver import Receiver
 from tests.support.retriever import STUDY_GET, Retriever, move
 from tests.support.sender import Sender
 from tests.support.server import Server, run
+from tests.support.site import Site, TlsWire, tls_port
 from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire, context
 from tests.system import test_performed_step as steps
 
@@ -110,6 +112,30 @@ def test_who_is_kept_out_is_told_with_the_reason(start: Callable[..., tuple[Serv
     assert (refused.type, refused.outcome, refused.description) == ("110126", "4", "calling AE title not recognized")
     assert refused.who == [("MINIPACS", True, ""), ("NOBODY", False, "")]
     assert (denied.type, denied.outcome, denied.description) == ("110132", "4", "has no right to store")
+
+
+def test_who_is_kept_out_by_tls_is_told_with_the_reason(start: Callable[..., tuple[Server, Path]], tmp_path: Path):
+    site = Site(tmp_path / "site")
+    server, path = start(site.lines() + '\n[[peer]]\ntitle = "CT1"\ncertificate = "CN=CT1"\n')
+    for who in (site.stranger, site.expired, None):
+        with suppress(OSError), TlsWire(tls_port(server), site.context(who)) as caller:
+            caller.associate()
+    with Wire(tls_port(server)) as plain:
+        plain.send(wire.associate_rq())
+        plain.closed()
+    with TlsWire(tls_port(server), site.context(site.ct2)) as caller:
+        caller.associate(calling=b"CT1")
+    server.stop()
+    refused = told(path, ALERT)
+    assert {(one.type, one.outcome) for one in refused} == {("110126", "4")}
+    assert sorted(one.description for one in refused) == [
+        "TLS: certificate of the peer refused: certificate has expired",
+        "TLS: certificate of the peer refused: unable to get local issuer certificate",
+        "TLS: plain DICOM, or something else than TLS, on the TLS port",
+        "TLS: the peer shows no certificate",
+        "certificate is not that of the calling AE title: CN=CT2",
+    ]
+    assert refused[0].who == [("MINIPACS", True, ""), ("127.0.0.1", False, "")]
 
 
 def test_who_signs_in_is_told_and_who_may_not(start: Callable[..., tuple[Server, Path]]):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +14,10 @@ from tests.support import dcmtk, wire
 from tests.support import server as commands
 from tests.support.objects import ct, save
 from tests.support.server import Server
-from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire, context
+from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire, context, identity
 
 REFUSED = "Reason: No Reason"
 """What dcmtk makes of 1/2/1."""
-
-
-def identity(kind: int, primary: bytes, secondary: bytes = b"", wants: int = 1) -> bytes:
-    sizes = struct.pack(">H", len(primary)) + primary + struct.pack(">H", len(secondary)) + secondary
-    return wire.item(0x58, bytes((kind, wants)) + sizes)
 
 
 RIGHT, WRONG, UNKNOWN = (

@@ -18,7 +18,7 @@ from minipacs.web.access import Places
 from tests.support.certificates import Authority
 from tests.support.objects import study
 from tests.support.web import Web
-from tests.system.test_web import free_port
+from tests.support.wire import free_port
 
 CONFIG = """
 daemon off;

@@ -48,6 +48,8 @@ PICKED_PAGE_ROWS = 100
 _SUBJECT = ("StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID", "PatientName")
 _BEYOND = "g"
 """Sorts after every digit of a digest."""
+SUBJECTS_AT_ONCE = (1, 16, 256)
+"""Instances whose subjects one statement asks for: few sizes, the rest of one filled up with no UID."""
 MAX_LISTED = 250_000
 """Instances of one list, which takes some 100 MB then."""
 
@@ -132,6 +134,7 @@ class Reader:
         self._select_heading, _ = engine.compile(of_instance.where(uid == ""))
         files = Instance.select(*(getattr(Instance, name) for name in StoredFile._fields))
         self._select_file, _ = engine.compile(files.where(uid == ""))
+        self._select_subjects: dict[int, str] = {}
         self._select_digest, _ = engine.compile(Instance.select(Instance.id).where(Instance.digest == ""))
 
     def find(
@@ -203,16 +206,29 @@ class Reader:
 
     def subjects(self, sop_instance_uids: Sequence[str]) -> dict[str, Subject]:
         """Tell of instances whom and what they are about; those of one study have one Subject."""
-        columns = [columns_within(BY_KEYWORD[keyword], "IMAGE").value for keyword in _SUBJECT]
-        select = Instance.select(COLUMNS["SOPInstanceUID"].value, *columns).join(Series).join(Study)
         found: dict[str, Subject] = {}
         same: dict[Subject, Subject] = {}
-        for i in range(0, len(sop_instance_uids), MAX_SQL_VALUES):
-            part = select.where(COLUMNS["SOPInstanceUID"].value.in_(sop_instance_uids[i : i + MAX_SQL_VALUES]))
-            for uid, *values in self._rows(part):
+        most = SUBJECTS_AT_ONCE[-1]
+        for i in range(0, len(sop_instance_uids), most):
+            part = sop_instance_uids[i : i + most]
+            size = next(size for size in SUBJECTS_AT_ONCE if size >= len(part))
+            with self._reading() as connection:
+                rows = connection.execute(
+                    self._subjects_statement(size), [*part, *[""] * (size - len(part))]
+                ).fetchall()
+            for uid, *values in rows:
                 subject = Subject(*values)
                 found[uid] = same.setdefault(subject, subject)
         return found
+
+    def _subjects_statement(self, size: int) -> str:
+        """Return what asks for so many UIDs: to write it takes longer than to run it, so it is kept."""
+        if size not in self._select_subjects:
+            uid = COLUMNS["SOPInstanceUID"].value
+            columns = [columns_within(BY_KEYWORD[keyword], "IMAGE").value for keyword in _SUBJECT]
+            select = Instance.select(uid, *columns).join(Series).join(Study).where(uid.in_([""] * size))
+            self._select_subjects[size], _ = self._engine.compile(select)
+        return self._select_subjects[size]
 
     def file(self, sop_instance_uid: str) -> StoredFile | None:
         """Look up what the row of an instance has of its file."""

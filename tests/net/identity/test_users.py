@@ -167,6 +167,20 @@ def test_only_two_passcodes_are_checked_at_once(path: Path, monkeypatch: pytest.
         thread.join()
 
 
+def test_to_check_a_passcode_gives_way_to_associations(path: Path, monkeypatch: pytest.MonkeyPatch):
+    found, seen = Users(path), []
+
+    def hashed(user: User, passcode: bytes) -> bytes:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return b""
+
+    monkeypatch.setattr(User, "hashed", hashed)
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert found.check("anna", b"1", 1) is None
+    assert seen == [max(before, users.NICENESS)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
 def test_two_who_write_at_once_lose_nothing(path: Path):
     names = [f"user{number}" for number in range(20)]
     threads = [threading.Thread(target=users.add, args=(path, name, b"1", ["echo"])) for name in names]
