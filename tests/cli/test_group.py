@@ -1,5 +1,6 @@
 """What members of the archive's group may do: they can read its files, and write none."""
 
+import json
 import os
 from pathlib import Path
 
@@ -74,3 +75,17 @@ def test_with_an_audit_trail_they_may_not_look_untold(archive_of_others):
             "[audit] on, root and the owner of that folder do this, whom sudo names in the trail\n"
         )
     assert run_as(0, config, "find", "PatientID=P1").returncode == 0
+
+
+def test_root_who_has_not_logged_in_is_named_and_not_the_owner(open_to_all):
+    """Such as a command of cron: it becomes the owner of the storage folder before it does anything."""
+    config = open_to_all / "minipacs.toml"
+    config.write_text(f'[storage]\npath = "{open_to_all}/data"\nmin_free_bytes = 0\n[audit]\nfile = "audit.log"\n')
+    (open_to_all / "data").mkdir()
+    os.chown(open_to_all / "data", NOBODY, GROUP)
+    assert run_as(0, config, "find", "PatientID=P1").returncode == 1  # there is none yet
+    assert run_as(0, config, "import", config).returncode == 1
+    assert run_as(0, config, "find", "PatientID=P1").returncode == 0
+    shown = json.loads(run_as(0, config, "audit", "show", "--json").stdout)
+    [asked] = [row for row in shown if row["event"] == "Query"]
+    assert " as nobody@" in asked["who"]  # root, or who became root
