@@ -254,14 +254,30 @@ def test_a_client_that_sends_a_byte_now_and_then_has_a_time_for_all_of_it(counte
     assert time.monotonic() - began < 20
 
 
+def test_silent_connections_keep_nobody_from_an_answer(counted, serve):
+    server = serve(counted)
+    with contextlib.ExitStack() as stack:
+        for number in range(3 * http_server.MAX_CONNECTIONS):
+            silent = stack.enter_context(socket.create_connection(server.address, timeout=30))
+            if number % 2:
+                silent.sendall(b"GET /metr")
+        assert ask(server, "/healthz")[0] == 200
+
+
 def test_too_many_connections_are_closed_at_once(counted, serve):
-    release = threading.Event()
-    server = serve(counted, ready=lambda: None if release.wait(30) else "late")
+    release, asked = threading.Event(), threading.Semaphore(0)
+
+    def ready() -> str | None:
+        asked.release()
+        return None if release.wait(30) else "late"
+
+    server = serve(counted, ready=ready)
     waiting = []
     for _ in range(http_server.MAX_CONNECTIONS):
         connection = socket.create_connection(server.address, timeout=30)
         connection.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
         waiting.append(connection)
+        assert asked.acquire(timeout=30)
     with socket.create_connection(server.address, timeout=30) as beyond:
         assert beyond.recv(1) == b""
     release.set()

@@ -1,5 +1,6 @@
 """What the archive tells the audit trail with: single events, and sums of what goes over an association."""
 
+import errno
 import itertools
 import os
 import socket
@@ -225,6 +226,11 @@ def person(name: str, site: str = "", *, address: str = "", sudo_user: str = "")
 
 
 def open_audit(folder: Path, source: Source, *, max_bytes: int, queries: bool, ae_title: str = "") -> Audit:
-    """Open the trail of this process in the spool at `folder`, made if missing. Raises OSError."""
+    """Open the trail of this process in the spool at `folder`, made if missing.
+
+    Raises OSError, also if this process may not write there: what would not be told is not to be done.
+    """
     folder.mkdir(mode=0o750, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     return Audit(SpoolWriter(folder, max_bytes), source, queries=queries, ae_title=ae_title)

@@ -18,6 +18,8 @@ from minipacs.errors import system_user
 F = TypeVar("F", bound=Callable[..., Any])
 Load = Callable[..., Config]
 """Reads the configuration, with overrides by key path. Raises ConfigError."""
+_STARTED_BY = system_user()
+"""Whoever this process ran as before `become_owner`."""
 
 
 def config_option(command: F) -> F:
@@ -64,11 +66,11 @@ def become_owner(path: Path) -> None:
 
 
 def caller() -> str:
-    """Return who calls this command: the user that logged in, also behind sudo, else the one that it runs as."""
+    """Return who calls this command: the user that logged in, also behind sudo, else the one that it was started by."""
     try:
         return os.environ.get("SUDO_USER") or os.getlogin()
     except OSError:
-        return system_user()
+        return _STARTED_BY
 
 
 def parse_keys(words: Sequence[str]) -> dict[str, str]:

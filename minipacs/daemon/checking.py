@@ -14,7 +14,7 @@ from minipacs.config import Config
 from minipacs.daemon import certificates, extras
 from minipacs.daemon.opening import open_archive
 from minipacs.daemon.sockets import ENDPOINTS
-from minipacs.errors import MinipacsError, system_words
+from minipacs.errors import MinipacsError, system_user, system_words
 from minipacs.net.identity import line_file, tokens, users
 from minipacs.net.listener import PRIVILEGED_PORT
 
@@ -65,7 +65,7 @@ def _storage(config: Config) -> Iterator[Finding]:
     except OSError as error:
         yield Finding("fault", what, system_words(error))
         return
-    yield _fault_if(what, "" if os.access(path, os.R_OK | os.W_OK | os.X_OK) else "not readable and writable")
+    yield _fault_if(what, _access_fault(path))
     free, reserve = found.f_bavail * found.f_frsize, config.storage.min_free_bytes
     yield _fault_if(f"free space {free} bytes", "" if free >= reserve else f"storage.min_free_bytes is {reserve}")
     yield from _index(config)
@@ -112,8 +112,7 @@ def _audit(config: Config) -> Iterator[Finding]:
         return
     folder = config.audit_folder
     if folder.exists():
-        usable = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
-        yield _fault_if(f"audit spool {folder}", "" if usable else "not readable and writable")
+        yield _fault_if(f"audit spool {folder}", _access_fault(folder))
     if config.audit.file:
         yield _fault_if(f"audit.file {config.audit.file}", _file_fault(Path(config.audit.file)))
     if config.audit.collector is not None:
@@ -122,6 +121,12 @@ def _audit(config: Config) -> Iterator[Finding]:
         if scheme == "tls" and not config.tls.certificate:
             lack = "tls.certificate is not set: a collector that asks who we are refuses us"
             yield Finding("warn", "audit.syslog", lack)
+
+
+def _access_fault(folder: Path) -> str:
+    """Say so if this process may not read and write in a folder."""
+    usable = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+    return "" if usable else f"not readable and writable for the user {system_user()}"
 
 
 def _file_fault(path: Path) -> str:

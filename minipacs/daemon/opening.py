@@ -55,4 +55,6 @@ def open_audit(config: Config) -> Audit:
     try:
         return audit_room.open_audit(folder, source, max_bytes=audit.spool_bytes, queries=audit.queries, ae_title=title)
     except OSError as error:
-        raise MinipacsError(f"cannot use the folder of audit messages {folder}: {system_words(error)}") from error
+        remedy = "; with [audit] on, root and the owner of that folder do this, whom sudo names in the trail"
+        told = f"cannot use the folder of audit messages {folder}: {system_words(error)}"
+        raise MinipacsError(told + (remedy if isinstance(error, PermissionError) else "")) from error

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -18,6 +19,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 MAX_CONNECTIONS = 32
+"""One more takes the place of one that has asked nothing, the oldest of the address that has most of these."""
+ROOM_WAIT_S = 1.0
+"""For one that was cut to be gone."""
 REQUEST_TIMEOUT_S = 5
 """For the next bytes of a request, or for those of an answer to be taken."""
 TOTAL_TIMEOUT_S = 10.0
@@ -45,6 +49,7 @@ class MetricsServer(ThreadingTCPServer):
         self.registry = registry
         self.ready = ready
         self._open: dict[socket.socket, float] = {}
+        self._silent: dict[socket.socket, str] = {}
         self._open_lock = threading.Lock()
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._closing = threading.Event()
@@ -93,17 +98,34 @@ class MetricsServer(ThreadingTCPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread while there are not too many; other connections are closed at once."""
-        if not self._places.acquire(blocking=False):
+        """Answer in a thread while there are not too many; if all wait for their answers, close the connection."""
+        if not self._places.acquire(blocking=False) and not self._take_from_silent():
             self.shutdown_request(request)
             return
         with self._open_lock:
             self._open[request] = time.monotonic()
+            self._silent[request] = client_address[0]
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread could be started
             self._leave(request)
             raise
+
+    def _take_from_silent(self) -> bool:
+        """Cut a connection that has asked nothing and take its place; tells whether there was one."""
+        with self._open_lock:
+            counts = Counter(self._silent.values())
+            victim = max(self._silent, key=lambda connection: counts[self._silent[connection]], default=None)
+            if victim is None:
+                return False
+            del self._silent[victim]
+            _cut(victim)
+        return self._places.acquire(timeout=ROOM_WAIT_S)
+
+    def heard(self, request: Any) -> None:
+        """Note that a connection has asked something."""
+        with self._open_lock:
+            self._silent.pop(request, None)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, then free the place."""
@@ -114,14 +136,17 @@ class MetricsServer(ThreadingTCPServer):
 
     def shutdown_request(self, request: Any) -> None:
         """End a connection: from now on nobody cuts it, since its descriptor may become another's."""
-        with self._open_lock:
-            self._open.pop(request, None)
+        self._forget(request)
         super().shutdown_request(request)
 
     def _leave(self, request: Any) -> None:
+        self._forget(request)
+        self._places.release()
+
+    def _forget(self, request: Any) -> None:
         with self._open_lock:
             self._open.pop(request, None)
-        self._places.release()
+            self._silent.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log a bug; a client that went away or never spoke is not news."""
@@ -147,6 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one of the three pages."""
+        self.server.heard(self.connection)
         page = _PAGES.get(self.path.partition("?")[0])
         if page is None:
             self.send_error(HTTPStatus.NOT_FOUND)

@@ -7,10 +7,7 @@ import pty
 import signal
 import struct
 import subprocess
-import sys
-import tempfile
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,26 +18,11 @@ from minipacs.cli.commands import objects
 from minipacs.cli.tables import width_of
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from tests.support.objects import ct, data_set_of, encode, save, save_all, study
+from tests.support.other_user import NOBODY, run_as
 from tests.support.server import MINIPACS, run
-from tests.support.storing import incoming, published, put
+from tests.support.storing import incoming, published
 from tests.support.terminal import read_all
 from tests.support.wire import EXPLICIT
-
-NOBODY = 65534
-PRELOADED = """
-import contextlib, encodings, importlib, os, pkgutil, sys
-import minipacs
-for package in (encodings, minipacs):
-    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(found.name)
-import concurrent.futures.thread, tomllib
-from minipacs.cli import main
-if uid := int(sys.argv[1]):
-    os.setgroups([]), os.setgid(65533), os.setuid(uid)
-main(sys.argv[2:], prog_name="minipacs")
-"""
-"""The program with all that it may need: Python itself need not be readable for the user that it becomes."""
 
 
 @pytest.fixture
@@ -149,20 +131,6 @@ def test_progress_is_one_line_of_80_columns_with_the_total(config, tmp_path):
     assert max(map(width_of, bars)) <= 80
 
 
-@pytest.fixture
-def open_to_all() -> Iterator[Path]:
-    """Make a folder that every user may enter; those of pytest are for root alone."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-def run_as(uid: int, config: Path, command: str, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run a command as another user, or as root, 0, that becomes the owner of the storage folder."""
-    program = [sys.executable, "-c", PRELOADED, str(uid), command, "--config", config, *words]
-    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_what_the_archives_owner_may_not_read_is_a_line_that_says_who_that_is(open_to_all):
     """Root calls, and the command becomes the owner of the storage folder."""
@@ -201,26 +169,3 @@ def test_data_sets_are_unchanged(config, tmp_path):
     counts(config, "--lenient", path)
     [stored] = published(tmp_path / "data")
     assert data_set_of(stored) == data_set_of(path)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_members_of_the_archives_group_may_look_beside_a_daemon(open_to_all, open_archive):
-    """Files are 0640, folders 0750: they may read, and are told in a line that they may not write."""
-    data, config = open_to_all / "data", open_to_all / "minipacs.toml"
-    config.write_text(f'[storage]\npath = "{data}"\nmin_free_bytes = 0\n')
-    before = os.umask(0o027)
-    try:
-        archive = open_archive(data)
-        put(archive, ct(PatientID="P1"))
-    finally:
-        os.umask(before)
-    for path in (data, *data.rglob("*")):
-        os.chown(path, NOBODY, 65533)
-
-    found = run_as(NOBODY - 1, config, "find", "--csv", "--columns", "PatientID")
-    assert (found.returncode, found.stdout) == (0, "PatientID\nP1\n"), found.stderr
-    refused = run_as(NOBODY - 1, config, "delete", "--yes", "PatientID=P1")
-    assert refused.returncode == 1
-    assert len(refused.stderr.splitlines()) == 1, refused.stderr
-    assert refused.stderr.startswith("minipacs: ")
-    assert run_as(NOBODY - 1, config, "stats").returncode == 0

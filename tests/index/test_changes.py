@@ -1,5 +1,6 @@
 """The feed of changes: nothing left out, no number twice, in the transaction of what it tells of."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -176,6 +177,30 @@ def test_no_number_comes_twice_though_rows_are_lost(
             (event,) = again.changes(lost * 3)
         assert event.seq == 11
     assert given == set(range(1, 10))
+
+
+def test_numbers_go_on_after_all_have_closed_the_index(open_index: Callable[..., Index], files: Files, tmp_path: Path):
+    for i in range(3):
+        with closing(open_index(sync="recoverable")) as index:
+            index.add(files.record(str(i)), "replace", recoverable=True)
+            assert [event.seq for event in index.changes(0)] == list(range(1, i + 2))
+
+
+def test_that_a_log_was_closed_is_forgotten_durably_before_it_is_written(
+    open_index: Callable[..., Index], files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else a power loss would show a log that was closed, though commits after that were seen."""
+    open_index().close()
+    synced: list[tuple[str, int]] = []
+    sync = os.fsync
+
+    def traced(fd: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{fd}"), os.fstat(fd).st_size))
+        sync(fd)
+
+    monkeypatch.setattr("os.fsync", traced)
+    open_index()
+    assert synced[0] == (str(tmp_path / "index.db-wal"), 0)
 
 
 def test_a_block_is_reserved_durably_before_its_first_number_is_given(

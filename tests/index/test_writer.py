@@ -20,6 +20,7 @@ from minipacs.errors import Failure, Kind, OutcomeUnknown
 from minipacs.index import Index, Outcome
 from minipacs.index.engine import writer as writer_module
 from minipacs.index.engine.database import Database
+from minipacs.index.engine.files import CLOSED
 from minipacs.index.schema import open_database
 from tests.index.conftest import Files
 
@@ -423,7 +424,7 @@ def test_sync_makes_the_log_and_its_folder_durable(index: Index, tmp_path: Path,
 def test_closing_moves_everything_into_the_file(index: Index, files: Files, tmp_path: Path):
     index.add(files.record("1"), "replace")
     index.close()
-    assert not (tmp_path / "index.db-wal").exists()
+    assert (tmp_path / "index.db-wal").read_bytes() == CLOSED
     with sqlite3.connect(tmp_path / "index.db") as connection:
         assert connection.execute("SELECT COUNT(*) FROM instance").fetchone() == (1,)
 

@@ -2,12 +2,14 @@
 
 import io
 import json
+import os
 import random
 import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 from pydicom.uid import generate_uid
@@ -25,6 +27,8 @@ SHARE_REPLACED = 0.15
 MPPS = "1.2.840.10008.3.1.2.3.3"
 COMMITMENT, WELL_KNOWN = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 CLI_TIMEOUT_S = 30
+CT = "1.2.840.10008.5.1.4.1.1.2"
+RECEIVED = "user.minipacs.received"
 
 
 class Acknowledged:
@@ -106,7 +110,7 @@ class Acknowledged:
         association = ae.associate("127.0.0.1", port, ae_title="MINIPACS", ext_neg=roles)
         while association.is_established and not is_over():
             uid, transaction = generate_uid(), generate_uid()
-            reference = {"ReferencedSOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "ReferencedSOPInstanceUID": "1.2.3"}
+            reference = {"ReferencedSOPClassUID": CT, "ReferencedSOPInstanceUID": "1.2.3"}
             asked = {"TransactionUID": transaction, "ReferencedSOPSequence": [reference]}
             for kind, name, call in (
                 ("steps", uid, lambda uid=uid: association.send_n_create(dataset(BEGUN), MPPS, uid)),
@@ -138,10 +142,20 @@ class Acknowledged:
                     yield f"{uid}: {availability}"
             elif not _is_one_of(data / "objects" / digest[:2] / f"{digest}.dcm", (*allowed, *under_way)):
                 yield f"{uid}: not the last one acknowledged"
+        yield from self._missing_versions(data, before - excused_s)
         for uid, when in self.deleted.items():
             if when < before - excused_s and uid in found:
                 yield f"{uid}: deleted, and there again"
         yield from self._missing_rows(data, before - excused_s)
+
+    def _missing_versions(self, data: Path, before: float) -> Iterator[str]:
+        """Say what was replaced and lies neither under its name nor in quarantine, in one form or another."""
+        there = {digest for path in data.glob("*/**/*.dcm") for digest in (path.stem, _received_as(path))}
+        for uid, versions in self.versions.items():
+            for when, content in versions:
+                digest = sha256(file_meta(CT, uid, EXPLICIT_VR_LITTLE_ENDIAN) + content).hexdigest()
+                if when < before and digest not in there:
+                    yield f"{uid}: a version that was acknowledged is nowhere"
 
     def _missing_rows(self, data: Path, before: float) -> Iterator[str]:
         with closing(sqlite3.connect(f"file:{data}/index.db?mode=ro", uri=True)) as index:
@@ -161,6 +175,14 @@ def _command(*words: object) -> bool:
     """Run a command; tells whether it did what it was asked."""
     command = [*MINIPACS, *map(str, words)]
     return subprocess.run(command, capture_output=True, timeout=CLI_TIMEOUT_S, check=False).returncode == 0
+
+
+def _received_as(path: Path) -> str:
+    """Return the digest of what a compressed file was made of, "" of another."""
+    try:
+        return os.getxattr(path, RECEIVED).decode()
+    except OSError:
+        return ""
 
 
 def _is_one_of(path: Path, data_sets: tuple[bytes, ...]) -> bool:

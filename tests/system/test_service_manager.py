@@ -254,3 +254,14 @@ def test_counts_are_shared_in_the_runtime_directory(manager, tmp_path):
     assert list((runtime / "metrics").glob("*.db"))
     assert manager.stop()[0] == 0
     assert not list(runtime.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_the_service_becomes_ready_with_no_more_of_proc_than_its_unit_gives(manager):
+    """systemd mounts another /proc for it, see ProtectProc= and ProcSubset= in systemd.exec(5)."""
+    unit = (Path(__file__).parent.parent.parent / "systemd" / "minipacs.service").read_text()
+    given = dict(line.split("=", 1) for line in unit.splitlines() if line.startswith("Pro"))
+    options = f"hidepid={given['ProtectProc']}" + (",subset=pid" if given.get("ProcSubset") == "pid" else "")
+    mount = f'mount -t proc -o {options} proc /proc && exec "$@"'
+    manager.start("unshare", "--mount", "sh", "-c", mount, "sh", sys.executable)
+    manager.hear("READY=1")

@@ -6,13 +6,13 @@ The writer's connection commits into the write-ahead log; readers see the last c
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 from peewee import Field, Model, PeeweeException
 
-from minipacs.errors import Failure, Kind, MinipacsError, OutcomeUnknown
+from minipacs.errors import Failure, Kind, MinipacsError, OutcomeUnknown, system_words
 from minipacs.index.engine import files
 from minipacs.index.engine.connection import Connection, primary_code, told_errors
 from minipacs.index.engine.lock import WriterLock
@@ -29,7 +29,7 @@ BUSY_TIMEOUT_S = 10
 """For so long a statement waits for a lock of SQLite's own: that of a program which is none of ours."""
 OPEN_WAIT_S = 60.0
 """For so long whoever opens the file waits for those that write, or that bring it up to date."""
-CLOSE_WAIT_MS = 1000
+CLOSE_WAIT_S = 1.0
 MIN_OPEN_BYTES = 1 << 20
 """With less room than that, a fault at opening may well be for want of it: log and shared memory are made then."""
 MAX_IDLE_LOG_BYTES = 64 << 20
@@ -80,8 +80,9 @@ class Database(Statements):
             self._inode = files.inode(path)
         except (sqlite3.Error, PeeweeException, OSError) as error:
             self.close()
+            words = system_words(error) if isinstance(error, OSError) else error
             remedy = f". {_REMEDY}" if primary_code(error) in _UNREADABLE else _shortage(path)
-            raise MinipacsError(f"index {path} cannot be used: {error}{remedy}") from error
+            raise MinipacsError(f"index {path} cannot be used: {words}{remedy}") from error
         except MinipacsError:
             self.close()
             raise
@@ -196,18 +197,25 @@ class Database(Statements):
     def finish_log(self, connection: Connection) -> None:
         """Move the log into the file, as far as readers allow; for the writer before it closes.
 
-        The log keeps its length, for other processes; the last one to close the database removes it.
+        The log keeps its length, for other processes; the last one to close the database leaves an empty one.
         """
-        connection.execute(f"PRAGMA busy_timeout = {CLOSE_WAIT_MS}")
+        connection.execute(f"PRAGMA busy_timeout = {int(CLOSE_WAIT_S * 1000)}")
         connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def close(self) -> None:
         """Close the readers that are idle now, the others as they are given back, and the lock."""
         self._readers.close()
         if self._lock is not None:
-            self._lock.reserve()  # the log, which was removed if nobody else has the file open, has left some room
+            with suppress(MinipacsError, sqlite3.Error, OSError):
+                self._leave_log(self._lock)
+            self._lock.reserve()  # what else was given back has left some room
             self._lock.close()
             self._lock = None
+
+    def _leave_log(self, lock: WriterLock) -> None:
+        with self.exclusive(CLOSE_WAIT_S):
+            if self._inode and self.is_in_place() and lock.becomes_alone():
+                files.leave_log(self.path)
 
     def _connect(self) -> sqlite3.Connection:
         mode = "ro" if self.read_only else "rw"
@@ -250,7 +258,7 @@ class Database(Statements):
     def _prepare(self, lock: WriterLock, schema: Schema) -> None:
         """Create the file and its tables, or bring those of an older release up to date, in one transaction."""
         files.create(self.path)
-        was_cut_off = lock.is_alone and files.log_of(self.path).exists()
+        was_cut_off = files.begin_log(self.path) and lock.is_alone
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             self.set_synced(connection, synced=True)

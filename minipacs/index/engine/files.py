@@ -18,13 +18,53 @@ LOG_BYTES = CHECKPOINT_PAGES * (4096 + 24) + 32
 BACKUP_STEP_PAGES = 2000
 PARTIAL_SUFFIX = ".part"
 
+CLOSED = b"closed\n"
+"""In place of a log that was closed: shorter than the header of one, so that SQLite takes it as empty."""
+
 Progress = Callable[[int, int], None]
 """Hears of pages done and pages in all."""
 
 
 def log_of(path: Path) -> Path:
-    """Return where the write-ahead log of an index is, as long as somebody has it open or it was not closed."""
+    """Return where the write-ahead log of an index is, if there is one."""
     return Path(f"{path}-wal")
+
+
+def _shared_memory_of(path: Path) -> Path:
+    return Path(f"{path}-shm")
+
+
+def leave_log(path: Path) -> None:
+    """Leave an empty log, and shared memory, behind; for the last one who had the index open for writing.
+
+    Whoever may read these files but make none beside them can read the index only while they are there
+    (https://sqlite.org/wal.html#readonly), and the last connection that may write removes them. Raises OSError and
+    sqlite3.Error.
+    """
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+    fd = os.open(log_of(path), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if not os.fstat(fd).st_size:
+            os.pwrite(fd, CLOSED, 0)
+    finally:
+        os.close(fd)
+
+
+def begin_log(path: Path) -> bool:
+    """Tell whether there is a log that was not closed; from now on it is not, durably. Raises OSError."""
+    try:
+        fd = os.open(log_of(path), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if os.fstat(fd).st_size != len(CLOSED):
+            return True
+        os.ftruncate(fd, 0)
+        os.fsync(fd)
+        return False
+    finally:
+        os.close(fd)
 
 
 def create(path: Path) -> None:
@@ -33,9 +73,10 @@ def create(path: Path) -> None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
     except FileExistsError:
         mode = path.stat().st_mode
-        if stat.S_ISREG(mode) and mode & 0o007:
-            with suppress(PermissionError):  # it is another user's
-                path.chmod(stat.S_IMODE(mode) & NOT_FOR_OTHERS)
+        if stat.S_ISREG(mode):
+            for each in (path, log_of(path), _shared_memory_of(path)):  # those beside it are left by who closed it last
+                with suppress(FileNotFoundError, PermissionError):  # they are another user's
+                    each.chmod(stat.S_IMODE(mode) & NOT_FOR_OTHERS)
         return
     os.fchmod(fd, MODE)
     os.close(fd)

@@ -37,7 +37,7 @@ class WriterLock:
             self._mark(fcntl.F_WRLCK)
             self.is_alone = True
         with suppress(OSError):
-            self._mark(fcntl.F_RDLCK)
+            self._mark(fcntl.F_RDLCK, fcntl.F_OFD_SETLKW)  # who has the other one holds it for a moment only
 
     @contextmanager
     def held(self, timeout_s: float) -> Iterator[None]:
@@ -62,6 +62,14 @@ class WriterLock:
     def give_up_reserve(self) -> None:
         """Leave the room to others, the index first. Raises OSError."""
         os.ftruncate(self._fd, 0)
+
+    def becomes_alone(self) -> bool:
+        """Tell whether no other process has it open; those who come now wait until it is closed here."""
+        try:
+            self._mark(fcntl.F_WRLCK)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file; what waits for it lets go as soon as it gets it."""
@@ -100,8 +108,8 @@ class WriterLock:
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, LOCK_MODE)
 
-    def _mark(self, kind: int) -> None:
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, _PRESENCE, 1, 0))
+    def _mark(self, kind: int, how: int = fcntl.F_OFD_SETLK) -> None:
+        fcntl.fcntl(self._fd, how, struct.pack(_FLOCK, kind, os.SEEK_SET, _PRESENCE, 1, 0))
 
 
 class _Waiter:
