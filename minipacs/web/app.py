@@ -80,7 +80,8 @@ class Application:
                 raise Refusal(404, f"the {name} in the path is no UID")
         ask = Ask(environment, scope, receive, caller, origin, parts, read_query(scope["query_string"]))
         response = await route.handler(ask)
-        if ask.found and route.method == "GET" and response.status_code != NOT_MODIFIED:
+        is_sent = route.method == "GET" and response.status_code != NOT_MODIFIED
+        if is_sent and ask.found and environment.trail.audit.is_on:
             await asyncio.to_thread(environment.trail.retrieved, caller, ask.found)
         for warning in ask.warnings:
             response.headers.append("Warning", f"299 {origin.host}: {warning}")

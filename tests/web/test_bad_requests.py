@@ -56,6 +56,7 @@ def exchange(web: Web, raw: bytes) -> tuple[int, dict[str, str], bytes]:
         (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Authorization: Basic %%%\r\n\r\n", 401),
         (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Authorization: Bearer " + b"x" * 9000 + b"\r\n\r\n", 401),
         (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Accept: " + b',;="\\' * 2000 + b"\r\n\r\n", 406),
+        (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Accept: application/dicom+json, text/html\r\n\r\n", 400),
         (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Origin: http://evil.example\r\n\r\n", 200),
         (b"DELETE /dicom-web/studies/1.2 HTTP/1.1\r\n" + HOST + b"Origin: http://evil.example\r\n\r\n", 403),
     ],

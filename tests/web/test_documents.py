@@ -1,5 +1,6 @@
 """Reports, documents and video as people read or watch them, and studies of which a part cannot be had."""
 
+import http.client
 import io
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.web import Web
 from tests.web.test_retrieve import ANY, FOLDER, parts, path_of
 
 PDF_CLASS = "1.2.840.10008.5.1.4.1.1.104.1"
+RLE = "1.2.840.10008.1.2.5"
 VIDEO_CLASS, H264 = "1.2.840.10008.5.1.4.1.1.77.1.2.1", "1.2.840.10008.1.2.4.102"
 PDF = b"%PDF-1.4\n " + bytes(range(256)) * 40
 
@@ -169,6 +171,34 @@ def test_what_is_left_of_a_damaged_study_is_partial(web: Web):
     web.store(good)
     answer = web.get(path_of(good, "study"), accept=ANY)
     assert (answer.status, len(parts(answer))) == (206, 1)
+
+
+@pytest.mark.parametrize("accept", ["application/dicom+json", 'multipart/related; type="application/dicom+xml"'])
+def test_metadata_of_a_study_tell_that_one_of_it_is_damaged(web: Web, accept: str):
+    first, bad, last = study(instances=3)
+    web.store(bad)
+    (path,) = published(web.folder)
+    damage(path)
+    web.store(first, last)
+    answer = web.get(path_of(first, "study") + "/metadata", accept=accept)
+    assert answer.status == 206
+    assert all(ds.SOPInstanceUID.encode() in answer.body for ds in (first, last))
+    assert bad.SOPInstanceUID.encode() not in answer.body
+
+
+@pytest.mark.parametrize("accept", [ANY, ANY.replace("*", RLE)])
+def test_an_answer_that_comes_upon_damage_ends_before_its_end(web: Web, accept: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("minipacs.web.streaming.BATCH_BYTES", 1)
+    good, bad = study(instances=2)
+    good.InstanceNumber, bad.InstanceNumber = 1, 2
+    web.store(bad)
+    (path,) = published(web.folder)
+    damage(path)
+    web.store(good)
+    with pytest.raises(http.client.IncompleteRead) as cut:
+        web.get(path_of(good, "study"), accept=accept)
+    assert good.SOPInstanceUID.encode() in cut.value.partial
+    assert bad.SOPInstanceUID.encode() not in cut.value.partial
 
 
 def test_what_is_known_to_be_unavailable_is_left_out(web: Web, monkeypatch: pytest.MonkeyPatch):

@@ -187,7 +187,8 @@ def test_empty_values(tmp_path: Path):
         served.close()
 
 
-def test_a_long_answer_comes_in_pieces_and_squeezed(web: Web):
+def test_a_long_answer_comes_in_pieces_and_squeezed(web: Web, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("minipacs.web.streaming.BATCH_BYTES", 1)
     answer = web.get("/instances", accept_encoding="gzip")
     assert answer.headers["content-encoding"] == "gzip"
     assert gzip.decompress(answer.body) == web.get("/instances").body

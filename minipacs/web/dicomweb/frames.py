@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from minipacs.archive.reader import BUFFER_BYTES, ObjectNotConvertible, ObjectReader, ObjectUnreadable
+from minipacs.archive.reader import BUFFER_BYTES, PEEK_BYTES, ObjectNotConvertible, ObjectReader, ObjectUnreadable
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
@@ -16,8 +16,9 @@ from minipacs.web.accept import Choice, Offer
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.retrieve import AS_STORED, find
 from minipacs.web.entity import etag, matches
-from minipacs.web.environment import Ask, in_thread
+from minipacs.web.environment import Ask
 from minipacs.web.multipart import Writer
+from minipacs.web.streaming import streamed
 
 MAX_FRAMES = 10_000
 """Of one request."""
@@ -71,7 +72,7 @@ async def frames(ask: Ask) -> Response:
     writer = Writer(plan.choice.offer.media_type)
     location = f"{ask.origin.url}{ask.scope['path'].rpartition('/')[0]}"
     pieces = _parts(writer, plan.content_type, location, indices, first, found)
-    return StreamingResponse(in_thread(pieces), media_type=writer.content_type, headers=headers)
+    return await streamed(pieces, media_type=writer.content_type, headers=headers)
 
 
 def read_list(text: str) -> list[int]:
@@ -112,7 +113,7 @@ def _plan(ask: Ask, instance: StoredInstance, count: int) -> _Plan:
 
 def _stored(reader: ObjectReader, instance: StoredInstance, indices: Sequence[int]) -> Iterator[bytes]:
     """Read frames as they are stored: code, or native samples."""
-    now, data_set = reader.open_stored(instance, memoryview(bytearray(BUFFER_BYTES)))
+    now, data_set = reader.open_stored(instance, memoryview(bytearray(PEEK_BYTES)))
     with data_set:
         try:
             stored = FrameReader(BufferedReader(data_set.stream()), TRANSFER_SYNTAXES[now.transfer_syntax_uid])
@@ -142,7 +143,7 @@ def _native(reader: ObjectReader, instance: StoredInstance, indices: Sequence[in
 
 
 def _shapes(reader: ObjectReader, instance: StoredInstance) -> Iterator[Shape]:
-    now, data_set = reader.open_stored(instance, memoryview(bytearray(BUFFER_BYTES)))
+    now, data_set = reader.open_stored(instance, memoryview(bytearray(PEEK_BYTES)))
     with data_set:
         try:
             yield FrameReader(BufferedReader(data_set.stream()), TRANSFER_SYNTAXES[now.transfer_syntax_uid]).shape

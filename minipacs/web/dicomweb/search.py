@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from minipacs.dicom.data_set.items import from_text
 from minipacs.dicom.data_set.json_values import dumps
@@ -21,9 +21,10 @@ from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON, accepts_gzip, compressed
 from minipacs.web.dicomweb.xml_model import XML, parts
-from minipacs.web.environment import MAX_LIMIT, PATH_KEYS, Ask, in_thread, plain
+from minipacs.web.environment import MAX_LIMIT, PATH_KEYS, Ask, plain
 from minipacs.web.json_model import values_of_items, values_of_text
 from minipacs.web.multipart import Writer
+from minipacs.web.streaming import streamed
 
 MAX_COUNTED = 10_000
 """Results beyond those given that are counted for a warning."""
@@ -139,7 +140,7 @@ def searching(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
         headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
         if accepts_gzip(ask.headers.get("accept-encoding", "")):
             pieces, headers["Content-Encoding"] = compressed(pieces), "gzip"
-        return StreamingResponse(in_thread(pieces), media_type=content_type, headers=headers)
+        return await streamed(pieces, media_type=content_type, headers=headers)
 
     return search  # type: ignore[return-value]
 
