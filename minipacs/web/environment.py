@@ -91,11 +91,14 @@ class Ask:
         return f"{self.origin.url}{DICOM_WEB}"
 
     def parameter(self, name: str) -> str | None:
-        """Return the one value of a parameter, None if it is absent. Raises Refusal 400 if there are several."""
+        """Return the one value of a parameter, None if it is absent. Raises Refusal 400 if there are several.
+
+        Commas in it separate its parts, however they were written: browsers and viewers escape them.
+        """
         values = [value for found, value in self.parameters if found.lower() == name]
         if len(values) > 1:
             raise Refusal(400, f"the parameter {name} may be there once")
-        return values[0] if values else None
+        return plain(values[0]) if values else None
 
     def number(self, name: str) -> int | None:
         """Return a parameter that is a number, None if it is absent. Raises Refusal 400."""

@@ -15,7 +15,7 @@ from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
 from minipacs.web.dicomweb.search import CONTROL, allowance_of, key_text, tell_search
-from minipacs.web.environment import Ask
+from minipacs.web.environment import Ask, plain
 from minipacs.web.json_model import model_of_values
 from minipacs.web.streaming import streamed
 
@@ -64,7 +64,7 @@ def read(ask: Ask) -> Search:
 
 
 def _include(ask: Ask, asked: Search, value: str) -> None:
-    for word in filter(None, (part.strip() for part in value.split(","))):
+    for word in filter(None, (part.strip() for part in plain(value).split(","))):
         key = _key(word)
         if word.lower() == "all":
             asked.included.update(BY_KEYWORD.values())
