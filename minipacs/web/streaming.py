@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from minipacs.web.frame import ClientGone, Receive, Scope, Send
 
-BATCH_BYTES = 1 << 19
+BATCH_BYTES = 1 << 20
 BATCH_S = 0.005
 """Who waits for the first results of a long search gets them when so much time, or so much memory, is taken."""
 
@@ -53,9 +53,9 @@ class _Streamed(Response):
         """Send it. Raises ClientGone when the client has closed the connection."""
         gone = asyncio.ensure_future(_hear_of_end(receive))
         following: asyncio.Future[_Batch] | None = None
+        batch = self._first
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            batch = self._first
             is_head = scope["method"] == "HEAD"
             while not (batch.is_last or is_head):
                 following = asyncio.ensure_future(asyncio.to_thread(_next_batch, self._rest))
@@ -70,7 +70,8 @@ class _Streamed(Response):
             gone.cancel()
             if following is not None:
                 await asyncio.wait([following])
-            await asyncio.to_thread(_close, self._rest)
+            if not batch.is_last:
+                await asyncio.to_thread(_close, self._rest)
 
 
 async def _send_all(send: Send, batch: _Batch) -> None:

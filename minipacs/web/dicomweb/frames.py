@@ -1,6 +1,5 @@
 """Frames of an instance: as they are stored, or as native samples (PS3.18 10.4.1.1.6, 8.7.3.3)."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
@@ -66,12 +65,11 @@ async def frames(ask: Ask) -> Response:
         return Response(status_code=304, headers=headers)
     source = _native if plan.is_native else _stored
     found = source(ask.environment.archive.reader, instance, indices)
-    first = await asyncio.to_thread(_first, found)
     if not plan.choice.offer.is_multipart:
-        return Response(first, media_type=plan.content_type, headers=headers)
+        return await streamed(_given(found), media_type=plan.content_type, headers=headers)
     writer = Writer(plan.choice.offer.media_type)
     location = f"{ask.origin.url}{ask.scope['path'].rpartition('/')[0]}"
-    pieces = _parts(writer, plan.content_type, location, indices, first, found)
+    pieces = _parts(writer, plan.content_type, location, indices, found)
     return await streamed(pieces, media_type=writer.content_type, headers=headers)
 
 
@@ -156,10 +154,10 @@ def _check(indices: Sequence[int], shape: Shape) -> None:
         raise Refusal(404, f"there is no frame {max(indices) + 1}: there are {shape.frames}")
 
 
-def _first(found: Iterator[bytes]) -> bytes:
-    """Make the first frame, before anything is answered. Raises Refusal."""
+def _given(found: Iterator[bytes]) -> Iterator[bytes]:
+    """Give frames. Raises Refusal, which is told if the first frame fails."""
     try:
-        return next(found)
+        yield from found
     except ObjectNotConvertible as error:
         raise Refusal(406, f"these frames cannot be decoded: {error}") from error
     except ObjectUnreadable as error:
@@ -167,10 +165,9 @@ def _first(found: Iterator[bytes]) -> bytes:
 
 
 def _parts(
-    writer: Writer, content_type: str, location: str, indices: Sequence[int], first: bytes, rest: Iterator[bytes]
+    writer: Writer, content_type: str, location: str, indices: Sequence[int], found: Iterator[bytes]
 ) -> Iterator[bytes]:
-    frame = first
-    for index in indices:
-        yield writer.head(content_type, location=f"{location}/{index + 1}", length=len(frame)) + frame
-        frame = next(rest, b"")
+    for index, frame in zip(indices, _given(found), strict=True):
+        yield writer.head(content_type, location=f"{location}/{index + 1}", length=len(frame))
+        yield frame
     yield writer.close()
