@@ -66,8 +66,14 @@ class Site:
             library(self)
 
     def fetch(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, timeout=20) as answer:
-            return str(answer.read().decode())
+        """Ask for JSON."""
+        return self.raw(path, "application/dicom+json").decode()
+
+    def raw(self, path: str, accept: str) -> bytes:
+        """Ask for anything."""
+        request = urllib.request.Request(self.url + path, headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return bytes(answer.read())
 
 
 def _run(*command: object, **more: str) -> str:
@@ -222,7 +228,54 @@ def caddy(site: Site) -> str:
         return f"{root}: addresses in answers are those of the proxy"
 
 
-CLIENTS: dict[str, Callable[[Site], str]] = {"npm": library, "orthanc": orthanc, "ohif": ohif, "caddy": caddy}
+def weasis(site: Site) -> str:
+    """What Weasis asks: the program itself is not needed for it."""
+    site.store()
+    parts = 'multipart/related;type="application/dicom";transfer-syntax=*'
+    (found,) = json.loads(site.fetch("/studies?&includefield=00080020,00080030,00081030&PatientID=CLIENT"))
+    uid = found["0020000D"]["Value"][0]
+    (series,) = json.loads(site.fetch(f"/studies/{uid}/series?includefield=00201209"))
+    series_uid = series["0020000E"]["Value"][0]
+    if series["00201209"]["Value"] != [INSTANCES] or len(json.loads(site.fetch(f"/series?0020000E={series_uid}"))) != 1:
+        raise BenchError("the series is not told as it is")
+    path, names = f"/studies/{uid}/series/{series_uid}", "includefield=00080016,00080018,00200013"
+    pages = [json.loads(site.fetch(f"{path}/instances?{names}&offset={n}&limit=2")) for n in range(0, 8, 2)]
+    if [len(page) for page in pages] != [2, 2, 1, 0]:
+        raise BenchError("pages of instances are not what they should be")
+    if site.raw(path, parts).count(b"DICM") != INSTANCES:
+        raise BenchError("not all instances of the series came")
+    instance = f"{path}/instances/{pages[0][0]['00080018']['Value'][0]}"
+    for where in (f"/studies/{uid}", path, instance):
+        if not site.raw(f"{where}/thumbnail?viewport=128%2C128", "image/jpeg").startswith(b"\xff\xd8"):
+            raise BenchError(f"the thumbnail of {where} is no picture")
+    return f"listed, paged and fetched {INSTANCES} instances, with thumbnails"
+
+
+def slicer(site: Site) -> str:
+    """What the DICOM module of 3D Slicer does by its library, PyPI's dicomweb-client."""
+    from dicomweb_client import DICOMwebClient
+
+    site.store()
+    client = DICOMwebClient(site.url)
+    client.set_http_retry_params(False)
+    (series,) = client.search_for_series(site.study_uid, fields=["SeriesNumber"], get_remaining=True)
+    series_uid = series["0020000E"]["Value"][0]
+    metadata = client.retrieve_series_metadata(site.study_uid, series_uid)
+    fetched = list(client.iter_series(site.study_uid, series_uid))
+    if not len(metadata) == len(fetched) == INSTANCES:
+        raise BenchError(f"{len(metadata)} metadata and {len(fetched)} instances came of {INSTANCES}")
+    shown = {ds.pixel_array.shape for ds in fetched}
+    return f"fetched {len(fetched)} instances of {shown}"
+
+
+CLIENTS: dict[str, Callable[[Site], str]] = {
+    "npm": library,
+    "orthanc": orthanc,
+    "weasis": weasis,
+    "slicer": slicer,
+    "ohif": ohif,
+    "caddy": caddy,
+}
 
 
 def main() -> int:
