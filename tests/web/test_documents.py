@@ -123,6 +123,24 @@ def test_of_a_study_a_picture_stands_for_all(web: Web):
     assert web.get(f"{path_of(image, 'study')}/rendered").headers["content-type"] == "image/jpeg"
 
 
+def test_of_a_study_all_pictures_come_in_parts(web: Web):
+    first, second = study(instances=2)
+    paper = document("application/pdf")
+    paper.StudyInstanceUID = first.StudyInstanceUID
+    web.store(first, second, paper)
+    path, wish = (
+        f"{path_of(first, 'study')}/rendered?viewport=8,8&annotation=nonsense",
+        'multipart/related; type="image/png"',
+    )
+    answer = web.get(path, accept=wish)
+    assert answer.status == 200
+    assert answer.headers["warning"].count("299") == 1
+    found = parts(answer)
+    assert [kind for kind, _ in found] == ["image/png"] * 2
+    assert {Image.open(io.BytesIO(data)).size for _, data in found} == {(8, 8)}
+    assert web.get(f"{path_of(first)}/rendered", accept=wish).status == 406
+
+
 @pytest.mark.parametrize(("kind", "form"), [("image/gif", "GIF"), ("image/jp2", "JPEG2000"), ("image/png", "PNG")])
 def test_forms_of_pictures(web: Web, kind: str, form: str):
     ds = web.store_file(FOLDER / "CT_small.dcm")
