@@ -133,10 +133,10 @@ def searching(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
         asked = read(ask, level)
         returns = _returned(asked, ask)
         tell_search(ask)
-        rows = await asyncio.to_thread(_rows, ask, asked, returns)
+        rows = _rows(ask, asked, returns)
         encode, content_type = _encoder(ask, asked, returns), choice.offer.media_type
         if choice.offer == XML:
-            first = next(rows, None)
+            first = await asyncio.to_thread(next, rows, None)
             if first is None:
                 return Response(status_code=204)
             writer = Writer(XML.media_type)
@@ -276,9 +276,7 @@ def _rows(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Iterator[tup
         if more > 0:
             shown = "More" if more >= MAX_COUNTED else f"{more} additional"
             ask.warnings.append(f"There are {shown} results that can be requested")
-    rows = index.find_ordered(query, asked.order, offset=asked.offset, limit=limit, allowance=allowance_of(ask))
-    first = next(rows, None)
-    return iter(()) if first is None else chain([first], rows)
+    yield from index.find_ordered(query, asked.order, offset=asked.offset, limit=limit, allowance=allowance_of(ask))
 
 
 def allowance_of(ask: Ask) -> Allowance:
