@@ -126,7 +126,7 @@ def test_dicomweb_is_measured(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
     assert found["notes"] == {}
-    assert list(found["figures"]) == works.split(",")
+    assert list(found["figures"]) == [name for work in works.split(",") for name in (work, f"{work}_cpu")]
     assert list(folder.iterdir()) == []
 
 

@@ -91,6 +91,18 @@ def _connected(system: System) -> "closing[Http]":
     return closing(Http(port))
 
 
+class _Processor:
+    """What the processes of a system use of the processors from now on."""
+
+    def __init__(self, system: System) -> None:
+        self._process = system.process
+        self._before_s = self._process.cpu_s()
+
+    def ms(self, times: int = 1) -> float:
+        """Return it for each of so many times."""
+        return (self._process.cpu_s() - self._before_s) * 1000 / times
+
+
 def _timed(load: Load, path: str, accept: str, check: Callable[[bytes], bool], first: bool = False) -> Run:
     """Fetch a path, once before it counts."""
 
@@ -98,50 +110,51 @@ def _timed(load: Load, path: str, accept: str, check: Callable[[bytes], bool], f
         need(shop, system, load)
         times: list[tuple[float, float]] = []
         with _connected(system) as http:
+            processor = _Processor(system)
             for _ in range(TIMES + 1):
                 body = http.get(path, accept)
                 times.append((http.whole_s * 1000, http.first_s * 1000))
+            cpu_ms = processor.ms(len(times))
             if not check(bytes(body)):
                 raise BenchError(f"the {len(body)} bytes of the answer are not what is stored")
         whole_ms, first_ms = (statistics.median(column) for column in zip(*times[1:], strict=True))
-        return (whole_ms, first_ms) if first else (whole_ms,)
+        return (whole_ms, cpu_ms, first_ms) if first else (whole_ms, cpu_ms)
 
     return fetch
 
 
-def _one_study(shop: Workshop, system: System) -> tuple[float]:
+def _one_study(shop: Workshop, system: System) -> tuple[float, float]:
     """Ask for one study after the other, as worklists of viewers do."""
     load = LOADS["index"]
     need(shop, system, load)
     with _connected(system) as http:
-        total_s = 0.0
+        total_s, processor = 0.0, _Processor(system)
         for study in range(ONE_STUDY_REQUESTS):
             found = json.loads(bytes(http.get(f"/dicom-web/studies?PatientID={load.patient_id(7 * study)}")))
             total_s += http.whole_s
             if len(found) != 1:
                 raise BenchError(f"{len(found)} matches are not what is stored")
-    return (total_s * 1000,)
+    return total_s * 1000, processor.ms()
 
 
 def _frames(connections: int) -> Run:
     """Fetch the only frame of each of 100 instances."""
 
-    def fetch(shop: Workshop, system: System) -> tuple[float]:
+    def fetch(shop: Workshop, system: System) -> tuple[float, float]:
         load = LOADS["web"]
         need(shop, system, load)
         paths = [_series(load, "instances", uid, "frames", "1") for uid in load.sop_instance_uids()]
         frame_bytes = load.rows**2 * 2
 
-        def some(http: Http, own: list[str]) -> float:
+        def some(http: Http, own: list[str]) -> None:
             for path in own:
                 body = http.get(path, 'multipart/related; type="application/octet-stream"; transfer-syntax=*')
                 if not frame_bytes < len(body) < frame_bytes + 1024:
                     raise BenchError(f"a part of {len(body)} bytes is no frame")
-            return 0.0
 
         port: int = system.web_port  # type: ignore[attr-defined]
         https = [Http(port, bytearray(2 << 20)) for _ in range(connections)]
-        times = []
+        times, processor = [], _Processor(system)
         with ThreadPoolExecutor(connections) as executor:
             for _ in range(TIMES):
                 started = time.perf_counter()
@@ -149,22 +162,24 @@ def _frames(connections: int) -> Run:
                 times.append((time.perf_counter() - started) * 1000)
         for http in https:
             http.close()
-        return (statistics.median(times),)
+        return statistics.median(times), processor.ms(TIMES)
 
     return fetch
 
 
-def _stow(shop: Workshop, system: System) -> tuple[float]:
+def _stow(shop: Workshop, system: System) -> tuple[float, float]:
     """Store what is new, in one request."""
     load = LOADS["web"]
     files = [path.read_bytes() for path in sorted(Path(shop.folders(load)[0]).glob("*.dcm"))]
     body = b"".join(_multipart(files))
     with _connected(system) as http:
+        processor = _Processor(system)
         answer = http.post("/dicom-web/studies", CONTENT_TYPE, [body], len(body))
+        cpu_ms = processor.ms()
         if len(json.loads(bytes(answer))["00081199"]["Value"]) != load.objects:
             raise BenchError("not all of the objects were stored")
         system.stored.add(load.name)
-        return (http.whole_s * 1000,)
+        return http.whole_s * 1000, cpu_ms
 
 
 def _multipart(files: Iterable[bytes]) -> Iterator[bytes]:
@@ -234,36 +249,36 @@ def _work(name: str, run: Run, unit: str, *figures: tuple[str, str]) -> Work:
     return Work(name, run, tuple(Figure(of, unit, what) for of, what in figures))
 
 
+def _request(name: str, run: Run, what: str, *more: tuple[str, str]) -> Work:
+    return _work(name, run, "ms", (name, what), (f"{name}_cpu", "processor time of that, in the archive"), *more)
+
+
 WEB_WORKS: tuple[Work, ...] = (
-    _work("stow", _stow, "ms", ("stow", "STOW-RS of 100 CT of 512 KiB, one request")),
-    _work(
+    _request("stow", _stow, "STOW-RS of 100 CT of 512 KiB, one request"),
+    _request(
         "study",
         _timed(_WEB, _path(_WEB), f"{PARTS}; transfer-syntax=*", lambda body: len(body) > _WEB.objects << 19),
-        "ms",
-        ("study", "WADO-RS of a study of 100 CT of 512 KiB"),
+        "WADO-RS of a study of 100 CT of 512 KiB",
     ),
-    _work("frames", _frames(1), "ms", ("frames", "a frame of 512 KiB of each of 100 instances, one connection")),
-    _work("frames_six", _frames(FRAMES_CONNECTIONS), "ms", ("frames_six", "the same over six connections")),
-    _work(
+    _request("frames", _frames(1), "a frame of 512 KiB of each of 100 instances, one connection"),
+    _request("frames_six", _frames(FRAMES_CONNECTIONS), "the same over six connections"),
+    _request(
         "metadata",
         _timed(_WEB, _series(_WEB, "metadata"), _JSON, _count(b'"00080018"', _WEB.objects)),
-        "ms",
-        ("metadata", "metadata of a series of 100, not for the first time"),
+        "metadata of a series of 100, not for the first time",
     ),
-    _work(
+    _request(
         "qido_all",
         _timed(_INDEX, "/dicom-web/studies", _JSON, _count(b'"0020000D"', _INDEX.studies), first=True),
-        "ms",
-        ("qido_all", "QIDO-RS, every one of 2000 studies"),
+        "QIDO-RS, every one of 2000 studies",
         ("qido_first", "to the first byte of that answer's body"),
     ),
-    _work(
+    _request(
         "qido_page",
         _timed(_INDEX, f"/dicom-web/studies?{_PAGE}", _JSON, _count(b'"0020000D"', 101)),
-        "ms",
-        ("qido_page", "QIDO-RS, the first 101 of them, as OHIF asks"),
+        "QIDO-RS, the first 101 of them, as OHIF asks",
     ),
-    _work("qido_one", _one_study, "ms", ("qido_one", "100 x QIDO-RS for one study by Patient ID, one connection")),
+    _request("qido_one", _one_study, "100 x QIDO-RS for one study by Patient ID, one connection"),
     _work(
         "huge",
         _huge,
