@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
+import pytest
 
 from tools.bench import data
+from tools.bench.over_http import WEB_WORKS
 from tools.bench.report import Results
 from tools.bench.systems import Dcmqrscp, Minipacs
-from tools.bench.works import WORKS
+from tools.bench.works import WORKS, Work
 
 ROOT = Path(__file__).parent.parent
 
@@ -124,10 +127,30 @@ def test_recovery_is_measured():
         assert f"| {work}" in done.stdout
 
 
-def test_every_figure_is_defined_in_the_manual_as_it_is_in_the_bench():
+def test_dicomweb_is_measured(tmp_path):
+    out, folder = tmp_path / "out.json", tmp_path / "folder"
+    folder.mkdir()
+    works = "stow,study,frames_six,metadata"
+    arguments = ("--work", works, "--reps", 1, "--json", out, "--folder", folder)
+    done = run(*arguments, module="tools.bench.over_http")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert found["notes"] == {}
+    assert list(found["figures"]) == [name for work in works.split(",") for name in (work, f"{work}_cpu")]
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("heading", "following", "works"),
+    [("## What is measured", "## Retrieval and codecs", WORKS), ("## DICOMweb", "## A table", WEB_WORKS)],
+)
+def test_every_figure_is_defined_in_the_manual_as_it_is_in_the_bench(
+    heading: str, following: str, works: Sequence[Work]
+):
     manual = (Path(__file__).parent.parent / "docs/benchmarks.md").read_text()
-    part = manual[manual.index("## What is measured") : manual.index("## Retrieval and codecs")]
+    part = manual[manual.index(heading) : manual.index(following)]
     defined = [
         tuple(cell.strip() for cell in line.strip("|").split("|")) for line in part.splitlines() if line[:1] == "|"
     ]
-    assert defined[2:] == [(figure.name, figure.unit, figure.what) for work in WORKS for figure in work.figures]
+    figures = [(figure.name, figure.unit, figure.what) for work in works for figure in work.figures]
+    assert defined[2 : 2 + len(figures)] == figures

@@ -81,6 +81,15 @@ download_for() {
         -o Debug::NoLocking=1 -o "Dir::Cache::archives=$1" "${@:2}"
 }
 
+# need_node_packages NAME@VERSION...: has packages of npm in .venv/clients, installed again when these change.
+need_node_packages() {
+    [ "$(cat .venv/clients/installed 2>/dev/null)" != "$*" ] || return 0
+    mkdir -p .venv/clients
+    echo "Installing $* into .venv/clients" >&2
+    (cd .venv/clients && npm install --silent --no-save "$@" >/dev/null) || exit 2
+    echo "$*" >.venv/clients/installed
+}
+
 apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$@" >/dev/null
 }

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 1 << 20
 """For `ObjectReader.open`: larger objects are read twice, to be checked and to be sent."""
 
+PEEK_BYTES = 1 << 16
+"""For `ObjectReader.open_stored` where the object is then read by its `stream`, and not from its beginning."""
+
 FRESH_S = 3600.0
 """How long after an object was received its file is taken as it is, if nobody has written to it since."""
 

@@ -9,10 +9,11 @@ from minipacs.index.objects.models import UNAVAILABLE, Availability
 from minipacs.index.objects.ordering import Order
 from minipacs.index.objects.queries import Statistics, StoredFile, StoredInstance, Subject
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed
-from minipacs.index.objects.selection import AVAILABILITY, Query
+from minipacs.index.objects.selection import AVAILABILITY, TRANSFER_SYNTAX, Query
 
 __all__ = [
     "AVAILABILITY",
+    "TRANSFER_SYNTAX",
     "UNAVAILABLE",
     "WHY_DISPLACED",
     "Allowance",

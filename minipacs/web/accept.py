@@ -18,6 +18,8 @@ _PARAMETER = re.compile(
 )
 _TYPE = re.compile(rf"{_SPACE}(?P<type>{_WORD}/{_WORD})")
 _NEXT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)*,?')
+_DICOM = frozenset({"application/dicom", "application/dicom+json", "application/dicom+xml"})
+_RENDERED = re.compile(r"image/[^*].*|video/[^*].*|text/(?:html|plain|xml|rtf)|application/pdf")
 _QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
@@ -91,6 +93,16 @@ def choose(offers: Sequence[Offer], header: str | None, parameter: str | None = 
     if wished is None and (not header or any(r.media_type == "*/*" for r in allowed)):
         return _best(offers, allowed)
     return wished
+
+
+def is_mixed(header: str) -> bool:
+    """Tell whether DICOM objects and pictures, or other renderings, are asked for in one list (PS3.18 8.7.5).
+
+    Code of frames in parts, such as multipart/related with image/jpeg, is no rendering; wild cards are neither.
+    """
+    wished = [wish for wish in parse(header) if wish.quality]
+    renderings = (wish.media_type for wish in wished if not wish.is_multipart)
+    return any(wish.media_type in _DICOM for wish in wished) and any(map(_RENDERED.fullmatch, renderings))
 
 
 def parse_media_type(header: str) -> tuple[str, dict[str, str]]:

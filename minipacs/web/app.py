@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.web import capabilities
-from minipacs.web.access import claimed_name, require
+from minipacs.web.access import claimed_name, headers_of, require
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask, Environment, read_query
 from minipacs.web.frame import App, Frame, Message, Observe, Receive, Scope, Send
@@ -57,7 +57,8 @@ class Application:
         environment = self._environment
         origin = environment.places.origin(scope)
         if scope["method"] == "OPTIONS":
-            await self._told(scope["path"])(scope, receive, send)
+            has_already = headers_of(scope).get("if-none-match", "")
+            await self._told(scope["path"], has_already)(scope, receive, send)
             return
         route, parts = self._find(scope["method"], scope["path"])
         scope["state"]["route"] = route.path
@@ -80,7 +81,8 @@ class Application:
                 raise Refusal(404, f"the {name} in the path is no UID")
         ask = Ask(environment, scope, receive, caller, origin, parts, read_query(scope["query_string"]))
         response = await route.handler(ask)
-        if ask.found and route.method == "GET" and response.status_code != NOT_MODIFIED:
+        is_sent = route.method == "GET" and response.status_code != NOT_MODIFIED
+        if is_sent and ask.found and environment.trail.audit.is_on:
             await asyncio.to_thread(environment.trail.retrieved, caller, ask.found)
         for warning in ask.warnings:
             response.headers.append("Warning", f"299 {origin.host}: {warning}")
@@ -89,13 +91,13 @@ class Application:
             send = _without_body(send)
         await response(scope, receive, send)
 
-    def _told(self, target: str) -> Response:
+    def _told(self, target: str, has_already: str) -> Response:
         """Tell what a path offers. Raises Refusal 404."""
         if target in capabilities.EVERYTHING:
-            return capabilities.answer(self._routes, ["GET", "HEAD"])
+            return capabilities.answer(self._routes, ["GET", "HEAD"], has_already)
         for path in self._paths.values():
             if path.pattern.fullmatch(target):
-                return capabilities.answer(dict.fromkeys(path.routes.values()), path.routes)
+                return capabilities.answer(dict.fromkeys(path.routes.values()), path.routes, has_already)
         raise Refusal(404, "there is no such resource")
 
     def _find(self, method: str, target: str) -> tuple[Route, dict[str, str]]:

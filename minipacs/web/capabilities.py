@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from minipacs import __version__
+from minipacs.web.entity import etag, matches
 from minipacs.web.environment import DICOM_WEB
 from minipacs.web.routes import Route
 
@@ -24,7 +25,11 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     return {"server": "minipacs", "version": __version__, "resources": resources}
 
 
-def answer(routes: Iterable[Route], allowed: Iterable[str]) -> Response:
-    """Answer OPTIONS for some resources."""
-    more = {"Allow": ", ".join(sorted({*allowed, "OPTIONS"})), "Cache-Control": "no-cache"}
-    return Response(json.dumps(document(routes)), media_type="application/json", headers=more)
+def answer(routes: Iterable[Route], allowed: Iterable[str], has_already: str = "") -> Response:
+    """Answer OPTIONS for some resources; `has_already` is If-None-Match (PS3.18 8.9.3.1)."""
+    body = json.dumps(document(routes))
+    tag = etag([], body)
+    more = {"Allow": ", ".join(sorted({*allowed, "OPTIONS"})), "Cache-Control": "no-cache", "ETag": tag}
+    if matches(has_already, tag):
+        return Response(status_code=304, headers=more)
+    return Response(body, media_type="application/json", headers=more)

@@ -1,8 +1,7 @@
 """What handlers of requests are given: the archive, who may what, and the request at hand."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
@@ -92,11 +91,14 @@ class Ask:
         return f"{self.origin.url}{DICOM_WEB}"
 
     def parameter(self, name: str) -> str | None:
-        """Return the one value of a parameter, None if it is absent. Raises Refusal 400 if there are several."""
+        """Return the one value of a parameter, None if it is absent. Raises Refusal 400 if there are several.
+
+        Commas in it separate its parts, however they were written: browsers and viewers escape them.
+        """
         values = [value for found, value in self.parameters if found.lower() == name]
         if len(values) > 1:
             raise Refusal(400, f"the parameter {name} may be there once")
-        return values[0] if values else None
+        return plain(values[0]) if values else None
 
     def number(self, name: str) -> int | None:
         """Return a parameter that is a number, None if it is absent. Raises Refusal 400."""
@@ -123,7 +125,9 @@ class Ask:
         return default if text is None else text.lower() == "true"
 
     def choose(self, offers: Sequence[Offer]) -> Choice:
-        """Choose how to answer. Raises Refusal 406 with what there is."""
+        """Choose how to answer. Raises Refusal 406 with what there is, 400 for wishes that exclude each other."""
+        if any(map(accept.is_mixed, (self.headers.get("accept", ""), self.parameter("accept") or ""))):
+            raise Refusal(400, "either DICOM or renderings of it are asked for, not both in one list")
         found = accept.choose(offers, self.headers.get("accept"), self.parameter("accept"))
         if found is None:
             named = (f'multipart/related; type="{o.media_type}"' if o.is_multipart else o.media_type for o in offers)
@@ -183,15 +187,3 @@ def _text(raw: bytes) -> str:
 def plain(text: str) -> str:
     """Give a value of which a comma is part."""
     return text.replace("%2C", ",")
-
-
-async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Give what a blocking iterator gives, each piece made in a thread; it is closed in one too."""
-    end = object()
-    try:
-        while (piece := await asyncio.to_thread(next, pieces, end)) is not end:
-            yield piece  # type: ignore[misc]
-    finally:
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            await asyncio.to_thread(close)

@@ -132,7 +132,8 @@ class Exchange:
             return await self._receive()
         began_at = time.monotonic()
         try:
-            message = await asyncio.wait_for(self._receive(), BODY_TIMEOUT_S)
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                message = await self._receive()
         except TimeoutError:
             raise Refusal(408, f"no byte of the body for {BODY_TIMEOUT_S:g} s") from None
         self._waited_s += time.monotonic() - began_at
@@ -154,7 +155,8 @@ class Exchange:
         else:
             self.sent_bytes += len(message.get("body", b""))
         try:
-            await asyncio.wait_for(self._send(message), SEND_TIMEOUT_S)
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._send(message)
         except TimeoutError:
             raise ClientGone from None
 

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.reader import BUFFER_BYTES, ObjectUnreadable
+from minipacs.archive.reader import PEEK_BYTES, ObjectUnreadable
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
@@ -52,7 +52,7 @@ class MetadataCache:
 
     def _make(self, instance: StoredInstance, path: str) -> bytes:
         archive = self._archive
-        instance, data_set = archive.reader.open_stored(instance, memoryview(bytearray(BUFFER_BYTES)))
+        instance, data_set = archive.reader.open_stored(instance, memoryview(bytearray(PEEK_BYTES)))
         syntax = TRANSFER_SYNTAXES[instance.transfer_syntax_uid]
         with data_set:
             try:

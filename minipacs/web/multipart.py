@@ -155,6 +155,7 @@ class Writer:
     """
 
     def __init__(self, media_type: str) -> None:
+        self.media_type = media_type
         self._boundary = secrets.token_hex(16)
         self.content_type = f'multipart/related; type="{media_type}"; boundary={self._boundary}'
         self._is_first = True

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipacs.web.accept import Choice, MediaRange, Offer, choose, parse
+from minipacs.web.accept import Choice, MediaRange, Offer, choose, is_mixed, parse
 
 PARTS = Offer("application/dicom", is_multipart=True)
 SINGLE = Offer("application/dicom")
@@ -58,6 +58,25 @@ def test_what_ohif_asks_of_metadata_is_understood():
 )
 def test_the_offer_that_is_wished_for_most(header: str | None, offers: list[Offer], wanted: Choice | None):
     assert choose(offers, header) == wanted
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ("application/dicom, image/jpeg", True),
+        ('multipart/related; type="application/dicom", image/png;q=0.1', True),
+        ("application/dicom+json, text/html", True),
+        ("application/dicom+xml, application/pdf", True),
+        ("application/dicom, image/jpeg;q=0", False),
+        ('application/dicom, multipart/related; type="image/jpeg"', False),
+        ("application/dicom, image/*, */*", False),
+        ("text/html, application/xhtml+xml, image/avif, */*;q=0.8", False),
+        ("application/json, text/plain, */*", False),
+        ("application/zip, application/dicom", False),
+    ],
+)
+def test_dicom_and_renderings_exclude_each_other(header: str, wanted: bool):
+    assert is_mixed(header) is wanted
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from tests.support.web import Web
 from tests.web.test_retrieve import path_of
 
 HOST = b"Host: localhost\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+DICOM = b"Content-Type: application/dicom\r\n"
 
 
 def exchange(web: Web, raw: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -49,6 +51,11 @@ def exchange(web: Web, raw: bytes) -> tuple[int, dict[str, str], bytes]:
         (b"GET /dicom-web/studies?limit=%d9%a1 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
         (b"GET /dicom-web/studies?" + b"x" * 8200 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
         (b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 431),
+        (b"POST /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", 400),
+        (b"POST /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Content-Length: 9e9\r\n\r\n", 400),
+        (b"POST /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
+        (b"POST /dicom-web/studies HTTP/1.1\r\n" + HOST + CHUNKED + b"Content-Length: 6\r\n\r\n0\r\n\r\n", 400),
+        (b"POST /dicom-web/studies HTTP/1.1\r\n" + HOST + DICOM + CHUNKED + b"\r\nzz\r\n", 400),
         (b"BREW /dicom-web/studies HTTP/1.1\r\n" + HOST + b"\r\n", 400),
         (b"PATCH /dicom-web/studies HTTP/1.1\r\n" + HOST + b"\r\n", 405),
         (b"TRACE /dicom-web/studies HTTP/1.1\r\n" + HOST + b"\r\n", 405),
@@ -56,6 +63,7 @@ def exchange(web: Web, raw: bytes) -> tuple[int, dict[str, str], bytes]:
         (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Authorization: Basic %%%\r\n\r\n", 401),
         (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Authorization: Bearer " + b"x" * 9000 + b"\r\n\r\n", 401),
         (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Accept: " + b',;="\\' * 2000 + b"\r\n\r\n", 406),
+        (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Accept: application/dicom+json, text/html\r\n\r\n", 400),
         (b"GET /dicom-web/studies HTTP/1.1\r\n" + HOST + b"Origin: http://evil.example\r\n\r\n", 200),
         (b"DELETE /dicom-web/studies/1.2 HTTP/1.1\r\n" + HOST + b"Origin: http://evil.example\r\n\r\n", 403),
     ],

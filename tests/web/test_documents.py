@@ -1,5 +1,6 @@
 """Reports, documents and video as people read or watch them, and studies of which a part cannot be had."""
 
+import http.client
 import io
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.web import Web
 from tests.web.test_retrieve import ANY, FOLDER, parts, path_of
 
 PDF_CLASS = "1.2.840.10008.5.1.4.1.1.104.1"
+RLE = "1.2.840.10008.1.2.5"
 VIDEO_CLASS, H264 = "1.2.840.10008.5.1.4.1.1.77.1.2.1", "1.2.840.10008.1.2.4.102"
 PDF = b"%PDF-1.4\n " + bytes(range(256)) * 40
 
@@ -121,6 +123,24 @@ def test_of_a_study_a_picture_stands_for_all(web: Web):
     assert web.get(f"{path_of(image, 'study')}/rendered").headers["content-type"] == "image/jpeg"
 
 
+def test_of_a_study_all_pictures_come_in_parts(web: Web):
+    first, second = study(instances=2)
+    paper = document("application/pdf")
+    paper.StudyInstanceUID = first.StudyInstanceUID
+    web.store(first, second, paper)
+    path, wish = (
+        f"{path_of(first, 'study')}/rendered?viewport=8,8&annotation=nonsense",
+        'multipart/related; type="image/png"',
+    )
+    answer = web.get(path, accept=wish)
+    assert answer.status == 200
+    assert answer.headers["warning"].count("299") == 1
+    found = parts(answer)
+    assert [kind for kind, _ in found] == ["image/png"] * 2
+    assert {Image.open(io.BytesIO(data)).size for _, data in found} == {(8, 8)}
+    assert web.get(f"{path_of(first)}/rendered", accept=wish).status == 406
+
+
 @pytest.mark.parametrize(("kind", "form"), [("image/gif", "GIF"), ("image/jp2", "JPEG2000"), ("image/png", "PNG")])
 def test_forms_of_pictures(web: Web, kind: str, form: str):
     ds = web.store_file(FOLDER / "CT_small.dcm")
@@ -149,6 +169,8 @@ def test_an_instance_in_ranges_and_on_condition(web: Web):
     for field in ({"range": "bytes=0-1", "if_range": '"x"'}, {"range": "bytes=0-1,3-4"}, {"range": "lines=1-2"}):
         assert web.get(path, accept="application/dicom", **field).status == 200
     assert web.get(path, accept="application/dicom", range="bytes=9999999-").status == 416
+    flood = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
+    assert web.get(path, accept="application/dicom", range=flood).body == whole.body
     assert len(parts(web.get(path, range="bytes=0-1"))) == 1
     flood = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
     assert web.get(path, accept="application/dicom", range=flood).body == whole.body
@@ -169,6 +191,34 @@ def test_what_is_left_of_a_damaged_study_is_partial(web: Web):
     web.store(good)
     answer = web.get(path_of(good, "study"), accept=ANY)
     assert (answer.status, len(parts(answer))) == (206, 1)
+
+
+@pytest.mark.parametrize("accept", ["application/dicom+json", 'multipart/related; type="application/dicom+xml"'])
+def test_metadata_of_a_study_tell_that_one_of_it_is_damaged(web: Web, accept: str):
+    first, bad, last = study(instances=3)
+    web.store(bad)
+    (path,) = published(web.folder)
+    damage(path)
+    web.store(first, last)
+    answer = web.get(path_of(first, "study") + "/metadata", accept=accept)
+    assert answer.status == 206
+    assert all(ds.SOPInstanceUID.encode() in answer.body for ds in (first, last))
+    assert bad.SOPInstanceUID.encode() not in answer.body
+
+
+@pytest.mark.parametrize("accept", [ANY, ANY.replace("*", RLE)])
+def test_an_answer_that_comes_upon_damage_ends_before_its_end(web: Web, accept: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("minipacs.web.streaming.BATCH_BYTES", 1)
+    good, bad = study(instances=2)
+    good.InstanceNumber, bad.InstanceNumber = 1, 2
+    web.store(bad)
+    (path,) = published(web.folder)
+    damage(path)
+    web.store(good)
+    with pytest.raises(http.client.IncompleteRead) as cut:
+        web.get(path_of(good, "study"), accept=accept)
+    assert good.SOPInstanceUID.encode() in cut.value.partial
+    assert bad.SOPInstanceUID.encode() not in cut.value.partial
 
 
 def test_what_is_known_to_be_unavailable_is_left_out(web: Web, monkeypatch: pytest.MonkeyPatch):

@@ -41,6 +41,7 @@ def test_each_level(web: Web, level: str, count: int):
     web.store(*datasets, *study())
     answer = web.get(path_of(datasets[0], level), accept=ANY)
     assert answer.status == 200
+    assert answer.headers["content-length"] == str(len(answer.body))
     found = parts(answer)
     assert len(found) == count
     stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in published(web.folder)}

@@ -63,7 +63,10 @@ def names(answer: Any) -> list[str]:
         ("PatientID=P1%5CP3", [3, 1]),
         ("AccessionNumber=A1,A2,A3", [3, 2, 1]),
         ("ModalitiesInStudy=CT,MR", [4, 3, 2, 1, 0]),
+        ("ModalitiesInStudy=CT%2CMR", [4, 3, 2, 1, 0]),
         ("ModalitiesInStudy=MR", []),
+        ("patientid=P1", [1]),
+        ("orderby=PatientName%2CStudyDate", [0, 1, 3, 4, 2]),
         ("StudyDate=20240111-20240112", [2, 1]),
         ("StudyDate=20240111-&PatientName=doe*", [1]),
         ("StudyDate=20240101-&limit=2", [4, 3]),
@@ -136,8 +139,11 @@ def test_what_comes_unasked_and_what_is_asked_for(web: Web):
     (row,) = web.get("/studies?PatientID=P2&includefield=all").json
     assert "00080080" in row
     assert "00080060" not in row
-    (row,) = web.get("/studies?PatientID=P2&includefield=InstitutionName").json
-    assert row["00080080"] == {"vr": "LO"}
+    answer = web.get("/studies?PatientID=P2&includefield=InstitutionName%2C00081030")
+    assert answer.json[0]["00080080"] == {"vr": "LO"}
+    assert "warning" not in answer.headers
+    (row, *_) = web.get("/instances?PatientID=P2&includefield=00083002").json
+    assert row["00083002"] == {"vr": "UI", "Value": ["1.2.840.10008.1.2.1"]}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +193,8 @@ def test_empty_values(tmp_path: Path):
         served.close()
 
 
-def test_a_long_answer_comes_in_pieces_and_squeezed(web: Web):
+def test_a_long_answer_comes_in_pieces_and_squeezed(web: Web, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("minipacs.web.streaming.BATCH_BYTES", 1)
     answer = web.get("/instances", accept_encoding="gzip")
     assert answer.headers["content-encoding"] == "gzip"
     assert gzip.decompress(answer.body) == web.get("/instances").body
@@ -195,6 +202,7 @@ def test_a_long_answer_comes_in_pieces_and_squeezed(web: Web):
 
 
 def test_too_many_to_sort_are_refused(web: Web, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("minipacs.index.objects.ordering.SHORT_ROWS", 2)
     monkeypatch.setattr("minipacs.index.objects.ordering.MAX_SORTED_ROWS", 3)
     assert web.get("/studies?orderby=PatientName").status == 413
     assert web.get("/studies").status == 200

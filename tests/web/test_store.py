@@ -215,6 +215,8 @@ def test_bodies_of_other_kinds_are_told_with_an_id(web: Web, kind: str, status: 
         (lambda f: body(f, end="x"), 202, 1),
         (lambda f: b"--b\r\nX: " + b"x" * (MAX_HEAD_BYTES + 1) + b"\r\n\r\n" + f + b"\r\n--b--", 400, 0),
         (lambda f: body(f) + b"epilogue", 200, 1),
+        (lambda f: body(f).replace(b"--b\r\n", b"--b\r\nContent-Length: 5\r\n"), 200, 1),
+        (lambda f: body(f).replace(b"--b\r\n", b"--b\r\nContent-Length: 99999999999\r\n"), 200, 1),
         (lambda f: body(f)[:-4] + b"\r\nContent-Type: application/dicom\r\n\r\n" + f[:300], 202, 1),
     ],
 )

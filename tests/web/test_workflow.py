@@ -223,7 +223,9 @@ def test_capabilities_are_the_table(web: Web):
     told = web.ask("OPTIONS", "/").json
     assert [r["path"] for r in told["resources"]] == list(dict.fromkeys(route.path for route in ROUTES))
     assert web.ask("OPTIONS", DICOM_WEB).json == told
-    answer = web.ask("OPTIONS", f"{DICOM_WEB}/studies")
+    tag = web.ask("OPTIONS", "/").headers["etag"]
+    assert web.ask("OPTIONS", "/", if_none_match=tag).status == 304
+    answer = web.ask("OPTIONS", f"{DICOM_WEB}/studies", if_none_match=tag)
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
     (resource,) = answer.json["resources"]
     assert [method["method"] for method in resource["methods"]] == ["GET", "POST"]

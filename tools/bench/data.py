@@ -34,6 +34,9 @@ class Load:
     def study_uid(self, study: int) -> str:
         return _uid(self.name, study)
 
+    def series_uid(self, study: int, series: int) -> str:
+        return _uid(self.name, study, series)
+
     def patient_id(self, study: int) -> str:
         return f"{self.name[:3].upper()}{study:06d}"
 
@@ -57,6 +60,7 @@ LOADS = {
         Load("reload", studies=20, series=1, instances=50, rows=64, year=2019),
         Load("committing", studies=10, series=2, instances=50, rows=64, year=2018),
         Load("stock", studies=2, series=1, instances=50, rows=64, year=2023),
+        Load("web", studies=1, series=1, instances=100, rows=512, year=2017),
         Load("index", studies=2000, series=1, instances=2, rows=8, year=2024),
     )
 }
@@ -137,7 +141,7 @@ def encode(load: Load, study: int, series: int, instance: int) -> bytes:
         (0x00180050, "DS", "1"),
         (0x00180060, "DS", "120"),
         (0x0020000D, "UI", load.study_uid(study)),
-        (0x0020000E, "UI", _uid(load.name, study, series)),
+        (0x0020000E, "UI", load.series_uid(study, series)),
         (0x00200010, "SH", str(study)),
         (0x00200011, "IS", str(series + 1)),
         (0x00200013, "IS", str(instance + 1)),

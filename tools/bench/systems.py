@@ -72,6 +72,15 @@ class Process:
         ticks = sum(int(time) for pid in self._tree() for time in _stat(pid)[11:13])
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def peaks_mib(self) -> dict[int, float]:
+        """Return the most that each of its processes has had resident since `forget_peaks`, by process."""
+        return {pid: _status_kib(pid, "VmHWM") / 1024 for pid in self._tree()}
+
+    def forget_peaks(self) -> None:
+        """Let the peaks of all its processes begin anew, at what they have resident now."""
+        for pid in self._tree():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
     def memory_mib(self) -> float:
         """Return the proportional set size of the process and its children: shared pages count once."""
         return sum(_pss_kib(pid) for pid in self._tree()) / 1024
@@ -105,6 +114,14 @@ def _pss_kib(pid: int) -> int:
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0
+
+
+def _status_kib(pid: int, name: str) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1])
     return 0
 

@@ -97,7 +97,7 @@ def _store(shop: Workshop, system: System, load: Load, environment: dict[str, st
     return elapsed_s
 
 
-def _need(shop: Workshop, system: System, load: Load) -> None:
+def need(shop: Workshop, system: System, load: Load) -> None:
     """Store a load, untimed, that no work has stored before."""
     if load.name not in system.stored:
         _store(shop, system, load)
@@ -134,7 +134,7 @@ def _commit(shop: Workshop, system: System) -> tuple[float]:
     if not isinstance(system, Minipacs):
         raise NotMeasured("not asked")
     safe = LOADS["small"]
-    _need(shop, system, safe)
+    need(shop, system, safe)
     objects = [(data.CT_IMAGE_STORAGE, uid) for uid in safe.sop_instance_uids()]
     over = threading.Event()
 
@@ -162,7 +162,7 @@ def _retrieving(load_name: str, client: str, *options: str) -> "Run":
 
     def run(shop: Workshop, system: System) -> tuple[float]:
         load = LOADS[load_name]
-        _need(shop, system, load)
+        need(shop, system, load)
         address = ["-aec", system.ae_title, "127.0.0.1", str(system.port)]
         elapsed_s = 0.0
         for study in range(load.studies):
@@ -179,7 +179,7 @@ def _finding(key: dict[int, str], expected: Callable[[int], bool]) -> "Run":
     def run(shop: Workshop, system: System) -> tuple[float]:
         if system.scans_index:
             raise NotMeasured("not filled: it looks through its whole index at every store")
-        _need(shop, system, LOADS["index"])
+        need(shop, system, LOADS["index"])
         request = find_rq(STUDY_ROOT_FIND, {**dict.fromkeys(_RETURNED, ""), _QUERY_RETRIEVE_LEVEL: "STUDY", **key})
         times = []
         for _ in range(FINDS_TIMED):

@@ -13,6 +13,9 @@ from minipacs.index.objects.selection import Query, is_in_order
 MAX_SORTED_ROWS = 200_000
 """Matches that are sorted; more have to be narrowed down."""
 
+SHORT_ROWS = 100
+"""Matches that are read with all that is asked for, and sorted: one statement instead of two."""
+
 BATCH_ROWS = 500
 """Rows that are read at once when they are picked by their UIDs."""
 
@@ -41,14 +44,22 @@ def find_ordered(
         return islice(find(wished), offset, end)
     uid = UNIQUE_KEY[query.level]
     by = order or [Order(BY_KEYWORD["StudyDate"], descending=True), Order(uid)]
-    keys = [o.attribute for o in by]
-    rows = list(islice(find(replace(query, returns=(uid, *keys))), MAX_SORTED_ROWS + 1))
+    keys = uid, *(o.attribute for o in by)
+    rows = list(islice(find(replace(query, returns=(*keys, *query.returns))), SHORT_ROWS + 1))
+    if len(rows) <= SHORT_ROWS:
+        return (row[len(keys) :] for row in _sorted(rows, by)[offset:end])
+    rows = list(islice(find(replace(query, returns=keys)), MAX_SORTED_ROWS + 1))
     if len(rows) > MAX_SORTED_ROWS:
         raise Failure(Kind.TOO_MANY, f"more than {MAX_SORTED_ROWS} matches cannot be sorted: narrow the search")
+    return _picked(find, query, [row[0] for row in _sorted(rows, by)[offset:end]])
+
+
+def _sorted(rows: list[tuple[str, ...]], by: Sequence[Order]) -> list[tuple[str, ...]]:
+    """Sort rows of which the values to sort by stand behind the first."""
     for place in range(len(by), 0, -1):
-        vr = keys[place - 1].vr
+        vr = by[place - 1].attribute.vr
         rows.sort(key=lambda row: _sortable(row[place], vr), reverse=by[place - 1].descending)
-    return _picked(find, query, [row[0] for row in rows[offset:end]])
+    return rows
 
 
 def _picked(find: Find, query: Query, uids: Sequence[str]) -> Iterator[tuple[str, ...]]:

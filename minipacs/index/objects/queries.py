@@ -127,6 +127,7 @@ class Reader:
             Instance.received_at,
         )
         self._stored = columns
+        self._retrievals: dict[tuple[str, ...], str] = {}
         uid = COLUMNS["SOPInstanceUID"].value
         self._select_instance, _ = engine.compile(Instance.select(*columns).where(uid == ""))
         self._select_uid, _ = engine.compile(Instance.select(uid).where(Instance.digest == ""))
@@ -181,10 +182,10 @@ class Reader:
         found: list[tuple[tuple[int, int, int, int], StoredInstance]] = []
         same: dict[str, str] = {}
         for i in range(0, len(values), MAX_SQL_VALUES):
-            select = self._retrieval({**dict(others), listed: values[i : i + MAX_SQL_VALUES]})
+            statement = self._retrieval({**dict(others), listed: values[i : i + MAX_SQL_VALUES]})
             with self._reading(allowance) as connection:
                 for study_id, series_id, number, row_id, sop_class, uid, syntax, *rest in connection.execute(
-                    *self._engine.compile(select.limit(MAX_LISTED - len(found) + 1))
+                    *statement
                 ):
                     shared = same.setdefault(sop_class, sop_class), uid, same.setdefault(syntax, syntax)
                     found.append(((study_id, series_id, _number(number), row_id), StoredInstance(*shared, *rest)))
@@ -193,11 +194,20 @@ class Reader:
         found.sort(key=lambda pair: pair[0])
         return [instance for _, instance in found]
 
-    def _retrieval(self, keys: Mapping[str, Sequence[str]]) -> Select:
+    def _retrieval(self, keys: Mapping[str, Sequence[str]]) -> tuple[str, list[Any]]:
+        """Compose the SELECT of a list; one that has a value for each key is written once, since viewers ask often."""
+        parameters = [*chain.from_iterable(keys.values()), MAX_LISTED + 1]
+        if is_common := all(len(values) == 1 for values in keys.values()):
+            written = self._retrievals.get(tuple(keys))
+            if written is not None:
+                return written, parameters
         order = Study.id, Series.id, COLUMNS["InstanceNumber"].value, Instance.id
         conditions = [columns_within(BY_KEYWORD[k], "IMAGE").value.in_(values) for k, values in keys.items()]
         select = Instance.select(*order, *self._stored).join(Series).join(Study)
-        return select.where(*conditions)
+        written, parameters = self._engine.compile(select.where(*conditions).limit(MAX_LISTED + 1))
+        if is_common:
+            self._retrievals[tuple(keys)] = written
+        return written, parameters
 
     def instance(self, sop_instance_uid: str) -> StoredInstance | None:
         """Look up an instance."""

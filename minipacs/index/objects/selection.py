@@ -47,6 +47,7 @@ from minipacs.index.objects.models import (
     level_within,
 )
 
+TRANSFER_SYNTAX = Attribute("AvailableTransferSyntaxUID", 0x00083002, "UI", "IMAGE", computed=True)
 AVAILABILITY = Attribute("InstanceAvailability", INSTANCE_AVAILABILITY, "CS", "PATIENT", computed=True)
 """Can be returned at every level: UNAVAILABLE if that is so of any instance below (PS3.4 C.4.1.1.3.2)."""
 
@@ -337,6 +338,8 @@ def _order(level: Level, driver: _Found | None) -> list[Field]:
 
 
 def _text(attribute: Attribute, level: Level) -> ColumnBase:
+    if attribute == TRANSFER_SYNTAX:
+        return Instance.transfer_syntax_uid
     if attribute == AVAILABILITY:
         if level == "IMAGE":
             return Instance.availability

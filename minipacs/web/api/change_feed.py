@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from minipacs.archive.reader import ObjectUnreadable
 from minipacs.dicom.tables.attributes import Attribute
@@ -17,8 +17,9 @@ from minipacs.index import StoredInstance
 from minipacs.index.ledger.changes import Event
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
-from minipacs.web.environment import Ask, in_thread
+from minipacs.web.environment import Ask
 from minipacs.web.metadata_cache import ROOT
+from minipacs.web.streaming import streamed
 
 MAX_EVENTS = 200
 USUAL_EVENTS = 100
@@ -39,8 +40,8 @@ async def feed(ask: Ask) -> Response:
         raise Refusal(400, "startTime is before endTime")
     with_metadata = ask.switch("includemetadata", default=True)
     events = await asyncio.to_thread(ask.environment.archive.index.changes_between, start, end, offset, limit)
-    pieces = in_thread(_array(ask, events, with_metadata=with_metadata))
-    return StreamingResponse(pieces, media_type=_JSON.media_type, headers={"Cache-Control": "no-store"})
+    pieces = _array(ask, events, with_metadata=with_metadata)
+    return await streamed(pieces, media_type=_JSON.media_type, headers={"Cache-Control": "no-store"})
 
 
 async def latest(ask: Ask) -> Response:

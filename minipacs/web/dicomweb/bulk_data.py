@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from minipacs.archive.reader import BUFFER_BYTES, DataSetFile, ObjectUnreadable
+from minipacs.archive.reader import PEEK_BYTES, DataSetFile, ObjectUnreadable
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import (
@@ -24,8 +24,9 @@ from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.frames import OCTETS
 from minipacs.web.dicomweb.retrieve import find
 from minipacs.web.entity import Span, etag, matches
-from minipacs.web.environment import Ask, in_thread
+from minipacs.web.environment import Ask
 from minipacs.web.multipart import Writer
+from minipacs.web.streaming import streamed
 
 PIECE_BYTES = 1 << 18
 MAX_DEPTH = 32
@@ -81,16 +82,14 @@ async def bulk_data(ask: Ask) -> Response:
     headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
     if choice.offer.is_multipart:
         writer = Writer(OCTETS)
-        return StreamingResponse(in_thread(_in_parts(writer, value)), media_type=writer.content_type, headers=headers)
+        return await streamed(_in_parts(writer, value), media_type=writer.content_type, headers=headers)
     try:
         span = Span(ask, value.size_bytes, tag)
     except Refusal:
         value.close()
         raise
-    pieces = in_thread(value.pieces(span.start, span.end))
-    return StreamingResponse(
-        pieces, span.status, media_type=choice.offer.media_type, headers={**headers, **span.headers}
-    )
+    pieces = value.pieces(span.start, span.end)
+    return await streamed(pieces, span.status, media_type=choice.offer.media_type, headers={**headers, **span.headers})
 
 
 def read_path(text: str) -> list[int]:
@@ -111,7 +110,7 @@ def find_value(ask: Ask, instance: StoredInstance, path: Sequence[int]) -> Value
     """Open the value of the element at `path`, tags and indices of items by turns. Raises Refusal 404, 406."""
     reader = ask.environment.archive.reader
     try:
-        now, data_set = reader.open_stored(instance, memoryview(bytearray(BUFFER_BYTES)))
+        now, data_set = reader.open_stored(instance, memoryview(bytearray(PEEK_BYTES)))
         try:
             syntax = TRANSFER_SYNTAXES[now.transfer_syntax_uid]
             file, media_type = BufferedReader(data_set.stream(), PIECE_BYTES), OCTETS

@@ -7,9 +7,9 @@ from io import BufferedReader
 from itertools import islice
 from typing import Literal
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from minipacs.archive.reader import BUFFER_BYTES, DataSetFile, ObjectUnreadable
+from minipacs.archive.reader import PEEK_BYTES, DataSetFile, ObjectUnreadable
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import PIXEL_DATA, ElementReader, Kind, TranscodeError
@@ -19,7 +19,8 @@ from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.bulk_data import ENCAPSULATED_DOCUMENT, find_value
 from minipacs.web.dicomweb.frames import MEDIA_TYPES, OCTETS
 from minipacs.web.entity import Span, etag, matches
-from minipacs.web.environment import Ask, in_thread
+from minipacs.web.environment import Ask
+from minipacs.web.streaming import streamed
 
 MAX_FRAGMENTS = 1 << 20
 HTML, TEXT = Offer("text/html"), Offer("text/plain")
@@ -75,8 +76,8 @@ async def _document(ask: Ask, instance: StoredInstance) -> Response:
     except Refusal:
         value.close()
         raise
-    pieces = in_thread(value.pieces(span.start, span.end))
-    return StreamingResponse(pieces, span.status, media_type=value.media_type, headers=span.headers)
+    pieces = value.pieces(span.start, span.end)
+    return await streamed(pieces, span.status, media_type=value.media_type, headers=span.headers)
 
 
 async def _video(ask: Ask, instance: StoredInstance) -> Response:
@@ -91,8 +92,8 @@ async def _video(ask: Ask, instance: StoredInstance) -> Response:
     except Refusal:
         stream.data_set.close()
         raise
-    pieces = in_thread(stream.pieces(span.start, span.end))
-    return StreamingResponse(pieces, span.status, media_type=media_type, headers=span.headers)
+    pieces = stream.pieces(span.start, span.end)
+    return await streamed(pieces, span.status, media_type=media_type, headers=span.headers)
 
 
 class _Stream:
@@ -125,7 +126,7 @@ class _Stream:
 
 def _open_stream(ask: Ask, instance: StoredInstance) -> _Stream:
     try:
-        now, data_set = ask.environment.archive.reader.open_stored(instance, memoryview(bytearray(BUFFER_BYTES)))
+        now, data_set = ask.environment.archive.reader.open_stored(instance, memoryview(bytearray(PEEK_BYTES)))
         try:
             return _Stream(data_set, TRANSFER_SYNTAXES[now.transfer_syntax_uid])
         except BaseException:

@@ -1,13 +1,12 @@
 """Frames of an instance: as they are stored, or as native samples (PS3.18 10.4.1.1.6, 8.7.3.3)."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from minipacs.archive.reader import BUFFER_BYTES, ObjectNotConvertible, ObjectReader, ObjectUnreadable
+from minipacs.archive.reader import BUFFER_BYTES, PEEK_BYTES, ObjectNotConvertible, ObjectReader, ObjectUnreadable
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
@@ -16,8 +15,9 @@ from minipacs.web.accept import Choice, Offer
 from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.retrieve import AS_STORED, find
 from minipacs.web.entity import etag, matches
-from minipacs.web.environment import Ask, in_thread
+from minipacs.web.environment import Ask
 from minipacs.web.multipart import Writer
+from minipacs.web.streaming import streamed
 
 MAX_FRAMES = 10_000
 """Of one request."""
@@ -65,13 +65,12 @@ async def frames(ask: Ask) -> Response:
         return Response(status_code=304, headers=headers)
     source = _native if plan.is_native else _stored
     found = source(ask.environment.archive.reader, instance, indices)
-    first = await asyncio.to_thread(_first, found)
     if not plan.choice.offer.is_multipart:
-        return Response(first, media_type=plan.content_type, headers=headers)
+        return await streamed(_given(found), media_type=plan.content_type, headers=headers)
     writer = Writer(plan.choice.offer.media_type)
     location = f"{ask.origin.url}{ask.scope['path'].rpartition('/')[0]}"
-    pieces = _parts(writer, plan.content_type, location, indices, first, found)
-    return StreamingResponse(in_thread(pieces), media_type=writer.content_type, headers=headers)
+    pieces = _parts(writer, plan.content_type, location, indices, found)
+    return await streamed(pieces, media_type=writer.content_type, headers=headers)
 
 
 def read_list(text: str) -> list[int]:
@@ -113,7 +112,7 @@ def _plan(ask: Ask, instance: StoredInstance, count: int) -> _Plan:
 
 def _stored(reader: ObjectReader, instance: StoredInstance, indices: Sequence[int]) -> Iterator[bytes]:
     """Read frames as they are stored: code, or native samples."""
-    now, data_set = reader.open_stored(instance, memoryview(bytearray(BUFFER_BYTES)))
+    now, data_set = reader.open_stored(instance, memoryview(bytearray(PEEK_BYTES)))
     with data_set:
         try:
             stored = FrameReader(BufferedReader(data_set.stream()), TRANSFER_SYNTAXES[now.transfer_syntax_uid])
@@ -143,7 +142,7 @@ def _native(reader: ObjectReader, instance: StoredInstance, indices: Sequence[in
 
 
 def _shapes(reader: ObjectReader, instance: StoredInstance) -> Iterator[Shape]:
-    now, data_set = reader.open_stored(instance, memoryview(bytearray(BUFFER_BYTES)))
+    now, data_set = reader.open_stored(instance, memoryview(bytearray(PEEK_BYTES)))
     with data_set:
         try:
             yield FrameReader(BufferedReader(data_set.stream()), TRANSFER_SYNTAXES[now.transfer_syntax_uid]).shape
@@ -156,10 +155,10 @@ def _check(indices: Sequence[int], shape: Shape) -> None:
         raise Refusal(404, f"there is no frame {max(indices) + 1}: there are {shape.frames}")
 
 
-def _first(found: Iterator[bytes]) -> bytes:
-    """Make the first frame, before anything is answered. Raises Refusal."""
+def _given(found: Iterator[bytes]) -> Iterator[bytes]:
+    """Give frames. Raises Refusal, which is told if the first frame fails."""
     try:
-        return next(found)
+        yield from found
     except ObjectNotConvertible as error:
         if error.temporary:
             raise
@@ -169,10 +168,9 @@ def _first(found: Iterator[bytes]) -> bytes:
 
 
 def _parts(
-    writer: Writer, content_type: str, location: str, indices: Sequence[int], first: bytes, rest: Iterator[bytes]
+    writer: Writer, content_type: str, location: str, indices: Sequence[int], found: Iterator[bytes]
 ) -> Iterator[bytes]:
-    frame = first
-    for index in indices:
-        yield writer.head(content_type, location=f"{location}/{index + 1}", length=len(frame)) + frame
-        frame = next(rest, b"")
+    for index, frame in zip(indices, _given(found), strict=True):
+        yield writer.head(content_type, location=f"{location}/{index + 1}", length=len(frame))
+        yield frame
     yield writer.close()

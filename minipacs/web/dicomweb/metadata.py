@@ -4,9 +4,9 @@ import asyncio
 import gzip
 import io
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from contextlib import suppress
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from minipacs.archive.reader import ObjectUnreadable
 from minipacs.index import StoredInstance
@@ -15,9 +15,10 @@ from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.retrieve import available, listing
 from minipacs.web.dicomweb.xml_model import XML, parts
 from minipacs.web.entity import etag, matches
-from minipacs.web.environment import Ask, in_thread
+from minipacs.web.environment import Ask
 from minipacs.web.metadata_cache import ROOT
 from minipacs.web.multipart import Writer
+from minipacs.web.streaming import streamed
 
 JSON = Offer("application/dicom+json")
 PLAIN_JSON = Offer("application/json")
@@ -35,37 +36,47 @@ async def metadata(ask: Ask) -> Response:
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if matches(ask.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers=headers)
-    documents = _documents(ask, instances)
-    first = await asyncio.to_thread(next, documents, None)
-    if first is None:
-        raise Refusal(404, "what is stored here cannot be read")
+    readable = await asyncio.to_thread(_readable, ask, instances)
+    documents = (_document(ask, instance) for instance in readable)
     content_type = choice.offer.media_type
     if choice.offer == XML:
         writer = Writer(XML.media_type)
-        pieces, content_type = parts(writer, chain([first], documents)), writer.content_type
+        pieces, content_type = parts(writer, documents), writer.content_type
     else:
-        pieces = _array(first, documents)
+        pieces = _array(documents)
     if accepts_gzip(ask.headers.get("accept-encoding", "")):
         pieces, headers["Content-Encoding"] = compressed(pieces), "gzip"
     headers["Vary"] = "Accept-Encoding"
-    status = 200 if len(instances) == len(listed) else 206
-    return StreamingResponse(in_thread(pieces), status, media_type=content_type, headers=headers)
+    status = 200 if len(readable) == len(listed) else 206
+    return await streamed(pieces, status, media_type=content_type, headers=headers)
 
 
-def _documents(ask: Ask, instances: Sequence[StoredInstance]) -> Iterator[bytes]:
-    """Give the document of each instance that can be read."""
-    root = ask.service.encode()
+def _readable(ask: Ask, instances: Sequence[StoredInstance]) -> list[StoredInstance]:
+    """Find out which instances can be read, before the status of the answer is told. Raises Refusal 404 for none.
+
+    Their documents are made by that, and wait in the cache.
+    """
+    found = []
     for instance in instances:
-        path = f"/studies/{ask.path['study']}/instances/{instance.sop_instance_uid}"
-        try:
-            yield ask.environment.metadata.get(instance, path).replace(ROOT, root)
-        except ObjectUnreadable:
-            continue
+        with suppress(ObjectUnreadable):
+            ask.environment.metadata.get(instance, _path(ask, instance))
+            found.append(instance)
+    if not found:
+        raise Refusal(404, "what is stored here cannot be read")
+    return found
 
 
-def _array(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    piece = bytearray(b"[" + first)
-    for document in rest:
+def _document(ask: Ask, instance: StoredInstance) -> bytes:
+    return ask.environment.metadata.get(instance, _path(ask, instance)).replace(ROOT, ask.service.encode())
+
+
+def _path(ask: Ask, instance: StoredInstance) -> str:
+    return f"/studies/{ask.path['study']}/instances/{instance.sop_instance_uid}"
+
+
+def _array(documents: Iterator[bytes]) -> Iterator[bytes]:
+    piece = bytearray(b"[" + next(documents))
+    for document in documents:
         piece += b"," + document
         if len(piece) >= PIECE_BYTES:
             yield bytes(piece)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from starlette.responses import Response
 
@@ -15,8 +15,11 @@ from minipacs.web.dicomweb.frames import read_list
 from minipacs.web.dicomweb.retrieve import find
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask
+from minipacs.web.multipart import Writer
+from minipacs.web.streaming import streamed
 
 PICTURES = [Offer("image/jpeg"), Offer("image/png"), Offer("image/gif"), Offer("image/jp2")]
+_MANY = [Offer(offer.media_type, is_multipart=True) for offer in PICTURES]
 PARAMETERS = frozenset({"accept", "annotation", "quality", "viewport", "window"})
 MAX_SIDE_PIXELS = 4096
 """Of a viewport that is asked for."""
@@ -33,15 +36,19 @@ ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
 async def rendered(ask: Ask) -> Response:
     """Answer with a picture: of the instance or frame of the path, else of one that stands for the study or series.
 
-    An object that is no picture is answered as what it is.
+    Who takes parts alone gets all of the study or series. An object that is no picture is answered as what it is.
     """
     _warn_of_unknown(ask)
     instances = await find(ask)
     instance, index = _representative(instances), _frame_index(ask)
     if form_of(instance) != "picture" and "frames" not in ask.path:
         return await read_or_watched(ask, instance)
-    choice = ask.choose(PICTURES)
+    choice = ask.choose([*PICTURES, *(() if "instance" in ask.path else _MANY)])
     fields = {"media_type": choice.offer.media_type, **_window(ask), **_viewport(ask), **_quality(ask)}
+    if choice.offer.is_multipart:
+        writer = Writer(choice.offer.media_type)
+        pieces = _parts(ask, writer, instances, fields)
+        return await streamed(pieces, 200 if len(instances) == len(ask.found) else 206, media_type=writer.content_type)
     if "annotation" in {name.lower() for name, _ in ask.parameters}:
         fields["lines"] = await asyncio.to_thread(_lines, ask, instance)
     return await _picture(ask, instance, index, fields)
@@ -66,6 +73,22 @@ async def _picture(ask: Ask, instance: StoredInstance, index: int, fields: Mappi
         return Response(status_code=304, headers=headers)
     data = await asyncio.to_thread(_drawn, ask, instance, index, fields)
     return Response(data, media_type=str(fields["media_type"]), headers=headers)
+
+
+def _parts(
+    ask: Ask, writer: Writer, instances: Sequence[StoredInstance], fields: Mapping[str, object]
+) -> Iterator[bytes]:
+    """Draw the first frame of every object that is a picture. Raises Refusal for one that cannot be drawn."""
+    is_annotated = ask.parameter("annotation") is not None
+    for instance in instances:
+        if form_of(instance) != "picture":
+            continue
+        own = {**fields, "lines": _lines(ask, instance)} if is_annotated else fields
+        data = _drawn(ask, instance, 0, own)
+        where = f"{ask.service}/studies/{ask.path['study']}/instances/{instance.sop_instance_uid}/rendered"
+        yield writer.head(writer.media_type, location=where, length=len(data))
+        yield data
+    yield writer.close()
 
 
 def _drawn(ask: Ask, instance: StoredInstance, index: int, fields: Mapping[str, object]) -> bytes:
@@ -106,7 +129,8 @@ def _lines(ask: Ask, instance: StoredInstance) -> list[str]:
     lines: list[str] = []
     for wish in (ask.parameter("annotation") or "").split(","):
         if wish not in ANNOTATIONS:
-            ask.warnings.append("an annotation that is not known was left out")
+            warning = "an annotation that is not known was left out"
+            ask.warnings += [warning] * (warning not in ask.warnings)
             continue
         lines += [" ".join(_shown(header, ANNOTATIONS[wish]))]
     return [line for line in lines if line]

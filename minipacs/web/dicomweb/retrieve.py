@@ -1,9 +1,10 @@
 """Studies, series and instances as they are stored or in a transfer syntax that is asked for (PS3.18 10.4)."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from minipacs.archive.reader import (
     BUFFER_BYTES,
@@ -25,8 +26,9 @@ from minipacs.web.accept import Choice, Offer
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.zipped import ZIP, zipped
 from minipacs.web.entity import Span, etag, matches
-from minipacs.web.environment import PATH_KEYS, Ask, in_thread
+from minipacs.web.environment import PATH_KEYS, Ask
 from minipacs.web.multipart import Writer
+from minipacs.web.streaming import streamed
 
 DICOM = "application/dicom"
 PARTS = Offer(DICOM, is_multipart=True)
@@ -49,14 +51,15 @@ async def retrieve(ask: Ask) -> Response:
     objects = Objects(ask, available(listed), choice)
     first = await asyncio.to_thread(objects.open_first)
     if choice.offer == SINGLE:
-        return _single(ask, first)
+        return await _single(ask, first)
+    length = objects.length(first)
+    headers = {} if length is None else {"Content-Length": str(length)}
     is_whole = not objects.left_out and objects.count == len(listed)
-    status = 200 if is_whole else 206
-    content_type = objects.writer.content_type
-    return StreamingResponse(in_thread(objects.parts(first)), status, media_type=content_type)
+    pieces, content_type = objects.parts(first, is_as_stored=length is not None), objects.writer.content_type
+    return await streamed(pieces, 200 if is_whole else 206, media_type=content_type, headers=headers)
 
 
-def _single(ask: Ask, opened: "Opened") -> Response:
+async def _single(ask: Ask, opened: "Opened") -> Response:
     """Answer with one instance as a file, or a part of it."""
     tag = etag([opened.instance], opened.syntax)
     headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
@@ -68,8 +71,8 @@ def _single(ask: Ask, opened: "Opened") -> Response:
     except Refusal:
         opened.data_set.close()
         raise
-    pieces = in_thread(span.cut(opened.closing_pieces()))
-    return StreamingResponse(pieces, span.status, media_type=DICOM, headers={**headers, **span.headers})
+    pieces = span.cut(opened.closing_pieces())
+    return await streamed(pieces, span.status, media_type=DICOM, headers={**headers, **span.headers})
 
 
 async def find(ask: Ask) -> list[StoredInstance]:
@@ -125,7 +128,7 @@ class Objects:
         self._root = f"{ask.service}/studies"
         self._path = ask.path
         self._asked = choice.transfer_syntax
-        self._rest = iter(instances)
+        self._rest = deque(instances)
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self.writer = Writer(DICOM)
         self.count = len(instances)
@@ -134,9 +137,9 @@ class Objects:
     def open_first(self) -> "Opened":
         """Open the first instance that can be had, before anything is answered. Raises Refusal 406, 404."""
         reason = ""
-        for instance in self._rest:
+        while self._rest:
             try:
-                return self._open(instance)
+                return self._open(self._rest.popleft())
             except ObjectUnreadable as error:
                 if error.temporary:
                     raise
@@ -147,21 +150,45 @@ class Objects:
             raise Refusal(406, "nothing of this can be had in that transfer syntax")
         raise Refusal(404, f"what is stored here cannot be read: {reason}")
 
-    def parts(self, opened: "Opened") -> Iterator[bytes]:
-        """Give all instances as parts. Raises ObjectUnreadable for one that turns out to be damaged."""
+    def length(self, first: "Opened") -> int | None:
+        """Return the size of the whole answer, None if something in it is not as it is stored."""
+        instances = [first.instance, *self._rest]
+        if first.size_bytes != first.instance.size_bytes:
+            return None
+        if any(syntax_for(instance, self._asked) != instance.transfer_syntax_uid for instance in instances):
+            return None
+        plan = Writer(DICOM)
+        heads = sum(len(self._head(plan, i, i.transfer_syntax_uid, i.size_bytes)) for i in instances)
+        return heads + sum(instance.size_bytes for instance in instances) + len(plan.close())
+
+    def parts(self, opened: "Opened", *, is_as_stored: bool) -> Iterator[bytes]:
+        """Give all instances as parts.
+
+        Raises ObjectUnreadable for one that turns out to be damaged, or no more to be what its size was told of.
+        """
         yield from self._part(opened)
-        for instance in self._rest:
-            if syntax_for(instance, self._asked) is not None:
-                yield from self._part(self._open(instance))
+        while self._rest:
+            instance = self._rest.popleft()
+            if syntax_for(instance, self._asked) is None:
+                continue
+            opened = self._open(instance)
+            if is_as_stored and (opened.syntax, opened.size_bytes) != (
+                instance.transfer_syntax_uid,
+                instance.size_bytes,
+            ):
+                opened.data_set.close()
+                raise ObjectUnreadable("replaced while it was being sent")
+            yield from self._part(opened)
         yield self.writer.close()
 
     def _part(self, opened: "Opened") -> Iterator[bytes]:
         with opened.data_set:
-            location = "/".join([self._root, self._path["study"], "instances", opened.instance.sop_instance_uid])
-            yield self.writer.head(
-                f"{DICOM}; transfer-syntax={opened.syntax}", location=location, length=opened.size_bytes
-            )
+            yield self._head(self.writer, opened.instance, opened.syntax, opened.size_bytes)
             yield from opened.pieces()
+
+    def _head(self, writer: Writer, instance: StoredInstance, syntax: str, size_bytes: int) -> bytes:
+        location = "/".join([self._root, self._path["study"], "instances", instance.sop_instance_uid])
+        return writer.head(f"{DICOM}; transfer-syntax={syntax}", location=location, length=size_bytes)
 
     def _open(self, instance: StoredInstance) -> "Opened":
         for _ in range(MAX_REPLACEMENTS):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from minipacs.dicom.data_set.items import from_text
 from minipacs.dicom.data_set.json_values import dumps
@@ -16,14 +16,15 @@ from minipacs.dicom.matching.attribute import EMPTY_VALUE
 from minipacs.dicom.tables.attributes import BY_KEYWORD, LEVELS, Attribute, Level
 from minipacs.dicom.tables.dictionary import tag_of
 from minipacs.dicom.tables.keys import FIRST_BLOCK, KeyTable
-from minipacs.index import AVAILABILITY, Allowance, Order, Query
+from minipacs.index import AVAILABILITY, TRANSFER_SYNTAX, Allowance, Order, Query
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON, accepts_gzip, compressed
 from minipacs.web.dicomweb.xml_model import XML, parts
-from minipacs.web.environment import MAX_LIMIT, PATH_KEYS, Ask, in_thread, plain
+from minipacs.web.environment import MAX_LIMIT, PATH_KEYS, Ask, plain
 from minipacs.web.json_model import values_of_items, values_of_text
 from minipacs.web.multipart import Writer
+from minipacs.web.streaming import streamed
 
 MAX_COUNTED = 10_000
 """Results beyond those given that are counted for a warning."""
@@ -93,6 +94,12 @@ ALWAYS: Mapping[Level, Sequence[str]] = {
 LEFT_OUT_IF_EMPTY = frozenset({"TimezoneOffsetFromUTC", "ModalitiesInStudy"})
 """The second, known but empty, breaks OHIF's list of studies."""
 
+ONLY_RETURNED = AVAILABILITY, TRANSFER_SYNTAX
+"""What is no key."""
+
+WITHOUT_COMMAS = frozenset({"AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"})
+"""Value representations whose values hold no comma (PS3.5 6.2)."""
+
 RETRIEVE_URL, RETRIEVE_AE_TITLE, CHARACTER_SET = "00081190", "00080054", "00080005"
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
@@ -134,10 +141,10 @@ def searching(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
         asked = read(ask, level)
         returns = _returned(asked, ask)
         tell_search(ask)
-        rows = await asyncio.to_thread(_rows, ask, asked, returns)
+        rows = _rows(ask, asked, returns)
         encode, content_type = _encoder(ask, asked, returns), choice.offer.media_type
         if choice.offer == XML:
-            first = next(rows, None)
+            first = await asyncio.to_thread(next, rows, None)
             if first is None:
                 return Response(status_code=204)
             writer = Writer(XML.media_type)
@@ -147,7 +154,7 @@ def searching(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
         headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
         if accepts_gzip(ask.headers.get("accept-encoding", "")):
             pieces, headers["Content-Encoding"] = compressed(pieces), "gzip"
-        return StreamingResponse(in_thread(pieces), media_type=content_type, headers=headers)
+        return await streamed(pieces, media_type=content_type, headers=headers)
 
     return search  # type: ignore[return-value]
 
@@ -199,7 +206,7 @@ def read(ask: Ask, level: Level) -> Search:
 def _add_key(ask: Ask, asked: Search, table: KeyTable, creators: Mapping[int, str], name: str, value: str) -> None:
     first, *path = name.split(".")
     attribute = _attribute(table, first, creators)
-    if attribute is None or attribute == AVAILABILITY:
+    if attribute is None or attribute in ONLY_RETURNED:
         if not _is_creator(first):
             ask.warnings.append("a parameter that is not known was left out")
         return
@@ -224,17 +231,21 @@ def _add_key(ask: Ask, asked: Search, table: KeyTable, creators: Mapping[int, st
 
 
 def key_text(value: str, vr: str) -> str:
-    """Give a key as C-FIND has it: values of a list joined by backslashes; a comma that was escaped is one."""
+    """Give a key as C-FIND has it: values of a list joined by backslashes.
+
+    A comma that was escaped is one, save where no value holds any: clients escape those of lists, too.
+    """
     if value == EMPTY_VALUE:
         return value
-    return plain("\\".join(part.strip() if vr == "UI" else part for part in value.split(",")))
+    listed = plain(value) if vr in WITHOUT_COMMAS else value
+    return plain("\\".join(part.strip() if vr == "UI" else part for part in listed.split(",")))
 
 
 def _include(ask: Ask, asked: Search, table: KeyTable) -> None:
     for name, value in ask.parameters:
         if name.lower() != "includefield":
             continue
-        for word in filter(None, (part.strip() for part in value.split(","))):
+        for word in filter(None, (part.strip() for part in plain(value).split(","))):
             if word.lower() == "all":
                 asked.included += [a for a in table.attributes if not _is_below(a, asked.level)]
                 continue
@@ -253,6 +264,7 @@ def _returned(asked: Search, ask: Ask) -> tuple[Attribute, ...]:
     unique = [BY_KEYWORD["StudyInstanceUID"]] * (asked.level != "PATIENT")
     unique += [BY_KEYWORD["SeriesInstanceUID"]] * (asked.level in ("SERIES", "IMAGE"))
     wanted = [*(table.by_keyword[keyword] for keyword in keywords), *unique, AVAILABILITY, *asked.included]
+    wanted += [TRANSFER_SYNTAX] * (asked.level == "IMAGE")
     return tuple(sorted(dict.fromkeys(wanted), key=lambda a: a.tag))
 
 
@@ -272,9 +284,7 @@ def _rows(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Iterator[tup
         if more > 0:
             shown = "More" if more >= MAX_COUNTED else f"{more} additional"
             ask.warnings.append(f"There are {shown} results that can be requested")
-    rows = index.find_ordered(query, asked.order, offset=asked.offset, limit=limit, allowance=allowance_of(ask))
-    first = next(rows, None)
-    return iter(()) if first is None else chain([first], rows)
+    yield from index.find_ordered(query, asked.order, offset=asked.offset, limit=limit, allowance=allowance_of(ask))
 
 
 def allowance_of(ask: Ask) -> Allowance:
@@ -331,9 +341,11 @@ def _encoder(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Callable[
 def _attribute(table: KeyTable, name: str, creators: Mapping[int, str] | None = None) -> Attribute | None:
     tag = _tag(name)
     if tag is None:
-        return table.by_keyword.get(name)
-    if tag == AVAILABILITY.tag:
-        return AVAILABILITY
+        known = table.by_keyword
+        return known.get(name) or next((known[keyword] for keyword in known if keyword.lower() == name.lower()), None)
+    for attribute in ONLY_RETURNED:
+        if tag == attribute.tag:
+            return attribute
     if tag & 0x10000:
         creator = (creators or {}).get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
         return table.private(tag, creator) if creator else None

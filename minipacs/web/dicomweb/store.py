@@ -137,14 +137,20 @@ async def _pump(body: AsyncIterator[bytes], taking: _Taking) -> None:
             if size >= BATCH_BYTES:
                 if under_way is not None:
                     await under_way
-                under_way = asyncio.ensure_future(asyncio.to_thread(taking.take, b"".join(batch)))
+                under_way = asyncio.ensure_future(asyncio.to_thread(_take, taking, batch))
                 batch, size = [], 0
     finally:
         if under_way is not None:
             await under_way
-    if batch:
-        await asyncio.to_thread(taking.take, b"".join(batch))
+    await asyncio.to_thread(_take, taking, batch)
     await asyncio.to_thread(taking.finish)
+
+
+def _take(taking: _Taking, batch: list[bytes]) -> None:
+    """Take pieces as they came, and let go of each: they are not copied together."""
+    batch.reverse()
+    while batch:
+        taking.take(batch.pop())
 
 
 def _check_room(ask: Ask) -> None:

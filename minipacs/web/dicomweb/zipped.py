@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from minipacs.archive.media.dicomdir import Directory
 from minipacs.archive.media.exporting import KEYWORDS, Copy, copies
@@ -14,7 +14,8 @@ from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.index import Query, StoredInstance
 from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
-from minipacs.web.environment import PATH_KEYS, Ask, in_thread
+from minipacs.web.environment import PATH_KEYS, Ask
+from minipacs.web.streaming import streamed
 
 ZIP = Offer("application/zip")
 COMPRESSION_LEVEL = 1
@@ -39,7 +40,7 @@ async def zipped(ask: Ask, instances: Sequence[StoredInstance]) -> Response:
         "Cache-Control": "no-store",
     }
     pieces = _pieces(chain([first], found), faults)
-    return StreamingResponse(in_thread(pieces), media_type=ZIP.media_type, headers=headers)
+    return await streamed(pieces, media_type=ZIP.media_type, headers=headers)
 
 
 def _values(ask: Ask) -> dict[str, Mapping[str, str]]:

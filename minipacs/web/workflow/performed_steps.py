@@ -12,7 +12,7 @@ from minipacs.dicom.workflow import performed_step
 from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.performed_steps import Changed
 from minipacs.web.answers import Refusal
-from minipacs.web.environment import Ask
+from minipacs.web.environment import Ask, plain
 from minipacs.web.workflow.documents import answer, read_data_set
 
 
@@ -32,7 +32,7 @@ async def get(ask: Ask) -> Response:
     if values is None:
         raise _unknown()
     ask.environment.trail.performed(ask.caller, ask.path["step"], values, Action.READ)
-    words = [word for name, text in ask.parameters if name.lower() == "includefield" for word in text.split(",")]
+    words = [word for name, text in ask.parameters if name.lower() == "includefield" for word in plain(text).split(",")]
     if words and "all" not in words:
         asked = {_tag(word) for word in words}
         values = {tag: value for tag, value in values.items() if tag in asked}

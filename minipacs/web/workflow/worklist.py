@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from minipacs.dicom.data_set.values import MutableValues, Values
 from minipacs.dicom.tables.dictionary import tag_of
@@ -15,8 +15,9 @@ from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
 from minipacs.web.dicomweb.search import CONTROL, allowance_of, key_text, tell_search
-from minipacs.web.environment import Ask, in_thread
+from minipacs.web.environment import Ask, plain
 from minipacs.web.json_model import model_of_values
+from minipacs.web.streaming import streamed
 
 PIECE_BYTES = 65536
 
@@ -41,8 +42,8 @@ async def search(ask: Ask) -> Response:
     asked = read(ask)
     tell_search(ask)
     steps = await asyncio.to_thread(_steps, ask, asked)
-    pieces = in_thread(_document(steps, asked))
-    return StreamingResponse(pieces, media_type=choice.offer.media_type, headers={"Cache-Control": "no-store"})
+    pieces = _document(steps, asked)
+    return await streamed(pieces, media_type=choice.offer.media_type, headers={"Cache-Control": "no-store"})
 
 
 def read(ask: Ask) -> Search:
@@ -63,7 +64,7 @@ def read(ask: Ask) -> Search:
 
 
 def _include(ask: Ask, asked: Search, value: str) -> None:
-    for word in filter(None, (part.strip() for part in value.split(","))):
+    for word in filter(None, (part.strip() for part in plain(value).split(","))):
         key = _key(word)
         if word.lower() == "all":
             asked.included.update(BY_KEYWORD.values())

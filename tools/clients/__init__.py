@@ -1,0 +1,1 @@
+"""Real clients of DICOMweb, driven against a real archive: `./tools/clients/run`."""
