@@ -226,7 +226,7 @@ def test_looking_up_an_instance(index: Index, files: Files):
 
 
 def test_all_digests_in_order(index: Index, files: Files, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("minipacs.index.objects.queries.DIGESTS_PAGE_ROWS", 4)
+    monkeypatch.setattr("minipacs.index.objects.inventory.DIGESTS_PAGE_ROWS", 4)
     records = [files.record(str(i)) for i in range(12)]
     for record in records:
         index.add(record, "replace")
@@ -243,7 +243,7 @@ def test_what_was_received_last(index: Index, files: Files):
 def test_what_was_received_last_is_found_without_a_look_at_all_rows(
     index: Index, files: Files, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("minipacs.index.objects.queries.EVENTS_PAGE_ROWS", 4)
+    monkeypatch.setattr("minipacs.index.objects.inventory.EVENTS_PAGE_ROWS", 4)
     records = [files.record(str(i)) for i in range(40)]
     for record in records:
         monkeypatch.setattr("minipacs.index.ledger.changes.time.time", lambda at=record.received_at: at)
