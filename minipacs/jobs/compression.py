@@ -34,7 +34,7 @@ DUTY = "compression"
 LEASE_S = 3600.0
 """Of the duty: while two jobs processes overlap, at a reload, one of them compresses."""
 
-Outcome = Literal["compressed", "left"]
+Verdict = Literal["compressed", "left"]
 
 
 class _Stopped(Exception):
@@ -51,7 +51,7 @@ class Compression:
     archive: Archive
     transfer_syntax_uid: str
     stopping: Callable[[], bool]
-    observe: Callable[[Outcome, int], None]
+    observe: Callable[[Verdict, int], None]
 
     def work(self) -> float:
         """Go through what there is now, if nobody else does; returns the seconds until it is worth to look again."""
