@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,12 +10,18 @@ from hypothesis import settings
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.ingest import StoragePolicy
-from tests.support import reactor
+from tests.support import memory, reactor
 from tests.support.server import Server
 
 reactor.mend()
+memory.use_for_folders(os.environ)
 settings.register_profile("loaded", deadline=None)  # a machine may be busy: no test is about how long it takes
 settings.load_profile("loaded")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that wait for daemons, so that none of them is the last to end."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
 
 
 @pytest.fixture(autouse=True)

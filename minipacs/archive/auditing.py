@@ -7,21 +7,20 @@ from minipacs.archive.ingest import Stored
 from minipacs.archive.ports import Catalogue
 from minipacs.audit import events
 from minipacs.audit.audit import Audit, Transfers
-from minipacs.audit.message import Action, Outcome, Participant, PatientObject, StudyObject
+from minipacs.audit.message import Action, EventOutcome, Participant, PatientObject, StudyObject
 from minipacs.dicom.data_set.values import Values, items, text
 from minipacs.dicom.tables.dictionary import tag_named
 from minipacs.errors import Failure, Kind
-from minipacs.index import InstanceRecord, Subject
-from minipacs.index import Outcome as Placing
+from minipacs.index import InstanceRecord, Outcome, Subject
 
 MAX_STUDIES = 32
 """Studies of one message; a patient with more has several."""
 
-ACTIONS: Mapping[Placing, Action] = {
-    Placing.ADDED: Action.CREATE,
-    Placing.REPLACED: Action.UPDATE,
-    Placing.SAME: Action.READ,
-    Placing.KEPT: Action.READ,
+ACTIONS: Mapping[Outcome, Action] = {
+    Outcome.ADDED: Action.CREATE,
+    Outcome.REPLACED: Action.UPDATE,
+    Outcome.SAME: Action.READ,
+    Outcome.KEPT: Action.READ,
 }
 """What storing an object amounts to, by what happened to it."""
 
@@ -127,7 +126,7 @@ def tell_stored(transfers: Transfers, stored: Stored) -> None:
 
 def tell_refused(transfers: Transfers, sop_class_uid: str, failure: Failure) -> None:
     """Tell of an object that was not taken: whose it is nobody has looked at."""
-    outcome = Outcome.SERIOUS_FAILURE if failure.kind in _SERIOUS else Outcome.MINOR_FAILURE
+    outcome = EventOutcome.SERIOUS_FAILURE if failure.kind in _SERIOUS else EventOutcome.MINOR_FAILURE
     nobody = patient("", "", "")
     transfers.add("", nobody, sop_class_uid, action=Action.CREATE, outcome=outcome, description=str(failure))
 
@@ -203,7 +202,7 @@ class Sending:
             patient(subject.patient_id, subject.issuer, subject.patient_name),
             instance.sop_class_uid,
             action=Action.READ,
-            outcome=Outcome.MINOR_FAILURE if fault else Outcome.SUCCESS,
+            outcome=EventOutcome.MINOR_FAILURE if fault else EventOutcome.SUCCESS,
             accession_number=subject.accession_number,
             description=fault,
         )

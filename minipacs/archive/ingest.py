@@ -131,7 +131,7 @@ class Incoming:
             source=self._source,
         )
         _note(record)
-        return Stored(self._settle(digest, self._place(record)), record)
+        return Stored(self._conclude(digest, self._place(record)), record)
 
     def _place(self, record: InstanceRecord) -> Placed:
         """Publish the file and commit its row, under one lock: whoever removes this digest waits."""
@@ -167,8 +167,8 @@ class Incoming:
         stored = self._index.instance(self._sop_instance_uid)
         return stored is not None and is_intact(self._tree, self._index, stored)
 
-    def _settle(self, digest: str, placed: Placed) -> Outcome:
-        self._displaced.settle()
+    def _conclude(self, digest: str, placed: Placed) -> Outcome:
+        self._displaced.clear_doubts()
         if placed.outcome is Outcome.REJECTED:
             self._take_back(digest)
             kind, words = (

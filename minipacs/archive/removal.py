@@ -58,10 +58,10 @@ class Displaced:
             self._finish(file)
 
     def doubt(self, digest: str) -> None:
-        """Keep in mind a file whose row may or may not be there, until `settle` can tell."""
+        """Keep in mind a file whose row may or may not be there, until `clear_doubts` can tell."""
         self._doubted.append(digest)
 
-    def settle(self) -> None:
+    def clear_doubts(self) -> None:
         """Remove the files that were doubted and have no row after all; call when a commit has succeeded again."""
         while self._durable and self._doubted:
             try:
@@ -69,13 +69,13 @@ class Displaced:
             except IndexError:  # another thread has it
                 return
             try:
-                self._settle(digest)
+                self._clear(digest)
             except (OSError, Failure) as error:
                 self._doubted.append(digest)
                 logger.error("file still in doubt", extra={"fields": {"digest": digest, "reason": str(error)}})
                 return
 
-    def _settle(self, digest: str) -> None:
+    def _clear(self, digest: str) -> None:
         removals = self._index.removals
         with self._tree.holding(digest, exclusive=True):
             if self._index.has_digest(digest) or removals.has(digest):
@@ -87,7 +87,7 @@ class Displaced:
 
     def close(self) -> int:
         """See to what is in doubt, and drop the notes of the files that are gone; returns how many stay in doubt."""
-        self.settle()
+        self.clear_doubts()
         with suppress(OSError, Failure):
             self._forget(0)
         in_doubt = len(self._doubted)

@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minipacs.audit import codes, events
-from minipacs.audit.message import Action, Message, Outcome, Participant, PatientObject, Source, StudyObject, encode
+from minipacs.audit.message import (
+    Action,
+    EventOutcome,
+    Message,
+    Participant,
+    PatientObject,
+    Source,
+    StudyObject,
+    encode,
+)
 from minipacs.audit.spool import SpoolWriter
 
 TICK_S = 1.0
@@ -24,10 +33,10 @@ MAX_SUMS = 64
 """Sums of one association; beyond, the oldest is told."""
 
 SEVERITIES = {
-    Outcome.SUCCESS: 5,
-    Outcome.MINOR_FAILURE: 4,
-    Outcome.SERIOUS_FAILURE: 3,
-    Outcome.MAJOR_FAILURE: 2,
+    EventOutcome.SUCCESS: 5,
+    EventOutcome.MINOR_FAILURE: 4,
+    EventOutcome.SERIOUS_FAILURE: 3,
+    EventOutcome.MAJOR_FAILURE: 2,
 }
 """Severities of syslog (RFC 5424 6.2.1)."""
 
@@ -109,7 +118,7 @@ class Audit:
     def _tell_gap(self, dropped: int) -> None:
         description = f"{dropped} messages were lost: the spool was full"
         stopped = events.security_alert(
-            codes.AUDIT_RECORDING_STOPPED, self.process, outcome=Outcome.SERIOUS_FAILURE, description=description
+            codes.AUDIT_RECORDING_STOPPED, self.process, outcome=EventOutcome.SERIOUS_FAILURE, description=description
         )
         self.tell(stopped)
         self.tell(events.security_alert(codes.AUDIT_RECORDING_STARTED, self.process))
@@ -122,7 +131,7 @@ class _Sum:
     patient: PatientObject
     number: int
     action: Action
-    outcome: Outcome
+    outcome: EventOutcome
     description: str
     began_at: float
     spooled_at: float
@@ -141,7 +150,7 @@ class Transfers:
         self._audit = audit
         self._parties = source, destination, tuple(others)
         self._lock = threading.Lock()
-        self._sums: dict[tuple[str, str, Action, Outcome], _Sum] = {}
+        self._sums: dict[tuple[str, str, Action, EventOutcome], _Sum] = {}
 
     def add(
         self,
@@ -150,7 +159,7 @@ class Transfers:
         sop_class_uid: str,
         *,
         action: Action,
-        outcome: Outcome = Outcome.SUCCESS,
+        outcome: EventOutcome = EventOutcome.SUCCESS,
         accession_number: str = "",
         description: str = "",
     ) -> None:
@@ -194,7 +203,7 @@ class Transfers:
                 self._tell(key)
         self._audit.forget(self)
 
-    def _tell(self, key: tuple[str, str, Action, Outcome]) -> None:
+    def _tell(self, key: tuple[str, str, Action, EventOutcome]) -> None:
         found = self._sums.pop(key)
         self._audit.tell_sum(self._message(key[0], found), found.number, interim=False)
 

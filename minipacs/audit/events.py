@@ -13,9 +13,9 @@ from minipacs.audit import codes
 from minipacs.audit.codes import Code
 from minipacs.audit.message import (
     Action,
+    EventOutcome,
     Message,
     Object,
-    Outcome,
     Participant,
     PatientObject,
     QueryObject,
@@ -189,7 +189,7 @@ def application_activity(
         Action.EXECUTE,
         participants,
         types=[codes.APPLICATION_START if starts else codes.APPLICATION_STOP],
-        outcome=Outcome.SUCCESS if ended_cleanly else Outcome.MINOR_FAILURE,
+        outcome=EventOutcome.SUCCESS if ended_cleanly else EventOutcome.MINOR_FAILURE,
         description="" if ended_cleanly else "the run before ended without a stop",
     )
 
@@ -218,7 +218,7 @@ def instances_transferred(
     patient: PatientObject,
     *,
     action: Action,
-    outcome: Outcome = Outcome.SUCCESS,
+    outcome: EventOutcome = EventOutcome.SUCCESS,
     others: Sequence[Participant] = (),
     description: str = "",
 ) -> Message:
@@ -242,7 +242,7 @@ def import_(
     studies: Sequence[StudyObject],
     patients: Sequence[PatientObject],
     *,
-    outcome: Outcome = Outcome.SUCCESS,
+    outcome: EventOutcome = EventOutcome.SUCCESS,
 ) -> Message:
     """Tell that `who` had objects read from the medium at `uri`."""
     participants = [
@@ -265,7 +265,7 @@ def study_deleted(who: Participant, studies: Sequence[StudyObject], patient: Pat
 
 
 def query(
-    source: Participant, destination: Participant, asked: QueryObject, *, outcome: Outcome = Outcome.SUCCESS
+    source: Participant, destination: Participant, asked: QueryObject, *, outcome: EventOutcome = EventOutcome.SUCCESS
 ) -> Message:
     """Tell what `source` asked for."""
     participants = _transfer(replace(source, is_requestor=True), destination, ())
@@ -278,7 +278,7 @@ def security_alert(
     *,
     performers: Sequence[Participant] = (),
     resources: Sequence[ResourceObject] = (),
-    outcome: Outcome = Outcome.SUCCESS,
+    outcome: EventOutcome = EventOutcome.SUCCESS,
     description: str = "",
 ) -> Message:
     """Tell of something that security has to know of; `performers` are those who did it."""
@@ -293,7 +293,7 @@ def user_authentication(
     *,
     login: bool,
     node: Participant | None = None,
-    outcome: Outcome = Outcome.SUCCESS,
+    outcome: EventOutcome = EventOutcome.SUCCESS,
     description: str = "",
 ) -> Message:
     """Tell that a user signed in or out, or failed to; its address must be known."""
@@ -308,7 +308,7 @@ def procedure_record(
     patient: PatientObject,
     *,
     action: Action,
-    outcome: Outcome = Outcome.SUCCESS,
+    outcome: EventOutcome = EventOutcome.SUCCESS,
 ) -> Message:
     """Tell what became of a worklist item or a performed procedure step."""
     return _message("110111", action, [replace(who, is_requestor=True)], [*studies, patient], outcome=outcome)
@@ -325,7 +325,7 @@ def _message(
     objects: Sequence[Object] = (),
     *,
     types: Sequence[Code] = (),
-    outcome: Outcome = Outcome.SUCCESS,
+    outcome: EventOutcome = EventOutcome.SUCCESS,
     description: str = "",
 ) -> Message:
     return Message(EVENTS[event].code, action, tuple(participants), tuple(objects), tuple(types), outcome, description)

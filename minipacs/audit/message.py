@@ -35,7 +35,7 @@ class Action(Enum):
     EXECUTE = "E"
 
 
-class Outcome(IntEnum):
+class EventOutcome(IntEnum):
     """How it ended (EventOutcomeIndicator)."""
 
     SUCCESS = 0
@@ -119,7 +119,7 @@ class Message:
     participants: Sequence[Participant]
     objects: Sequence[Object] = ()
     types: Sequence[Code] = ()
-    outcome: Outcome = Outcome.SUCCESS
+    outcome: EventOutcome = EventOutcome.SUCCESS
     description: str = ""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 

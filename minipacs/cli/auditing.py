@@ -9,7 +9,7 @@ from minipacs import daemon
 from minipacs.archive.auditing import subject_of_request
 from minipacs.audit import codes, events
 from minipacs.audit.audit import Audit, person
-from minipacs.audit.message import Action, Outcome, Participant, ResourceObject
+from minipacs.audit.message import Action, EventOutcome, Participant, ResourceObject
 from minipacs.cli.common import caller
 from minipacs.config import Config
 from minipacs.dicom.data_set.values import Values
@@ -56,7 +56,7 @@ def tell_damage(config: Config, faults: Sequence[tuple[str, str]]) -> None:
             audit.process,
             performers=[who()],
             resources=resources,
-            outcome=Outcome.MAJOR_FAILURE,
+            outcome=EventOutcome.MAJOR_FAILURE,
             description=description,
         )
         audit.tell(alert)

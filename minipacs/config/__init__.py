@@ -1,10 +1,10 @@
 """The configuration: ONE table of settings (`schema`), read from TOML into frozen dataclasses (`reading`)."""
 
+from minipacs.config.effective import Config
 from minipacs.config.reading import load, resolve
 from minipacs.config.schema import (
     AccessConfig,
     AeConfig,
-    Config,
     IndexConfig,
     LogConfig,
     MetricsConfig,

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from minipacs.config.effective import Config
 from minipacs.config.kinds import SQLITE_PREFIX
-from minipacs.config.schema import SECTIONS, Config, PeerConfig
+from minipacs.config.schema import SECTIONS, PeerConfig
 from minipacs.config.settings import settings_of
 from minipacs.config.text import shown, toml
 from minipacs.dicom.tables.keys import extended_key

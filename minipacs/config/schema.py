@@ -5,7 +5,7 @@ Its name is the key; `setting` gives its default, what is allowed and what it do
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -366,44 +366,3 @@ SECTIONS: Mapping[str, type[Any]] = {
     "audit": AuditConfig,
     "log": LogConfig,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The effective configuration: paths are absolute; `source` is the file it was read from, if any."""
-
-    ae: AeConfig
-    timeouts: TimeoutsConfig
-    storage: StorageConfig
-    index: IndexConfig
-    query: QueryConfig
-    access: AccessConfig
-    peers: tuple[PeerConfig, ...]
-    tls: TlsConfig
-    worklist: WorklistConfig
-    metrics: MetricsConfig
-    web: WebConfig
-    audit: AuditConfig
-    log: LogConfig
-    source: Path | None
-
-    def policy(self, addresses: Iterable[str] = ()) -> Literal["open", "peers"]:
-        """Return the access policy in force on sockets at `addresses`, else where `ae.bind` has them."""
-        loopback = all(ipaddress.ip_address(found.partition("%")[0]).is_loopback for found in addresses or self.ae.bind)
-        return self.access.policy or ("open" if loopback else "peers")
-
-    @property
-    def users_path(self) -> Path:
-        """The file of users."""
-        return Path(self.access.users) if self.access.users else self.storage.path / USERS_FILE_NAME
-
-    @property
-    def audit_folder(self) -> Path:
-        """Where audit messages wait until they are delivered."""
-        return self.storage.path / AUDIT_FOLDER_NAME
-
-    @property
-    def index_path(self) -> Path:
-        """The file of the SQLite index."""
-        url = self.index.url
-        return Path(url.removeprefix(SQLITE_PREFIX)) if url else self.storage.path / INDEX_FILE_NAME

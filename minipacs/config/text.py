@@ -4,7 +4,8 @@ import json
 import textwrap
 from collections.abc import Iterator
 
-from minipacs.config.schema import SECTIONS, Config, PeerConfig
+from minipacs.config.effective import Config
+from minipacs.config.schema import SECTIONS, PeerConfig
 from minipacs.config.settings import settings_of
 
 MAX_SHOWN_CHARS = 80

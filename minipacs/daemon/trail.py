@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minipacs.audit import codes, events
 from minipacs.audit.audit import Audit
-from minipacs.audit.message import Message, Outcome, ResourceObject
+from minipacs.audit.message import EventOutcome, Message, ResourceObject
 from minipacs.audit.sinks import FileSink, Sink, TlsSink, UdpSink
 from minipacs.config import Config
 from minipacs.config.schema import SECTIONS
@@ -54,7 +54,7 @@ def tell_reload(old: Config, new: Config) -> None:
     kind = _kind_of(changed)
     description = f"configuration read again; changed: {', '.join(changed) or 'nothing'}"
     teller = old if old.audit.is_on else new
-    _tell(teller, lambda us: _alert(us, new, kind, description, Outcome.SUCCESS))
+    _tell(teller, lambda us: _alert(us, new, kind, description, EventOutcome.SUCCESS))
     if old.audit.is_on != new.audit.is_on:
         mark = codes.AUDIT_RECORDING_STARTED if new.audit.is_on else codes.AUDIT_RECORDING_STOPPED
         _tell(teller, lambda us: events.security_alert(mark, us.process, description="by the configuration"))
@@ -63,7 +63,7 @@ def tell_reload(old: Config, new: Config) -> None:
 def tell_reload_failed(config: Config, reason: str) -> None:
     """Tell that the configuration was to be changed, and was not."""
     description = f"configuration not read again: {reason}"
-    kind, outcome = codes.SOFTWARE_CONFIGURATION, Outcome.MINOR_FAILURE
+    kind, outcome = codes.SOFTWARE_CONFIGURATION, EventOutcome.MINOR_FAILURE
     _tell(config, lambda us: _alert(us, config, kind, description, outcome))
 
 
@@ -78,7 +78,7 @@ def _section(config: Config, name: str) -> object:
     return config.peers if name == "peer" else getattr(config, name)
 
 
-def _alert(us: Audit, config: Config, kind: codes.Code, description: str, outcome: Outcome) -> Message:
+def _alert(us: Audit, config: Config, kind: codes.Code, description: str, outcome: EventOutcome) -> Message:
     where = f"file://{config.source}" if config.source else "defaults"
     resource = ResourceObject(where, description, name="configuration", is_uri=True)
     return events.security_alert(kind, us.process, resources=[resource], outcome=outcome, description=description)

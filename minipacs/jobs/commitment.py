@@ -160,7 +160,7 @@ class CommitmentJobs:
             _postpone(self._archive, pending, item, _ended(ended))
             return
         association.release()
-        _settle(self._archive, pending, item, status)
+        _conclude(self._archive, pending, item, status)
 
 
 def answer_bell(
@@ -181,7 +181,7 @@ def answer_bell(
             continue
         try:
             status = tell(association, context, pending.id % 0xFFFF + 1, commitments.event(pending.id))
-            _settle(archive, pending, item, status, caller.association_id)
+            _conclude(archive, pending, item, status, caller.association_id)
         except AssociationEnded as ended:
             _postpone(archive, pending, item, _ended(ended))
             raise
@@ -189,7 +189,7 @@ def answer_bell(
             wake()
 
 
-def _settle(
+def _conclude(
     archive: Archive, pending: Pending, item: Item, status: int | None, association_id: str | None = None
 ) -> None:
     """Close a commitment whose event was acknowledged; what was refused or not answered is tried again."""

@@ -40,7 +40,7 @@ DUTY = "compression"
 LEASE_S = 3600.0
 """Of the duty: while two jobs processes overlap, at a reload, one of them compresses."""
 
-Outcome = Literal["compressed", "left"]
+Verdict = Literal["compressed", "left"]
 
 
 class _Stopped(Exception):
@@ -64,7 +64,7 @@ class Compression:
     archive: Archive
     transfer_syntax_uid: str
     stopping: Callable[[], bool]
-    observe: Callable[[Outcome, int], None]
+    observe: Callable[[Verdict, int], None]
     _put_off: dict[str, PutOff] = field(default_factory=dict)
 
     def work(self) -> float:

@@ -9,7 +9,7 @@ from typing import cast
 from minipacs.audit import codes, events
 from minipacs.audit.audit import Audit, application_entity, person
 from minipacs.audit.codes import Code
-from minipacs.audit.message import Outcome, Participant, ResourceObject
+from minipacs.audit.message import EventOutcome, Participant, ResourceObject
 from minipacs.net.explanation import Explanation
 from minipacs.net.summed_log import Summed
 
@@ -23,7 +23,7 @@ class Alerts:
 
     def refused(self, told: Explanation, reason: str, *, is_answered: bool = True) -> None:
         """Tell of a connection that became no association; some callers are refused too often to be answered."""
-        outcome = Outcome.MINOR_FAILURE if is_answered else Outcome.SERIOUS_FAILURE
+        outcome = EventOutcome.MINOR_FAILURE if is_answered else EventOutcome.SERIOUS_FAILURE
         self._note(codes.NODE_AUTHENTICATION, told, reason, outcome)
 
     def user_refused(self, told: Explanation, reason: str, *, is_answered: bool = True) -> None:
@@ -31,7 +31,7 @@ class Alerts:
         if not told.user:
             self.refused(told, reason, is_answered=is_answered)
             return
-        outcome = Outcome.MINOR_FAILURE if is_answered else Outcome.SERIOUS_FAILURE
+        outcome = EventOutcome.MINOR_FAILURE if is_answered else EventOutcome.SERIOUS_FAILURE
         self._note(codes.LOGIN, told, reason, outcome)
 
     def user(self, told: Explanation, *, login: bool, is_verified: bool) -> None:
@@ -45,18 +45,18 @@ class Alerts:
     def denied(self, told: Explanation, rights: Sequence[str]) -> None:
         """Tell of a caller that asked for services without the rights to them."""
         reason = f"has no right to {', '.join(rights)}"
-        self._note(codes.USE_OF_RESTRICTED_FUNCTION, told, reason, Outcome.MINOR_FAILURE)
+        self._note(codes.USE_OF_RESTRICTED_FUNCTION, told, reason, EventOutcome.MINOR_FAILURE)
 
     def forbidden(self, name: str, address: str, reason: str) -> None:
         """Tell that somebody asked over HTTP for what it has no right to."""
         told = Explanation("", address, calling=name)
-        self._note(codes.USE_OF_RESTRICTED_FUNCTION, told, reason, Outcome.MINOR_FAILURE)
+        self._note(codes.USE_OF_RESTRICTED_FUNCTION, told, reason, EventOutcome.MINOR_FAILURE)
 
     def tell(self) -> None:
         """Tell the sums that are due."""
         self._sums.tell()
 
-    def _note(self, kind: Code, told: Explanation, reason: str, outcome: Outcome) -> None:
+    def _note(self, kind: Code, told: Explanation, reason: str, outcome: EventOutcome) -> None:
         if self._audit.is_on:
             fields = {
                 "kind": kind,
@@ -73,11 +73,11 @@ class Alerts:
             kind = next(kind for kind in _KINDS if kind.meaning == event)
             reason = f"{fields['more']} more of this kind ({event}) within {fields['within_s']} s"
             kind = codes.NODE_AUTHENTICATION if kind is codes.LOGIN else kind
-            self._alert(kind, Participant(address, address=address), address, reason, Outcome.MINOR_FAILURE)
+            self._alert(kind, Participant(address, address=address), address, reason, EventOutcome.MINOR_FAILURE)
             return
         calling = str(fields["calling"])
         them = application_entity(calling, address) if calling else Participant(address, address=address)
-        kind, outcome = cast(Code, fields["kind"]), cast(Outcome, fields["outcome"])
+        kind, outcome = cast(Code, fields["kind"]), cast(EventOutcome, fields["outcome"])
         if kind is codes.LOGIN:
             who, node = person(str(fields["user"]), calling, address=address), self._audit.node
             reason = str(fields["reason"])
@@ -87,7 +87,7 @@ class Alerts:
             return
         self._alert(kind, them, calling or address, str(fields["reason"]), outcome)
 
-    def _alert(self, kind: Code, them: Participant, node: str, reason: str, outcome: Outcome) -> None:
+    def _alert(self, kind: Code, them: Participant, node: str, reason: str, outcome: EventOutcome) -> None:
         resource = ResourceObject(node, reason)
         alert = events.security_alert(
             kind, self._audit.node, performers=[them], resources=[resource], outcome=outcome, description=reason

@@ -33,7 +33,7 @@ MAX_NATIVE_BYTES = 0xFFFFFFFE
 
 _EXTENDED_OFFSET_TABLE = (0x7FE00001, 0x7FE00002, 0x7FE00003)  # with its lengths, and the total length
 
-Change = tuple[int, bytes, bytes | None]
+ElementChange = tuple[int, bytes, bytes | None]
 """An element that reads otherwise: tag, VR, value, or None for one that goes."""
 
 
@@ -102,13 +102,13 @@ class ImageLayout:
             "planar_configuration": 0,
         }
 
-    def changes(self, attributes: ImageAttributes, interpretation: str, *, lossy: bool) -> list[Change]:
+    def changes(self, attributes: ImageAttributes, interpretation: str, *, lossy: bool) -> list[ElementChange]:
         """List the elements that read otherwise beside recoded Pixel Data, in the order of tags.
 
         `interpretation` is that of the new pixels, which are colour by pixel; `lossy` tells that the old code lost
         something, which is said unless the object speaks of it.
         """
-        found: list[Change] = []
+        found: list[ElementChange] = []
         if interpretation != self.interpretation:
             text = interpretation.encode()
             found.append((PHOTOMETRIC_INTERPRETATION, b"CS", text + b" " * (len(text) % 2)))

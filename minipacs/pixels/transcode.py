@@ -26,7 +26,7 @@ from minipacs.pixels.elements import (
 )
 from minipacs.pixels.frame_encoder import FrameEncoder
 from minipacs.pixels.frames import EncapsulatedImage
-from minipacs.pixels.image import Change, ImageLayout, NativeImage
+from minipacs.pixels.image import ElementChange, ImageLayout, NativeImage
 
 _PREFIX_BYTES = 4096
 _LENGTH_TO_END = 0x00080001
@@ -105,7 +105,7 @@ class _Recoding(NamedTuple):
 
     image: EncapsulatedImage | NativeImage
     encoder: FrameEncoder | None
-    changes: list[Change]
+    changes: list[ElementChange]
 
 
 @contextmanager

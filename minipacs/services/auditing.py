@@ -7,7 +7,7 @@ from dataclasses import replace
 from minipacs.archive.auditing import tell_procedure
 from minipacs.audit import events
 from minipacs.audit.audit import application_entity
-from minipacs.audit.message import Action, Outcome, Participant, QueryObject
+from minipacs.audit.message import Action, EventOutcome, Participant, QueryObject
 from minipacs.dicom.data_set.values import Values
 from minipacs.errors import Failure
 from minipacs.net.access import Caller
@@ -20,7 +20,7 @@ def requestor(caller: Caller) -> Participant:
     return replace(known, user_name=caller.user)
 
 
-def tell_query(request: Request, outcome: Outcome = Outcome.SUCCESS) -> None:
+def tell_query(request: Request, outcome: EventOutcome = EventOutcome.SUCCESS) -> None:
     """Tell of a query, before anything is answered."""
     audit = request.environment.audit
     if not audit.tells_queries:
@@ -36,7 +36,7 @@ def refusals_told(request: Request) -> Iterator[None]:
     try:
         yield
     except Failure:
-        tell_query(request, Outcome.MINOR_FAILURE)
+        tell_query(request, EventOutcome.MINOR_FAILURE)
         raise
 
 

@@ -42,7 +42,7 @@ class Quarantine:
         if os.path.exists(target) and not _is_whole(source, digest) and _is_whole(target, digest):
             os.unlink(source)
             return
-        note = json.dumps({"digest": digest, "reason": reason, "since": round(time.time(), 3)}) + "\n"
+        note = json.dumps({"digest": digest, "reason": reason, "since": time.time()}) + "\n"
         staged = self._stage()
         try:
             staged.write([note.encode()])

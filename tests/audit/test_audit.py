@@ -6,7 +6,7 @@ import pytest
 
 from minipacs.audit import audit as audit_module
 from minipacs.audit.audit import Audit, application_entity, open_audit
-from minipacs.audit.message import Action, Outcome, PatientObject, Source
+from minipacs.audit.message import Action, EventOutcome, PatientObject, Source
 from minipacs.audit.spool import SpoolReader
 from tests.support.audit_messages import check
 
@@ -35,7 +35,7 @@ def test_what_went_the_same_way_is_one_message(tmp_path: Path, audit: Audit):
         transfers.add("1.2", PatientObject("P"), MR if number % 3 else CT, action=Action.CREATE)
     transfers.add("1.2", PatientObject("P"), CT, action=Action.READ)
     transfers.add("1.3", PatientObject("P"), CT, action=Action.CREATE)
-    transfers.add("1.3", PatientObject("P"), CT, action=Action.CREATE, outcome=Outcome.MINOR_FAILURE)
+    transfers.add("1.3", PatientObject("P"), CT, action=Action.CREATE, outcome=EventOutcome.MINOR_FAILURE)
     transfers.close()
     transfers.close()
     assert told(tmp_path) == [

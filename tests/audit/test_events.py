@@ -13,8 +13,8 @@ from minipacs.audit.message import (
     UNKNOWN_PATIENT,
     UNKNOWN_STUDY,
     Action,
+    EventOutcome,
     Message,
-    Outcome,
     Participant,
     PatientObject,
     QueryObject,
@@ -44,7 +44,7 @@ MESSAGES: dict[str, Message] = {
     "accessed": events.instances_accessed(WHO, [STUDY], PATIENT, action=Action.CREATE),
     "transferred": events.instances_transferred(THEM, US, [STUDY], PATIENT, action=Action.CREATE),
     "failed": events.instances_transferred(
-        THEM, US, [StudyObject("")], PatientObject(""), action=Action.CREATE, outcome=Outcome.MINOR_FAILURE
+        THEM, US, [StudyObject("")], PatientObject(""), action=Action.CREATE, outcome=EventOutcome.MINOR_FAILURE
     ),
     "moved": events.instances_transferred(
         US, application_entity("WS", "10.0.0.3"), [STUDY], PATIENT, action=Action.READ, others=[THEM]
@@ -57,10 +57,10 @@ MESSAGES: dict[str, Message] = {
         US,
         performers=[THEM],
         resources=[ResourceObject("CT1", "certificate revoked")],
-        outcome=Outcome.MINOR_FAILURE,
+        outcome=EventOutcome.MINOR_FAILURE,
     ),
     "login": events.user_authentication(
-        Participant("anna@CT1", address="10.0.0.5"), login=True, outcome=Outcome.MINOR_FAILURE
+        Participant("anna@CT1", address="10.0.0.5"), login=True, outcome=EventOutcome.MINOR_FAILURE
     ),
     "procedure": events.procedure_record(THEM, [STUDY], PATIENT, action=Action.UPDATE),
 }

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 
 from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
@@ -26,6 +28,15 @@ def fill(index: Index, files: Files, studies: int = 6, instances: int = 5) -> No
                 Modality="CT" if i % 2 else "MR",
             )
             index.add(record, "replace")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """Make an index that is only read."""
+    index = Index.open(tmp_path_factory.mktemp("index") / "index.db")
+    fill(index, Files())
+    yield index
+    index.close()
 
 
 def test_every_attribute_is_returned_as_it_was_stored(index: Index, files: Files):
@@ -67,8 +78,8 @@ def test_f19_counts_and_lists_of_lower_levels(index: Index, files: Files):
         [key("PatientBirthDate", "")],
     ],
 )
-def test_pages_join_to_the_answer(index: Index, files: Files, level: Level, page_rows: int, keys: list):  # type: ignore[type-arg]
-    fill(index, files)
+def test_pages_join_to_the_answer(filled: Index, level: Level, page_rows: int, keys: list):  # type: ignore[type-arg]
+    index = filled
     unique = [a for a in ATTRIBUTES if a.key == "U" and LEVELS.index(a.level) <= LEVELS.index(level)]
     rows = list(index.find(Query(level, keys, unique), page_rows=page_rows))
     patients = {"PatientID": {"P1"}, "PatientName": {"P0", "P1", "P2"}}.get(keys[0][0].keyword if keys else "")
@@ -226,7 +237,7 @@ def test_looking_up_an_instance(index: Index, files: Files):
 
 
 def test_all_digests_in_order(index: Index, files: Files, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("minipacs.index.objects.queries.DIGESTS_PAGE_ROWS", 4)
+    monkeypatch.setattr("minipacs.index.objects.inventory.DIGESTS_PAGE_ROWS", 4)
     records = [files.record(str(i)) for i in range(12)]
     for record in records:
         index.add(record, "replace")
@@ -243,7 +254,7 @@ def test_what_was_received_last(index: Index, files: Files):
 def test_what_was_received_last_is_found_without_a_look_at_all_rows(
     index: Index, files: Files, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("minipacs.index.objects.queries.EVENTS_PAGE_ROWS", 4)
+    monkeypatch.setattr("minipacs.index.objects.inventory.EVENTS_PAGE_ROWS", 4)
     records = [files.record(str(i)) for i in range(40)]
     for record in records:
         monkeypatch.setattr("minipacs.index.ledger.changes.time.time", lambda at=record.received_at: at)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from minipacs.index import Form, Index, Outcome, Placed, StoredInstance
-from minipacs.index.objects import queries as queries_module
+from minipacs.index.objects import inventory
 from minipacs.index.objects.rows import Duplicates
 from tests.index.conftest import CT, EXPLICIT, Files
 
@@ -50,7 +50,7 @@ def test_the_bytes_that_were_compressed_are_the_same_bytes(index: Index, files: 
 def test_what_is_to_be_compressed_is_found_by_its_index_page_by_page(
     index: Index, files: Files, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(queries_module, "COMPRESSIBLE_PAGE_ROWS", 2)
+    monkeypatch.setattr(inventory, "COMPRESSIBLE_PAGE_ROWS", 2)
     records = [files.record(str(i)) for i in range(5)]
     for record in records:
         index.add(record, "replace")

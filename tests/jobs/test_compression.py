@@ -21,9 +21,11 @@ from minipacs.archive.care.checking import Pace, check, repair
 from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.care.recovery import Recovery, recover
 from minipacs.archive.care.reindex import reindex
+from minipacs.archive.ingest import StoragePolicy
 from minipacs.archive.intact import is_intact
 from minipacs.archive.media.importing import store
 from minipacs.archive.reader import BUFFER_BYTES
+from minipacs.archive.removal import remove
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.dicom.tables.sop_classes import STORAGE
@@ -57,6 +59,7 @@ class Work:
     """Compresses what an archive holds, now."""
 
     def __init__(self, archive: Archive) -> None:
+        self.archive = archive
         self.observed: list[tuple[str, int]] = []
         self.stop = False
         self.job = Compression(archive, JPEG_2000_LOSSLESS, lambda: self.stop, lambda *what: self.observed.append(what))
@@ -76,6 +79,14 @@ def folder(archive: Archive) -> Path:
 @pytest.fixture
 def work(archive: Archive) -> Work:
     return Work(archive)
+
+
+@pytest.fixture(scope="module")
+def lasting_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
+    """Keep one archive, and so one codec process, for many objects."""
+    archive = Archive.open(tmp_path_factory.mktemp("archive"), StoragePolicy())
+    yield Work(archive)
+    archive.close()
 
 
 def smooth(rows: int = 64, **values: object) -> pydicom.Dataset:
@@ -138,9 +149,9 @@ def test_an_object_is_compressed_and_keeps_its_received_digest(archive: Archive,
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_every_object_shipped_is_compressed_to_the_bit_or_left(
-    archive: Archive, folder: Path, work: Work, path: Path
-) -> None:
+def test_every_object_shipped_is_compressed_to_the_bit_or_left(lasting_work: Work, path: Path) -> None:
+    work, archive = lasting_work, lasting_work.archive
+    folder = archive.tree.layout.root
     with path.open("rb") as file:
         store(archive, file, frozenset(STORAGE))
     (received,) = published(folder)
@@ -155,6 +166,7 @@ def test_every_object_shipped_is_compressed_to_the_bit_or_left(
         assert outcomes == ["left"]
         assert stored.read_bytes() == expected
     assert work() == []
+    list(remove(archive.tree, archive.index, [pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID]))
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])

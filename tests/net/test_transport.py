@@ -267,13 +267,13 @@ def test_a_receiver_that_reads_slowly_but_steadily_is_waited_for(pair):
     """The kernel says that it takes more only when a third of its buffer is free."""
     near, far = pair
     stop = threading.Event()
-    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
     far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     reading = threading.Thread(target=reading_slowly, args=(far, 20_000, 0.002, stop))
     reading.start()
     transport = Transport(near)
     try:
-        transport.send([bytes(600_000)], 0.3)
+        transport.send([bytes(150_000)], 0.3)
         patience = Patience(transport, 0.3)
         while transport.unsent_bytes() and patience.left_s() > 0:
             with pytest.raises(TimedOut):

@@ -4,6 +4,7 @@ A nursery is a process without threads. It forks when it is told to, reaps what 
 them, when whoever started it does.
 """
 
+import importlib
 import json
 import os
 import select
@@ -11,8 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import IO
+from typing import IO, Any
 
 MAX_MESSAGE_BYTES = 1 << 20
 _DEVNULL_FOR = (0, 1)
@@ -56,8 +58,8 @@ class Nursery:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
 
-    def start(self, arguments: list[str]) -> Child:
-        """Run `minipacs` with these arguments, in a session of its own."""
+    def start(self, arguments: list[str], limits: Mapping[str, float]) -> Child:
+        """Run `minipacs` with these arguments, in a session of its own, with other `limits` in its code."""
         if self._socket is None:
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             command = [sys.executable, "-m", __name__, str(theirs.fileno())]
@@ -65,8 +67,8 @@ class Nursery:
             theirs.close()
         read_end, stderr = os.pipe()
         status_end, status = os.pipe()
-        told = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)})
-        socket.send_fds(self._socket, [told.encode()], [stderr, status])
+        told = {"arguments": arguments, "limits": dict(limits), "folder": os.getcwd(), "environment": dict(os.environ)}
+        socket.send_fds(self._socket, [json.dumps(told).encode()], [stderr, status])
         os.close(stderr)
         os.close(status)
         pid = int(self._socket.recv(MAX_MESSAGE_BYTES))
@@ -114,7 +116,7 @@ def _reap(running: dict[int, int]) -> None:
         os.close(fd)
 
 
-def _run(told: dict[str, object], stderr: int) -> None:
+def _run(told: dict[str, Any], stderr: int) -> None:
     """Be the program, in a process that has just been forked."""
     from minipacs.cli import main
 
@@ -133,6 +135,11 @@ def _run(told: dict[str, object], stderr: int) -> None:
         os.environ.clear()
         os.environ.update(told["environment"])
         os.chdir(told["folder"])
+        for name, limit in told["limits"].items():
+            module, constant = name.rsplit(".", 1)
+            holder = importlib.import_module(module)
+            assert hasattr(holder, constant), name
+            setattr(holder, constant, limit)
         main(told["arguments"], prog_name="minipacs")
         status = 0
     except SystemExit as ended:

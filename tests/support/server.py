@@ -16,8 +16,9 @@ import threading
 import traceback
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from click.testing import CliRunner
@@ -51,7 +52,8 @@ level = "debug"
 class Server:
     """A running archive with its own folder; `more`, `ae` and `storage` are lines of its configuration.
 
-    It is a fork of the nursery, unless it has a `wrapper`, or is to be a `program` from the start.
+    It is a fork of the nursery, unless it has a `wrapper`, or is to be a `program` from the start. `limits` are
+    constants that a fork has otherwise, by their dotted names: times that a test would spend waiting.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Server:
         wrapper: list[str] | None = None,
         *,
         program: bool = False,
+        limits: Mapping[str, float] = MappingProxyType({}),
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -72,6 +75,7 @@ class Server:
         self.config.write_text(CONFIG.format(more=more, ae=ae, storage=storage, reserve=reserve))
         self.wrapper = wrapper or []
         self.is_program = program
+        self.limits = limits
         self.start()
 
     def start(self) -> None:
@@ -87,7 +91,7 @@ class Server:
                 command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
             )
         else:
-            self.process = NURSERY.start(words)
+            self.process = NURSERY.start(words, self.limits)
         self._collector = threading.Thread(target=self._collect, daemon=True)
         self._collector.start()
         ready = self.wait_for(lambda line: line.get("event") == "ready", START_TIMEOUT_S)

@@ -21,6 +21,8 @@ from tests.support.wire import Wire
 COMMITMENT, WELL_KNOWN = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 TITLE = "MODALITY"
 WAIT_S = 20
+IMPATIENT = {"minipacs.jobs.deliveries.FIRST_RETRY_S": 0.3}
+"""Tries again soon; when the daemon does, `tests/jobs/test_deliveries.py` shows."""
 
 
 class Events:
@@ -175,7 +177,7 @@ def test_q3_after_a_release_a_new_association_is_opened(
 def test_q4_a_refused_event_is_told_again_the_same(start_server: Callable[..., Server], refusals: list[int]):
     events = Events(refusals)
     with listen(events) as port:
-        server = start_server(more=peer(port))
+        server = start_server(more=peer(port), limits=IMPATIENT)
         association = associate(server, events)
         ask(association, store(server))
         first, second = events.wait(2)
@@ -187,7 +189,7 @@ def test_q4_a_refused_event_is_told_again_the_same(start_server: Callable[..., S
 @pytest.mark.parametrize("stop", ["stop", "kill"])
 def test_q4_the_event_survives_a_restart(start_server: Callable[..., Server], events: Events, stop: str):
     port = free_port()
-    server = start_server(more=peer(port))
+    server = start_server(more=peer(port), limits=IMPATIENT)
     association = associate(server)
     transaction_uid = ask(association, store(server))
     association.release()
@@ -214,7 +216,7 @@ def test_q4_a_request_that_was_taken_in_is_answered_after_a_crash(
 
 
 def test_q4_what_was_reported_does_not_change(start_server: Callable[..., Server], events: Events):
-    server = start_server(more=peer(free_port()))
+    server = start_server(more=peer(free_port()), limits=IMPATIENT)
     association = associate(server)
     late = ct(4)
     transaction_uid = ask(association, [late])
@@ -356,7 +358,7 @@ def test_what_the_index_cannot_take_is_0213(start_server: Callable[..., Server],
 
 
 def test_an_unreachable_requestor_is_tried_again_and_nobody_waits(start_server: Callable[..., Server]):
-    server = start_server(more=peer(free_port()))
+    server = start_server(more=peer(free_port()), limits=IMPATIENT)
     association = associate(server)
     ask(association, store(server))
     association.release()

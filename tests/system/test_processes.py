@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,16 +17,13 @@ from tests.support.sender import Sender
 from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire
 
 WORKERS = "workers = 2"
-QUICK_TO_KILL = """
-import sys
-from minipacs.daemon import parent
-from minipacs.daemon.processes import process
-from minipacs.daemon.processes import pulse
-process.BEAT_INTERVAL_S, pulse.LATE_S, pulse.STALLED_S = 0.1, 0.5, 1.0
-parent.LOOK_INTERVAL_S = pulse.LOOK_INTERVAL_S = 0.25
-from minipacs.cli import main
-main(sys.argv[sys.argv.index("minipacs") + 1 :], prog_name="minipacs")
-"""
+QUICK_TO_KILL = {
+    "minipacs.daemon.processes.process.BEAT_INTERVAL_S": 0.1,
+    "minipacs.daemon.processes.pulse.LATE_S": 0.5,
+    "minipacs.daemon.processes.pulse.STALLED_S": 1.0,
+    "minipacs.daemon.processes.pulse.LOOK_INTERVAL_S": 0.25,
+    "minipacs.daemon.parent.LOOK_INTERVAL_S": 0.25,
+}
 """A daemon that waits a second instead of half a minute for a main loop to come round."""
 
 
@@ -366,7 +362,7 @@ def test_a_reload_asked_for_during_a_reload_is_not_forgotten(start_server):
 
 @pytest.fixture
 def quick_to_kill(start_server):
-    return start_server(ae=WORKERS, wrapper=[sys.executable, "-c", QUICK_TO_KILL])
+    return start_server(ae=WORKERS, limits=QUICK_TO_KILL)
 
 
 def test_a_worker_that_hangs_is_killed_and_that_is_said_once(quick_to_kill):

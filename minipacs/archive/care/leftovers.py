@@ -37,7 +37,7 @@ class Leftovers:
         if wait_s > 0:
             return wait_s
         archive = self.archive
-        archive.displaced.settle()
+        archive.displaced.clear_doubts()
         finish_removals(archive.tree, archive.index, archive.charset_of)
         self._due_at = time.monotonic() + INTERVAL_S
         return INTERVAL_S

@@ -12,14 +12,13 @@ from minipacs.dicom.tables.transfer_syntaxes import (
     IMPLICIT_VR_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
 )
-from minipacs.dicom.tables.value_representations import SHORT_VRS
+from minipacs.dicom.tables.value_representations import SHORT_VR_CODES
 from minipacs.errors import DataSetError
 
 MAX_FILE_META_BYTES = 1 << 20
 """Beyond, a file is refused: only Private Information (0002,0102) could ever need more."""
 
 _PREFIX_END = 132
-_SHORT_VRS = frozenset(vr.encode() for vr in SHORT_VRS)
 _HEAD = struct.Struct("<HH2sH")
 _LONG_LENGTH = struct.Struct("<I")
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
@@ -132,7 +131,7 @@ def _element(prefix: bytes, pos: int) -> tuple[int | None, int, int]:
     group, element, vr, length = _HEAD.unpack_from(prefix, pos)
     if group != 2 or not (vr.isalpha() and vr.isupper()):
         return None, pos, 0
-    if vr in _SHORT_VRS:
+    if vr in SHORT_VR_CODES:
         return element, pos + _HEAD.size, length
     return element, pos + _LONG_HEAD_BYTES, _LONG_LENGTH.unpack_from(prefix, pos + _HEAD.size)[0]
 

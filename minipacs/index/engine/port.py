@@ -46,7 +46,7 @@ class Engine(Dialect, Protocol):
         """Turn errors of the database into Failure: FULL or BUSY where trying again may help, else BROKEN."""
 
 
-class Change(Protocol):
+class RunChange(Protocol):
     """Runs work in a transaction of the writer."""
 
     def __call__(self, work: Callable[[Connection], _T], /) -> _T:

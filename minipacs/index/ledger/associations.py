@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.port import Change, Engine
+from minipacs.index.engine.port import Engine, RunChange
 from minipacs.index.ledger.models import AssociationAccount
 
 MAX_KEPT = 10_000
@@ -13,7 +13,7 @@ MAX_KEPT = 10_000
 class Associations:
     """Keeps accounts; safe to use from any thread. Every call may raise Failure."""
 
-    def __init__(self, engine: Engine, change: Change) -> None:
+    def __init__(self, engine: Engine, change: RunChange) -> None:
         self._engine = engine
         self._change = change
         self._insert = engine.insert([AssociationAccount.association_id, AssociationAccount.document])

@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from minipacs.index.engine.port import Change, Engine
+from minipacs.index.engine.port import Engine, RunChange
 from minipacs.index.ledger import settings
 
 _NAME = "last_check"
@@ -19,7 +19,7 @@ class LastCheck(NamedTuple):
 class Checks:
     """Remembers the last check; safe to use from any thread. Calls raise Failure."""
 
-    def __init__(self, engine: Engine, change: Change) -> None:
+    def __init__(self, engine: Engine, change: RunChange) -> None:
         self._engine = engine
         self._change = change
 

@@ -15,7 +15,7 @@ from peewee import Case, ColumnBase, fn
 
 from minipacs.errors import Failure, Kind
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.port import Change, Engine
+from minipacs.index.engine.port import Engine, RunChange
 from minipacs.index.ledger.models import QueueItem
 from minipacs.index.ledger.owner import boot_of, is_gone, this_process
 
@@ -59,7 +59,7 @@ class Queue:
     What is given a connection is for use within a transaction of the caller's, see `change`.
     """
 
-    def __init__(self, engine: Engine, change: Change, name: str) -> None:
+    def __init__(self, engine: Engine, change: RunChange, name: str) -> None:
         self.name = name
         self.change = change
         self._engine = engine

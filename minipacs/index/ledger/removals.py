@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.port import Change, Dialect, Engine
+from minipacs.index.engine.port import Dialect, Engine, RunChange
 from minipacs.index.ledger.models import Removal
 
 MAX_NAMES = 500
@@ -21,7 +21,7 @@ class ToGo(NamedTuple):
 class Removals:
     """The files that are to go; safe to use from any thread. Calls raise Failure as those of `Writer` do."""
 
-    def __init__(self, engine: Engine, change: Change) -> None:
+    def __init__(self, engine: Engine, change: RunChange) -> None:
         self._engine = engine
         self._change = change
 

@@ -10,6 +10,7 @@ from minipacs.dicom.text.person_name import FOLD_VERSION
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.statements import Statements
 from minipacs.index.ledger import settings
+from minipacs.index.objects.columns import TableColumns, rare_value
 from minipacs.index.objects.headings import compared_person, person_of_document
 from minipacs.index.objects.models import (
     LEVEL_COLUMNS,
@@ -21,10 +22,8 @@ from minipacs.index.objects.models import (
     Heading,
     Instance,
     Study,
-    TableColumns,
     columns_within,
     level_within,
-    rare_value,
 )
 
 _FOLD = "fold_version"

@@ -13,8 +13,7 @@ What few objects have, or few sites ask for, stands in a table of its own beside
 keys, a row for each value that there is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -32,12 +31,17 @@ from peewee import (
     TextField,
 )
 
-from minipacs.dicom.matching import temporal
-from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, Attribute, Key, Level
+from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, Attribute, Level
 from minipacs.dicom.tables.transfer_syntaxes import UNCOMPRESSED
-from minipacs.dicom.text.person_name import folded_groups
-from minipacs.dicom.text.storable import storable
 from minipacs.index.engine.statements import SerialField
+from minipacs.index.objects.columns import (
+    TableColumns,
+    add_column,
+    add_columns,
+    count_column,
+    table_columns,
+    text_column,
+)
 from minipacs.index.objects.conditions import Columns
 
 Availability = Literal["ONLINE", "UNAVAILABLE"]
@@ -59,14 +63,6 @@ PERSON = ("PatientName", "PatientBirthDate", "PatientSex")
 """Keywords of what is the same in all objects of one person: a difference is a conflict."""
 
 
-def _text(*, unique: bool = False) -> "TextField[str]":
-    return TextField(default="", unique=unique, constraints=[SQL("DEFAULT ''")])
-
-
-def _count() -> "IntegerField[int]":
-    return IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
-
-
 class RowReference(IntegerField):
     """The id of a row of `rel_model`, or null; the database does not check it, for which it would need an index."""
 
@@ -82,8 +78,8 @@ class Patient(Model):
     """
 
     id = SerialField()
-    only_study_uid = _text()
-    unavailable_instances = _count()
+    only_study_uid = text_column()
+    unavailable_instances = count_column()
     has_variants = BooleanField(default=False, constraints=[SQL("DEFAULT 0")])
 
 
@@ -95,7 +91,7 @@ class Study(Model):
 
     id = SerialField()
     parent = ForeignKeyField(Patient, column_name="parent_id")
-    unavailable_instances = _count()
+    unavailable_instances = count_column()
 
 
 class Series(Model):
@@ -103,7 +99,7 @@ class Series(Model):
 
     id = SerialField()
     parent = ForeignKeyField(Study, column_name="parent_id")
-    unavailable_instances = _count()
+    unavailable_instances = count_column()
 
 
 class Heading(Model):
@@ -135,7 +131,7 @@ class Instance(Model):
     parent = ForeignKeyField(Series, column_name="parent_id")
     heading = RowReference(Heading, column_name="heading_id", null=True)
     digest = TextField(unique=True)
-    received_digest = _text()
+    received_digest = text_column()
     size_bytes = BigIntegerField()
     transfer_syntax_uid = TextField()
     received_at = DoubleField()
@@ -190,8 +186,8 @@ class RareValue(Model):
     keyword = TextField()
     value = TextField()
     compared = TextField()
-    ideographic = _text()
-    phonetic = _text()
+    ideographic = text_column()
+    phonetic = text_column()
 
 
 def _rare_values(above: type[Model]) -> type[RareValue]:
@@ -214,8 +210,8 @@ class ModalityTotal(Model):
     """What the archive holds of one modality; kept with every change, so that statistics need not count."""
 
     modality = TextField(primary_key=True)
-    series = _count()
-    instances = _count()
+    series = count_column()
+    instances = count_column()
     size_bytes = BigIntegerField(default=0)
 
     class Meta:  # noqa: D106  peewee's options
@@ -252,79 +248,12 @@ UNAVAILABLE_INSTANCES: Mapping[Level, Field] = MappingProxyType(
 )
 """The column of each upper level that counts what cannot be retrieved."""
 
-_GROUP_SUFFIXES = ("folded", "folded_ideographic", "folded_phonetic")
-
-
-def rare_value(attribute: Attribute, text: str) -> tuple[str, str, str, str, str]:
-    """Give the row of a key without a column, save its owner."""
-    text = storable(text)
-    if attribute.vr == "PN":
-        return attribute.keyword, text, *folded_groups(text)
-    if attribute.vr in temporal.VRS:
-        return attribute.keyword, text, temporal.compared(text, attribute.vr), "", ""
-    return attribute.keyword, text, "" if attribute.vr == "SQ" else text, "", ""
-
-
-@dataclass(frozen=True, slots=True)
-class TableColumns:
-    """The columns that one table takes from its objects: attributes as they are, then what is derived from them."""
-
-    keywords: tuple[str, ...]
-    attribute_fields: tuple[Field, ...]
-    derived_fields: tuple[Field, ...]
-    _dates: tuple[int, ...]
-    _derivations: tuple[tuple[int, Callable[[str], tuple[str, ...]]], ...]
-
-    def attributes(self, values: Mapping[str, str]) -> tuple[str, ...]:
-        """Pick the attributes of this table from an object's values, in the order of `keywords`, fit to be stored."""
-        get = values.get
-        row = [get(keyword, "") for keyword in self.keywords]
-        for i in self._dates:
-            if "." in row[i]:
-                row[i] = temporal.date(row[i])
-        joined = "".join(row)
-        if not joined.isascii() or "\0" in joined:
-            row = [storable(text) for text in row]
-        return tuple(row)
-
-    def derived(self, attributes: Sequence[str]) -> tuple[str, ...]:
-        """Give the derived columns that belong to `attributes`."""
-        row: list[str] = []
-        for i, derive in self._derivations:
-            row += derive(attributes[i])
-        return tuple(row)
-
-
-def _derivation(vr: str) -> Callable[[str], tuple[str, ...]] | None:
-    if vr == "PN":
-        return folded_groups
-    return (lambda text: (temporal.normal(text, vr),)) if vr in ("TM", "DT") else None
-
-
-def _add(model: type[Model], name: str, field: Field, *, index: bool = False) -> Field:
-    field.index = index
-    model._meta.add_field(name, field)
-    return field
-
-
-def add_columns(model: type[Model], key: Key, *, indexed: bool = False, unique: bool = False) -> Columns:
-    """Add the columns of one attribute to a model: its value, and the forms of it that are compared."""
-    name = key.column
-    plain = indexed and key.vr not in ("PN", "TM", "DT")
-    value = _add(model, name, _text(unique=unique), index=plain and not unique)
-    if key.vr == "PN":
-        folded = tuple(_add(model, f"{name}_{suffix}", _text(), index=indexed) for suffix in _GROUP_SUFFIXES)
-        return Columns(value, folded=folded)
-    if key.vr in ("TM", "DT"):
-        return Columns(value, normal=_add(model, f"{name}_normal", _text(), index=indexed))
-    return Columns(value)
-
 
 def _level_attribute(attribute: Attribute) -> Columns:
     """Add the columns of one attribute to the model of its level."""
     model = LEVEL_MODELS[attribute.level]
     if attribute.computed:
-        return Columns(_add(model, attribute.column, _text() if attribute.multi else _count()))
+        return Columns(add_column(model, attribute.column, text_column() if attribute.multi else count_column()))
     unique = attribute.keyword == "SOPInstanceUID"
     # The index "identity" begins with the Patient ID.
     indexed = attribute.keyword in INDEXED and attribute.keyword != "PatientID"
@@ -368,7 +297,7 @@ Series.add_index(Series.parent, COLUMNS["SeriesInstanceUID"].value, unique=True,
 
 def _person(model: type[Model], parent: Field) -> Mapping[str, Field]:
     """Add the columns in which persons are compared, each with an index that begins with the row above."""
-    fields = {k: _add(model, f"compared_{BY_KEYWORD[k].column}", _text()) for k in PERSON}
+    fields = {k: add_column(model, f"compared_{BY_KEYWORD[k].column}", text_column()) for k in PERSON}
     for field in fields.values():
         model.add_index(parent, field, name=f"{model._meta.table_name}_{field.name}")
     return MappingProxyType(fields)
@@ -377,18 +306,6 @@ def _person(model: type[Model], parent: Field) -> Mapping[str, Field]:
 PERSON_OF_STUDY = _person(Study, Study.parent)
 PERSON_OF_HEADING = _person(Heading, Heading.study)
 """The columns of PERSON as they are compared, by keyword."""
-
-
-def table_columns(stored: Sequence[Key], known: Mapping[str, Columns]) -> TableColumns:
-    """Gather the columns, known by keyword, of the attributes that a table stores."""
-    columns = [known[a.keyword] for a in stored]
-    return TableColumns(
-        keywords=tuple(a.keyword for a in stored),
-        attribute_fields=tuple(c.value for c in columns),
-        derived_fields=tuple(f for c in columns for f in (*c.folded, *((c.normal,) if c.normal else ()))),
-        _dates=tuple(i for i, a in enumerate(stored) if a.vr == "DA"),
-        _derivations=tuple((i, d) for i, a in enumerate(stored) if (d := _derivation(a.vr))),
-    )
 
 
 def _level_columns(level: Level) -> TableColumns:

@@ -5,30 +5,25 @@ Each page is a read of its own on a borrowed connection: nothing is held while t
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from peewee import JOIN, SQL, Field, Select, fn
+from peewee import SQL, fn
 
 from minipacs.dicom.matching.zones import Adjustment
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import Failure, Kind
-from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.paging import MAX_PAGE_ROWS, Place, beyond, pages
+from minipacs.index.engine.paging import MAX_PAGE_ROWS, Place, pages
 from minipacs.index.engine.port import Engine
 from minipacs.index.engine.readers import Allowance
-from minipacs.index.ledger.models import Change
 from minipacs.index.objects.conditions import MAX_SQL_VALUES
 from minipacs.index.objects.conflicts import Disagreement, disagreements
+from minipacs.index.objects.inventory import Inventory, StoredInstance
 from minipacs.index.objects.models import (
     COLUMNS,
-    COMPRESSIBLE,
-    ONLINE,
-    UNREAD,
     Conflict,
     Heading,
     Instance,
@@ -41,30 +36,11 @@ from minipacs.index.objects.models import (
 from minipacs.index.objects.ordering import Order, find_ordered
 from minipacs.index.objects.selection import Query, Selection, selections
 
-DIGESTS_PAGE_ROWS = 10_000
-EVENTS_PAGE_ROWS = 10_000
-COMPRESSIBLE_PAGE_ROWS = 100
-PICKED_PAGE_ROWS = 100
 _SUBJECT = ("StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID", "PatientName")
-_BEYOND = "g"
-"""Sorts after every digit of a digest."""
 SUBJECTS_AT_ONCE = (1, 16, 256)
 """Instances whose subjects one statement asks for: few sizes, the rest of one filled up with no UID."""
 MAX_LISTED = 250_000
 """Instances of one list, which takes some 100 MB then."""
-
-
-class StoredInstance(NamedTuple):
-    """What it takes to send one instance. For `received_digest` see `models.Instance`; `received_at`: since 1970."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    digest: str
-    size_bytes: int
-    availability: str
-    received_digest: str = ""
-    received_at: float = 0.0
 
 
 class Subject(NamedTuple):
@@ -75,17 +51,6 @@ class Subject(NamedTuple):
     patient_id: str
     issuer: str
     patient_name: str
-
-
-class StoredFile(NamedTuple):
-    """What a row has of its file; only the row knows when it came, in seconds since 1970, from whom, and as what."""
-
-    digest: str
-    size_bytes: int
-    received_at: float
-    source: str
-    availability: str
-    received_digest: str = ""
 
 
 class Receipts(NamedTuple):
@@ -107,7 +72,7 @@ class Statistics:
     by_modality: Mapping[str, int]
 
 
-class Reader:
+class Reader(Inventory):
     """Answers questions; safe to use from any thread.
 
     Every call may raise Failure: BUSY, INVALID for a key that cannot be understood, BROKEN for other faults of the
@@ -115,28 +80,12 @@ class Reader:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        columns = (
-            COLUMNS["SOPClassUID"].value,
-            COLUMNS["SOPInstanceUID"].value,
-            Instance.transfer_syntax_uid,
-            Instance.digest,
-            Instance.size_bytes,
-            Instance.availability,
-            Instance.received_digest,
-            Instance.received_at,
-        )
-        self._stored = columns
-        self._retrievals: dict[tuple[str, ...], str] = {}
-        uid = COLUMNS["SOPInstanceUID"].value
-        self._select_instance, _ = engine.compile(Instance.select(*columns).where(uid == ""))
-        self._select_uid, _ = engine.compile(Instance.select(uid).where(Instance.digest == ""))
+        super().__init__(engine)
         of_instance = Heading.select(Heading.document).join(Instance, on=(Instance.heading == Heading.id))
+        uid = COLUMNS["SOPInstanceUID"].value
         self._select_heading, _ = engine.compile(of_instance.where(uid == ""))
-        files = Instance.select(*(getattr(Instance, name) for name in StoredFile._fields))
-        self._select_file, _ = engine.compile(files.where(uid == ""))
+        self._retrievals: dict[tuple[str, ...], str] = {}
         self._select_subjects: dict[int, str] = {}
-        self._select_digest, _ = engine.compile(Instance.select(Instance.id).where(Instance.digest == ""))
 
     def find(
         self, query: Query, *, allowance: Allowance | None = None, page_rows: int = MAX_PAGE_ROWS
@@ -209,11 +158,6 @@ class Reader:
             self._retrievals[tuple(keys)] = written
         return written, parameters
 
-    def instance(self, sop_instance_uid: str) -> StoredInstance | None:
-        """Look up an instance."""
-        row = self._row(self._select_instance, sop_instance_uid)
-        return StoredInstance(*row) if row else None
-
     def subjects(self, sop_instance_uids: Sequence[str]) -> dict[str, Subject]:
         """Tell of instances whom and what they are about; those of one study have one Subject."""
         found: dict[str, Subject] = {}
@@ -240,11 +184,6 @@ class Reader:
             self._select_subjects[size], _ = self._engine.compile(select)
         return self._select_subjects[size]
 
-    def file(self, sop_instance_uid: str) -> StoredFile | None:
-        """Look up what the row of an instance has of its file."""
-        row = self._row(self._select_file, sop_instance_uid)
-        return StoredFile(*row) if row else None
-
     def heading(self, sop_instance_uid: str) -> Mapping[str, str] | None:
         """Return what an instance says itself of its patient, study and series, by keyword, without what is empty.
 
@@ -264,65 +203,6 @@ class Reader:
                 before = found.get(value, Receipts(0.0, ()))
                 found[value] = Receipts(max(before.received_at, received_at), (*before.sources, title))
         return found
-
-    def last_received(self) -> dict[str, float]:
-        """Tell when the last object of each AE title came, in seconds since 1970. Reads every row."""
-        select = Instance.select(Instance.source, fn.MAX(Instance.received_at))
-        return dict(self._rows(select.group_by(Instance.source)))
-
-    def has_digest(self, digest: str) -> bool:
-        """Tell whether a row stands for this file."""
-        return self._row(self._select_digest, digest) is not None
-
-    def uid_of(self, digest: str) -> str | None:
-        """Return the SOP Instance UID of the row that stands for this file."""
-        row = self._row(self._select_uid, digest)
-        return str(row[0]) if row else None
-
-    def unavailable_count(self) -> int:
-        """Count the instances that cannot be retrieved, from what patients have of them."""
-        ((count,),) = self._rows(Patient.select(fn.COALESCE(fn.SUM(Patient.unavailable_instances), 0)))
-        return int(count)
-
-    def digests(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Give digest and size in bytes of the files that have rows, those that begin with `prefix`, in their order."""
-        select = Instance.select(Instance.digest, Instance.size_bytes)
-        return self._each(select.where(_begins_with(prefix)), Instance.digest, DIGESTS_PAGE_ROWS)
-
-    def online_digests(self, begin: str) -> Iterator[str]:
-        """Give the digests of files that can be retrieved, from `begin` on in their order."""
-        select = Instance.select(Instance.digest).where(Instance.digest >= begin, Instance.availability == ONLINE)
-        return (digest for (digest,) in self._each(select, Instance.digest, PICKED_PAGE_ROWS))
-
-    def files(self) -> Iterator[StoredFile]:
-        """Give every file that has a row, in the order in which they were first stored."""
-        select = Instance.select(Instance.id, *(getattr(Instance, name) for name in StoredFile._fields))
-        return (StoredFile(*row) for _, *row in self._each(select, Instance.id, DIGESTS_PAGE_ROWS))
-
-    def compressible(self) -> Iterator[StoredInstance]:
-        """Give the instances that nobody has tried to compress, though one might, in the order of their ids."""
-        select = Instance.select(Instance.id, *self._stored).where(COMPRESSIBLE, Instance.availability == ONLINE)
-        return (StoredInstance(*row) for _, *row in self._each(select, Instance.id, COMPRESSIBLE_PAGE_ROWS))
-
-    def received_last(self, seconds: float) -> Iterator[str]:
-        """Give the digests of what was received in the last `seconds` up to the latest of all, the latest first.
-
-        They are found along the events, back from the last; a file that several tell of is given as often.
-        """
-        latest = float("-inf")
-        for _, at, received_at, digest in pages(self._last_events, slice(1), max_rows=EVENTS_PAGE_ROWS):
-            latest = max(latest, received_at or latest)
-            if at < latest - seconds:
-                return
-            if digest is not None and received_at >= latest - seconds:
-                yield digest
-
-    def _last_events(self, before: Place, rows: int) -> list[tuple[Any, ...]]:
-        """Read the events before a number, back from the last, with the rows that still stand for their files."""
-        select = Change.select(Change.seq, Change.at, Instance.received_at, Instance.digest)
-        select = select.join(Instance, JOIN.LEFT_OUTER, on=(Instance.digest == Change.digest))
-        place = beyond([Change.seq], before, descending=True)
-        return self._rows((select.where(*place) if place else select).order_by(Change.seq.desc()).limit(rows))
 
     def statistics(self) -> Statistics:
         """Count what there is, from totals kept with every change and the short tables: cheap at any size."""
@@ -356,25 +236,6 @@ class Reader:
         ((count,),) = self._rows(Conflict.select(fn.COUNT(SQL("*"))))
         return int(count)
 
-    def unread_count(self) -> int:
-        """Count the rows of an older release whose files are still to be read."""
-        ((count,),) = self._rows(Instance.select(fn.COUNT(Instance.id)).where(UNREAD))
-        return int(count)
-
-    def unread(self, *, firsts_only: bool, limit: int) -> list[StoredFile]:
-        """List rows of an older release whose files are still to be read; or those alone that speak for a study."""
-        select = Instance.select(*(getattr(Instance, name) for name in StoredFile._fields)).where(UNREAD)
-        if firsts_only:
-            first = Instance.alias("first")
-            of_series = first.select(fn.MIN(first.id)).where(first.parent == Series.id)
-            select = select.where(Instance.id.in_(Series.select(fn.MIN(of_series)).group_by(Series.parent)))
-        return [StoredFile(*row) for row in self._rows(select.order_by(Instance.id).limit(limit))]
-
-    @contextmanager
-    def _reading(self, allowance: Allowance | None = None) -> Iterator[Connection]:
-        with self._engine.errors(), self._engine.reader(allowance) as connection:
-            yield connection
-
     def _find(
         self, parts: Iterable[Selection], allowance: Allowance | None, page_rows: int
     ) -> Iterator[tuple[str, ...]]:
@@ -397,24 +258,6 @@ class Reader:
                 allowance.check_time()
         return answers
 
-    def _each(self, select: Select, key: Field, page_rows: int) -> Iterator[Any]:
-        """Give all rows of a SELECT whose first column is a key, in its order."""
-
-        def read(after: Place, rows: int) -> list[tuple[Any, ...]]:
-            place = beyond([key], after)
-            return self._rows((select.where(*place) if place else select).order_by(key).limit(rows))
-
-        return pages(read, slice(1), first_rows=page_rows, max_rows=page_rows)
-
-    def _row(self, statement: str, key: str) -> tuple[Any, ...] | None:
-        with self._reading() as connection:
-            row: tuple[Any, ...] | None = connection.execute(statement, (key,)).fetchone()
-            return row
-
-    def _rows(self, select: Select) -> list[tuple[Any, ...]]:
-        with self._reading() as connection:
-            return connection.execute(*self._engine.compile(select)).fetchall()
-
 
 def _number(text: str) -> int:
     """Read an Instance Number for sorting; what is none comes first."""
@@ -422,7 +265,3 @@ def _number(text: str) -> int:
         return int(text)
     except ValueError:
         return -1
-
-
-def _begins_with(prefix: str) -> Any:
-    return (Instance.digest >= prefix) & (Instance.digest < prefix + _BEYOND)

@@ -6,7 +6,8 @@ from minipacs.dicom.tables.attributes import Level
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.port import Engine
-from minipacs.index.objects.models import RARE_VALUES, level_within, rare_value
+from minipacs.index.objects.columns import rare_value
+from minipacs.index.objects.models import RARE_VALUES, level_within
 
 RareRow = tuple[str, str, str, str, str]
 RareRows = Mapping[Level, Sequence[RareRow]]

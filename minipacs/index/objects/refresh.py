@@ -147,7 +147,7 @@ class Refresh:
                 if first != before or first in self._marked:
                     self._take(level, row_id, first)
                 self._count(level, row_id)
-                self._settle(level, row_id)
+                self._compare(level, row_id)
         self.clear()
 
     def _touch(self, level: Level, row_id: int) -> None:
@@ -205,7 +205,7 @@ class Refresh:
             )
             self._execute(self._set_lists, (modalities, sop_classes, row_id))
 
-    def _settle(self, level: Level, row_id: int) -> None:
+    def _compare(self, level: Level, row_id: int) -> None:
         """See what is at odds below a row, or no more."""
         if level == "SERIES":
             self._execute(self._drop_headings, (row_id, row_id))

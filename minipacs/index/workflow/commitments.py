@@ -15,7 +15,7 @@ from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
 from minipacs.errors import Failure, Kind
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.port import Change, Engine
+from minipacs.index.engine.port import Engine, RunChange
 from minipacs.index.ledger.models import QueueItem
 from minipacs.index.ledger.queue import Item, Queue
 from minipacs.index.workflow.models import Commitment
@@ -86,7 +86,7 @@ class Commitments:
     lost.
     """
 
-    def __init__(self, engine: Engine, change: Change) -> None:
+    def __init__(self, engine: Engine, change: RunChange) -> None:
         self._engine = engine
         self._change = change
         self.reading = Queue(engine, change, READING)

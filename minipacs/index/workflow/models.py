@@ -9,8 +9,8 @@ from types import MappingProxyType
 from peewee import AutoField, BooleanField, DoubleField, IntegerField, Model, TextField
 
 from minipacs.dicom.workflow.worklist import MATCHED_KEYS
+from minipacs.index.objects.columns import add_columns, table_columns
 from minipacs.index.objects.conditions import Columns
-from minipacs.index.objects.models import add_columns, table_columns
 
 
 class WorklistStep(Model):

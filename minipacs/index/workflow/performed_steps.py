@@ -9,7 +9,7 @@ from minipacs.dicom.data_set.values import Values
 from minipacs.dicom.workflow import performed_step
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.paging import Place, beyond, pages
-from minipacs.index.engine.port import Change, Engine
+from minipacs.index.engine.port import Engine, RunChange
 from minipacs.index.workflow.models import PerformedStep
 from minipacs.index.workflow.worklist import COMPLETED, DISCONTINUED, STARTED, set_state
 
@@ -43,7 +43,7 @@ class PerformedSteps:
     Calls raise Failure as those of `Reader` and `Writer` do.
     """
 
-    def __init__(self, engine: Engine, change: Change) -> None:
+    def __init__(self, engine: Engine, change: RunChange) -> None:
         self._engine = engine
         self._change = change
         self._select, _ = engine.compile(

@@ -18,7 +18,7 @@ from minipacs.dicom.matching.conditions import Condition, Interval, KeyCondition
 from minipacs.dicom.workflow.worklist import BY_KEYWORD, MATCHED_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.paging import Place, beyond, pages
-from minipacs.index.engine.port import Change, Dialect, Engine
+from minipacs.index.engine.port import Dialect, Engine, RunChange
 from minipacs.index.engine.readers import Allowance
 from minipacs.index.objects.conditions import all_of, match
 from minipacs.index.workflow.models import (
@@ -84,7 +84,7 @@ class Worklist:
     Calls raise Failure as those of `Reader` and `Writer` do.
     """
 
-    def __init__(self, engine: Engine, change: Change) -> None:
+    def __init__(self, engine: Engine, change: RunChange) -> None:
         self._engine = engine
         self._change = change
         identity = WORKLIST_COLUMNS[_STUDY.keyword].value == "", WORKLIST_COLUMNS[_STEP_ID.keyword].value == ""
