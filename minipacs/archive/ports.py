@@ -34,6 +34,8 @@ from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
 from minipacs.index.objects.queries import Receipts
 from minipacs.index.workflow.commitments import Commitments
+from minipacs.index.workflow.hl7_messages import Hl7Messages
+from minipacs.index.workflow.orders import Orders
 from minipacs.index.workflow.performed_steps import PerformedSteps
 from minipacs.index.workflow.worklist import Worklist
 from minipacs.tree.layout import PREFIXES
@@ -265,6 +267,8 @@ class Catalogue(Objects, Protocol):
     worklist: Worklist
     performed_steps: PerformedSteps
     commitments: Commitments
+    hl7_messages: Hl7Messages
+    orders: Orders
     associations: Associations
     checks: Checks
     removals: Removals

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "echo": "network:echo",
     "export": "transfer:export_",
     "find": "query:find",
+    "hl7": "hl7:hl7",
     "import": "objects:import_",
     "passwd": "identity:passwd",
     "procedure-steps": "performed_steps:performed_steps",

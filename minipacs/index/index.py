@@ -24,6 +24,8 @@ from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed, Rows
 from minipacs.index.workflow.commitments import Commitments
+from minipacs.index.workflow.hl7_messages import Hl7Messages
+from minipacs.index.workflow.orders import Orders
 from minipacs.index.workflow.performed_steps import PerformedSteps
 from minipacs.index.workflow.worklist import Worklist
 
@@ -58,6 +60,8 @@ class Index(Reader):
             told = (Changes if tells_changes else Untold)(database, writer.transaction)
             self._objects_or_none = Rows(database, writer.transaction, keys, told)
         self.worklist = Worklist(database, self._change)
+        self.hl7_messages = Hl7Messages(database, self._change)
+        self.orders = Orders(database, self._change, self.worklist, self.hl7_messages)
         self.associations = Associations(database, self._change)
         self.performed_steps = PerformedSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
