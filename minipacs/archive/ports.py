@@ -301,7 +301,16 @@ class Catalogue(Objects, Protocol):
         """Give rows of an older release what was read from their files, by digest; tells how many needed it."""
 
     def changes(self, since: int, limit: int = MAX_READ) -> list[Event]:
-        """Give the events after number `since`, at most `limit`, in their order; none is ever left out."""
+        """Give the events after number `since`, at most `limit` and MAX_READ, in their order; none is ever left out.
+
+        Raises Failure NOT_FOUND if some of them are forgotten.
+        """
+
+    def forgotten_changes(self) -> int:
+        """Return the number of the last event that is no longer kept, 0 if all are."""
+
+    def forget_changes(self, before: float) -> int:
+        """Forget some events of before a time; tells how many, 0 once all are gone."""
 
     def changes_between(self, start: float | None, end: float | None, offset: int, limit: int) -> list[Event]:
         """Give the events from `start` to before `end`, in seconds since 1970, from an offset on, in their order."""

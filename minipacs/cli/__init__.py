@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, str] = {
     "associations": "associations:associations",
     "audit": "audit:audit",
     "backup": "care:backup",
+    "changes": "changes:changes",
     "check": "service:check",
     "conflicts": "conflicts:conflicts",
     "commitments": "commitments:commitments",

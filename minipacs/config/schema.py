@@ -338,6 +338,15 @@ class StationConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedConfig:
+    """The feed of changes: `minipacs changes`, and /changefeed over HTTP."""
+
+    keep_days: int = setting(
+        0, kinds.whole(0, MAX_KEEP_DAYS), "How long changes are told; 0 keeps them for ever. Each takes some 200 bytes."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """The log, on standard error."""
 
@@ -412,6 +421,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "web": WebConfig,
     "hl7": Hl7Config,
     "station": StationConfig,
+    "feed": FeedConfig,
     "audit": AuditConfig,
     "log": LogConfig,
 }
@@ -437,6 +447,7 @@ class Config:
     web: WebConfig
     hl7: Hl7Config
     stations: tuple[StationConfig, ...]
+    feed: FeedConfig
     audit: AuditConfig
     log: LogConfig
     source: Path | None

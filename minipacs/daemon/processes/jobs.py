@@ -33,7 +33,7 @@ from minipacs.jobs.background import Background, Job, once
 from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
-from minipacs.jobs.hl7_messages import Forgetting
+from minipacs.jobs.forgetting import Forgetting
 from minipacs.jobs.unread import Unread
 from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
@@ -186,8 +186,10 @@ def _jobs(config: Config, archive: Archive, background: Background, counts: metr
         Leftovers(archive).work,
         FaultWatch(archive).work,
     ]
-    if config.hl7.port:
-        jobs.append(Forgetting(archive.index, config.hl7.keep_days, background.stopping).work)
+    index, stopping = archive.index, background.stopping
+    jobs.append(Forgetting(index.hl7_messages.forget, config.hl7.keep_days, stopping).work)
+    if config.feed.keep_days:
+        jobs.append(Forgetting(index.forget_changes, config.feed.keep_days, stopping).work)
     if config.storage.compress != "none":
         syntax = COMPRESSED_SYNTAXES[config.storage.compress]
         jobs.append(Compression(archive, syntax, background.stopping, counts.compression).work)
