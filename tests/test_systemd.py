@@ -24,6 +24,7 @@ def analyze(*arguments: object) -> str:
 def test_the_units_are_valid(tmp_path):
     units = [path for path in FOLDER.iterdir() if path.suffix in (".service", ".socket", ".timer")]
     assert sorted(path.name for path in units) == [
+        "minipacs-hl7.socket",
         "minipacs-tls.socket",
         "minipacs-verify.service",
         "minipacs-verify.timer",

@@ -34,6 +34,8 @@ from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
 from minipacs.index.objects.queries import Receipts
 from minipacs.index.workflow.commitments import Commitments
+from minipacs.index.workflow.hl7_messages import Hl7Messages
+from minipacs.index.workflow.orders import Orders
 from minipacs.index.workflow.performed_steps import PerformedSteps
 from minipacs.index.workflow.worklist import Worklist
 from minipacs.tree.layout import PREFIXES
@@ -265,6 +267,8 @@ class Catalogue(Objects, Protocol):
     worklist: Worklist
     performed_steps: PerformedSteps
     commitments: Commitments
+    hl7_messages: Hl7Messages
+    orders: Orders
     associations: Associations
     checks: Checks
     removals: Removals
@@ -297,7 +301,16 @@ class Catalogue(Objects, Protocol):
         """Give rows of an older release what was read from their files, by digest; tells how many needed it."""
 
     def changes(self, since: int, limit: int = MAX_READ) -> list[Event]:
-        """Give the events after number `since`, at most `limit`, in their order; none is ever left out."""
+        """Give the events after number `since`, at most `limit` and MAX_READ, in their order; none is ever left out.
+
+        Raises Failure NOT_FOUND if some of them are forgotten.
+        """
+
+    def forgotten_changes(self) -> int:
+        """Return the number of the last event that is no longer kept, 0 if all are."""
+
+    def forget_changes(self, before: float) -> int:
+        """Forget some events of before a time; tells how many, 0 once all are gone."""
 
     def changes_between(self, start: float | None, end: float | None, offset: int, limit: int) -> list[Event]:
         """Give the events from `start` to before `end`, in seconds since 1970, from an offset on, in their order."""

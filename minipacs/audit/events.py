@@ -162,6 +162,15 @@ def _rows() -> tuple[Event, ...]:
             "an association is opened for a user or is over; wrong credentials, also over HTTP",
         ),
         Event(
+            Code("110109", "Order Record"),
+            "CRUD",
+            (),
+            any_one,
+            {"patient": (1, 1)},
+            "A.5.3.13",
+            "an order comes or changes by HL7 (U), or is taken back (D)",
+        ),
+        Event(
             Code("110111", "Procedure Record"),
             "CRUD",
             (),
@@ -174,7 +183,7 @@ def _rows() -> tuple[Event, ...]:
 
 
 EVENTS: Mapping[str, Event] = MappingProxyType({event.code.value: event for event in _rows()})
-"""Every event that is told, by its code. Network Entry (A.5.3.9) is for machines that move; no orders (A.5.3.13) nor
+"""Every event that is told, by its code. Network Entry (A.5.3.9) is for machines that move; no
 changes of patients (A.5.3.14) come here."""
 
 
@@ -300,6 +309,13 @@ def user_authentication(
     participants = [replace(user, is_requestor=True), *([node] if node else [])]
     kind = codes.LOGIN if login else codes.LOGOUT
     return _message("110114", Action.EXECUTE, participants, types=[kind], outcome=outcome, description=description)
+
+
+def order_record(
+    who: Participant, patient: PatientObject, *, action: Action, outcome: EventOutcome = EventOutcome.SUCCESS
+) -> Message:
+    """Tell what became of an order."""
+    return _message("110109", action, [replace(who, is_requestor=True)], [patient], outcome=outcome)
 
 
 def procedure_record(

@@ -51,6 +51,13 @@ class Output:
             raise click.UsageError(f"{printable(unknown[0])} is no column here; there are: {names}")
         return self.columns or tuple(usual)
 
+    def print_line(self, row: Row, usual: Sequence[str], known: Sequence[str] = ()) -> None:
+        """Print a row of what goes on and on: a line, as JSON an object."""
+        if self.is_json:
+            click.echo(json.dumps(row))
+        else:
+            click.echo(GAP.join(printable(str(row[name])) for name in self.chosen(usual, known)))
+
     def print(
         self, rows: Sequence[Row], usual: Sequence[str], known: Sequence[str] = (), document: object = None
     ) -> None:

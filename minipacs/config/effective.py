@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from minipacs.config.kinds import SQLITE_PREFIX
+from minipacs.config.lifecycle import FeedConfig, Hl7Config, StationConfig
 from minipacs.config.schema import (
     AUDIT_FOLDER_NAME,
     INDEX_FILE_NAME,
@@ -42,6 +43,9 @@ class Config:
     worklist: WorklistConfig
     metrics: MetricsConfig
     web: WebConfig
+    hl7: Hl7Config
+    stations: tuple[StationConfig, ...]
+    feed: FeedConfig
     audit: AuditConfig
     log: LogConfig
     source: Path | None

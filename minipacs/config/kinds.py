@@ -13,6 +13,7 @@ from minipacs.dicom.tables.keys import extended_key
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.dicom.text import charset
+from minipacs.dicom.text.hl7_charsets import CODECS
 
 T = TypeVar("T")
 S = TypeVar("S", bound=str)
@@ -21,6 +22,7 @@ SQLITE_PREFIX = "sqlite:///"
 MAX_TIMEOUT_S = 7 * 86400
 MAX_SIZE_BYTES = 1 << 62
 MAX_NAME_CHARS = 200
+MAX_KEEP_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,5 +208,7 @@ EXTENDED_KEY = Kind(
     'level ("SERIES:ScanOptions")',
     _parse_extended_key,
 )
+SENDER = text('"APPLICATION|FACILITY"', lambda name: name.isprintable() and name.count("|") == 1)
+HL7_CHARSET = text('a name of HL7 table 0211, such as "UNICODE UTF-8"', CODECS.__contains__)
 CHARSET = text("a defined term of Specific Character Set, or several joined by a backslash", _is_charset)
 TRANSFER_SYNTAX = text("the UID of a transfer syntax", TRANSFER_SYNTAXES.__contains__)

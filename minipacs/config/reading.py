@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from minipacs.config.effective import Config
 from minipacs.config.kinds import SQLITE_PREFIX
-from minipacs.config.schema import SECTIONS, PeerConfig
+from minipacs.config.schema import REPEATED, SECTIONS
 from minipacs.config.settings import settings_of
 from minipacs.config.text import shown, toml
 from minipacs.dicom.tables.keys import extended_key
@@ -53,12 +53,13 @@ def load(path: Path | None, overrides: Mapping[str, object] | None = None) -> Co
             table[name] = os.path.abspath(str(value)) if key == "storage.path" and value else value
     faults: list[str] = []
     _report_unknown(document, SECTIONS, "", faults)
-    sections = {
-        name: _build(section, document.get(name, {}), name, faults)
-        for name, section in SECTIONS.items()
-        if section is not PeerConfig
-    }
-    config = Config(**sections, peers=_build_peers(document.get("peer", []), faults), source=source)
+    sections: dict[str, Any] = {}
+    for name, kind in SECTIONS.items():
+        if name in REPEATED:
+            sections[REPEATED[name]] = _build_each(kind, document.get(name, []), name, faults)
+        else:
+            sections[name] = _build(kind, document.get(name, {}), name, faults)
+    config = Config(**sections, source=source)
     faults.extend(_joint_faults(config))
     if faults:
         raise ConfigError(faults)
@@ -101,11 +102,11 @@ def _build(section: type[T], table: object, path: str, faults: list[str]) -> T:
     return section(**values)
 
 
-def _build_peers(tables: object, faults: list[str]) -> tuple[PeerConfig, ...]:
+def _build_each(section: type[T], tables: object, name: str, faults: list[str]) -> tuple[T, ...]:
     if not isinstance(tables, list):
-        faults.append("peer: must be written [[peer]], once for each")
+        faults.append(f"{name}: must be written [[{name}]], once for each")
         return ()
-    return tuple(_build(PeerConfig, table, f"peer[{n}]", faults) for n, table in enumerate(tables, 1))
+    return tuple(_build(section, table, f"{name}[{n}]", faults) for n, table in enumerate(tables, 1))
 
 
 def _report_unknown(given: Iterable[str], known: Mapping[str, object], prefix: str, faults: list[str]) -> None:
@@ -133,7 +134,21 @@ def _joint_faults(config: Config) -> Iterator[str]:
     if config.metrics.port == config.ae.port != 0 and config.metrics.bind in config.ae.bind:
         yield f"metrics.port = {config.metrics.port}: must differ from ae.port on the same address"
     yield from _web_faults(config)
+    yield from _hl7_faults(config)
     yield from _audit_faults(config)
+
+
+def _hl7_faults(config: Config) -> Iterator[str]:
+    hl7 = config.hl7
+    if not hl7.port:
+        return
+    if hl7.tls and not config.tls.certificate:
+        yield "hl7.tls = true: needs tls.certificate and tls.key"
+    if not hl7.is_loopback and not hl7.hosts:
+        yield f"hl7.bind = {toml(hl7.bind)}: must be a loopback address, unless hl7.hosts says who may send"
+    for bind, port, name in (*_listening(config), (config.web.bind, config.web.port, "web.port")):
+        if port == hl7.port and bind == hl7.bind:
+            yield f"hl7.port = {hl7.port}: must differ from {name} on the same address"
 
 
 def _web_faults(config: Config) -> Iterator[str]:

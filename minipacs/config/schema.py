@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from minipacs.config import kinds
-from minipacs.config.kinds import SQLITE_PREFIX
+from minipacs.config.kinds import MAX_KEEP_DAYS, SQLITE_PREFIX
+from minipacs.config.lifecycle import FeedConfig, Hl7Config, StationConfig
 from minipacs.config.settings import setting
 
 Operation = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
@@ -22,7 +23,6 @@ WEB_RIGHTS: tuple[WebRight, ...] = get_args(WebRight)
 INDEX_FILE_NAME = "index.db"
 USERS_FILE_NAME = "users"
 AUDIT_FOLDER_NAME = "audit"
-MAX_KEEP_DAYS = 36_500
 MIN_SPOOL_BYTES = 1 << 20
 _SYSLOG_PORTS = {"udp": 514, "tls": 6514}
 """RFC 5426 and RFC 5425."""
@@ -363,6 +363,12 @@ SECTIONS: Mapping[str, type[Any]] = {
     "worklist": WorklistConfig,
     "metrics": MetricsConfig,
     "web": WebConfig,
+    "hl7": Hl7Config,
+    "station": StationConfig,
+    "feed": FeedConfig,
     "audit": AuditConfig,
     "log": LogConfig,
 }
+
+REPEATED: Mapping[str, str] = {"peer": "peers", "station": "stations"}
+"""Sections that are written once for each thing that they describe, and the field of Config that has them."""

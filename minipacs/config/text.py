@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 
 from minipacs.config.effective import Config
-from minipacs.config.schema import SECTIONS, PeerConfig
+from minipacs.config.schema import REPEATED, SECTIONS
 from minipacs.config.settings import settings_of
 
 MAX_SHOWN_CHARS = 80
@@ -32,8 +32,8 @@ def show(config: Config) -> str:
     """Write the effective configuration as TOML, the access policy in force included."""
     source = toml(str(config.source)) if config.source else "built-in defaults"
     blocks = [f"# The effective configuration, from {source}."]
-    for name, section in SECTIONS.items():
-        parts = config.peers if section is PeerConfig else [getattr(config, name)]
+    for name in SECTIONS:
+        parts = getattr(config, REPEATED[name]) if name in REPEATED else [getattr(config, name)]
         blocks += ["\n".join(_section_lines(config, name, part)) for part in parts]
     return "\n\n".join(blocks) + "\n"
 
@@ -49,10 +49,10 @@ def sample() -> str:
     """Write the sample file: every setting explained, all but where the files go commented out."""
     lines = ["# Settings of minipacs. Each is optional; a line that begins with #key shows the default or an example."]
     for name, section in SECTIONS.items():
-        is_peer = section is PeerConfig
-        lines += ["", "", f"# {section.__doc__}", "#" * is_peer + _header(name)]
+        is_repeated = name in REPEATED
+        lines += ["", "", f"# {section.__doc__}", "#" * is_repeated + _header(name)]
         for key, row in settings_of(section).items():
-            is_set = row.sample != row.default and not is_peer
+            is_set = row.sample != row.default and not is_repeated
             lines += ["", *_comment(row.help), *_comment(f"Must be {row.kind.allowed}.")]
             lines.append("#" * (not is_set) + f"{key} = {toml(row.sample)}")
     return "\n".join(lines) + "\n"
@@ -73,4 +73,4 @@ def _comment(text: str) -> list[str]:
 
 
 def _header(name: str) -> str:
-    return "[[peer]]" if SECTIONS[name] is PeerConfig else f"[{name}]"
+    return f"[[{name}]]" if name in REPEATED else f"[{name}]"

@@ -49,6 +49,8 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _audit(config)
     yield from _ports(config)
     yield from _web(config)
+    if config.hl7.port:
+        yield _fault_if("package for HL7", "" if extras.has_hl7() else extras.NEEDS_HL7)
     yield from _names(config)
 
 

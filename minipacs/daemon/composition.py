@@ -1,6 +1,7 @@
 """From a configuration to what calls others and is called: parts of commands and of the daemon's processes."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from minipacs.config import Config
 from minipacs.net.access import Access, Peer, PeerTable
@@ -10,6 +11,9 @@ from minipacs.net.identity.users import Users
 from minipacs.net.places import Places
 from minipacs.net.requestor import Requestor
 from minipacs.net.wire.tls import TlsFiles
+
+if TYPE_CHECKING:
+    from minipacs.hl7.receiver import Policy
 
 
 def peers(config: Config) -> PeerTable:
@@ -28,6 +32,16 @@ def peers(config: Config) -> PeerTable:
         )
         for p in config.peers
     )
+
+
+def hl7_policy(config: Config) -> "Policy":
+    """Return whose messages are taken, and how they are read."""
+    from minipacs.hl7.orders import Rules, Station
+    from minipacs.hl7.receiver import Policy
+
+    hl7 = config.hl7
+    stations = [Station(s.title, s.modality, s.location) for s in config.stations]
+    return Policy(hl7.charset, frozenset(hl7.senders), Rules(hl7.authority, stations))
 
 
 def tls_files(config: Config) -> TlsFiles:

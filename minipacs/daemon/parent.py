@@ -30,7 +30,7 @@ from minipacs.daemon.processes.shared import Shared
 from minipacs.daemon.roles import FIRST, ROLES, Role, team_size
 from minipacs.daemon.service_manager import ServiceManager, inherited_sockets
 from minipacs.daemon.slots import MAX_PROCESSES, Slots
-from minipacs.daemon.sockets import DICOM, DICOM_TLS, METRICS, WEB, Sockets
+from minipacs.daemon.sockets import DICOM, DICOM_TLS, HL7, METRICS, WEB, Sockets
 from minipacs.errors import ConfigError, MinipacsError
 from minipacs.net.listener import address_of
 from minipacs.net.places import PlaceTable
@@ -214,6 +214,7 @@ class Parent:
             "dicom_tls": ",".join(map(address_of, coming.sockets.of(DICOM_TLS))) or None,
             "metrics": ",".join(map(address_of, coming.sockets.of(METRICS))) or None,
             "web": ",".join(dict.fromkeys(map(address_of, coming.sockets.of(WEB)))) or None,
+            "hl7": ",".join(map(address_of, coming.sockets.of(HL7))) or None,
             "storage": str(coming.config.storage.path),
             "policy": self._policy(coming),
             "workers": sum(process.role == "worker" for process in self._processes if not process.is_leaving),

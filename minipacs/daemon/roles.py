@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minipacs.config import Config
-from minipacs.daemon.processes import jobs, web, worker
+from minipacs.daemon.processes import hl7, jobs, web, worker
 from minipacs.daemon.processes.shared import Run
-from minipacs.daemon.sockets import DICOM, DICOM_TLS, METRICS, WEB, web_workers
+from minipacs.daemon.sockets import DICOM, DICOM_TLS, HL7, METRICS, WEB, web_workers
 
 MAX_NAME_LENGTH = 6
 """Of `minipacs-<name>`, which the system cuts at 15 characters."""
@@ -31,6 +31,7 @@ ROLES = (
     Role("jobs", jobs.run, lambda config: 1, frozenset({METRICS})),
     Role("worker", worker.run, _workers, frozenset({DICOM, DICOM_TLS})),
     Role("web", web.run, web_workers, frozenset({WEB})),
+    Role("hl7", hl7.run, lambda config: int(bool(config.hl7.port)), frozenset({HL7})),
 )
 """The first is alone, comes before the others, gets the archive ready for them, and ends after them."""
 FIRST = ROLES[0]

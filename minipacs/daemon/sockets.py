@@ -12,7 +12,7 @@ from minipacs.net.listener import bind
 Key = tuple[str, int, int]
 """An address, a port as configured, and which copy; of a socket that was inherited an empty address and its number."""
 
-DICOM, DICOM_TLS, METRICS, WEB = "dicom", "dicom-tls", "metrics", "web"
+DICOM, DICOM_TLS, METRICS, WEB, HL7 = "dicom", "dicom-tls", "metrics", "web", "hl7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,12 @@ ENDPOINTS = (
         "web: ",
         web_workers,
         switch="web.port",
+    ),
+    Endpoint(
+        HL7,
+        lambda config: ([config.hl7.bind] * bool(config.hl7.port), config.hl7.port),
+        "hl7: ",
+        switch="hl7.port",
     ),
 )
 """THE table of what may be listened on. Inherited sockets of an unknown name are for the first."""

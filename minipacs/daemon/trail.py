@@ -13,14 +13,14 @@ from minipacs.audit.audit import Audit
 from minipacs.audit.message import EventOutcome, Message, ResourceObject
 from minipacs.audit.sinks import FileSink, Sink, TlsSink, UdpSink
 from minipacs.config import Config
-from minipacs.config.schema import SECTIONS
+from minipacs.config.schema import REPEATED, SECTIONS
 from minipacs.daemon import composition
 from minipacs.daemon.opening import open_audit
 from minipacs.errors import MinipacsError
 
 logger = logging.getLogger(__name__)
 
-_SECURITY = frozenset({"access", "peer", "tls", "audit"})
+_SECURITY = frozenset({"access", "peer", "tls", "audit", "hl7"})
 """Sections that say who may do what, and what is known of it."""
 _NETWORK = frozenset({"ae", "web", "metrics"})
 """Sections that say where the archive listens."""
@@ -75,7 +75,7 @@ def _kind_of(changed: Collection[str]) -> codes.Code:
 
 
 def _section(config: Config, name: str) -> object:
-    return config.peers if name == "peer" else getattr(config, name)
+    return getattr(config, REPEATED.get(name, name))
 
 
 def _alert(us: Audit, config: Config, kind: codes.Code, description: str, outcome: EventOutcome) -> Message:

@@ -8,14 +8,14 @@ from typing import TypeVar
 from peewee import Select
 
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
-from minipacs.errors import MinipacsError
+from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index import schema
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database, Sync
 from minipacs.index.engine.writer import Writer
 from minipacs.index.ledger import settings
 from minipacs.index.ledger.associations import Associations
-from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after, between, last
+from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after, between, forget, forgotten, last
 from minipacs.index.ledger.checks import Checks
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Notes, Removals
@@ -24,6 +24,8 @@ from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed, Rows
 from minipacs.index.workflow.commitments import Commitments
+from minipacs.index.workflow.hl7_messages import Hl7Messages
+from minipacs.index.workflow.orders import Orders
 from minipacs.index.workflow.performed_steps import PerformedSteps
 from minipacs.index.workflow.worklist import Worklist
 
@@ -58,6 +60,8 @@ class Index(Reader):
             told = (Changes if tells_changes else Untold)(database, writer.transaction)
             self._objects_or_none = Rows(database, writer.transaction, keys, told)
         self.worklist = Worklist(database, self._change)
+        self.hl7_messages = Hl7Messages(database, self._change)
+        self.orders = Orders(database, self._change, self.worklist, self.hl7_messages)
         self.associations = Associations(database, self._change)
         self.performed_steps = PerformedSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
@@ -161,8 +165,24 @@ class Index(Reader):
         return self._database.is_in_place()
 
     def changes(self, since: int, limit: int = MAX_READ) -> list[Event]:
-        """Give the events after number `since`, at most `limit` and MAX_READ, in their order; none is ever left out."""
-        return self._events(after(since, limit))
+        """Give the events after number `since`, at most `limit` and MAX_READ, in their order; none is ever left out.
+
+        Raises Failure NOT_FOUND if some of them are forgotten.
+        """
+        found = self._events(after(since, limit))
+        oldest = self.forgotten_changes()  # after reading: what went meanwhile is noticed
+        if since < oldest:
+            raise Failure(Kind.NOT_FOUND, f"the changes up to {oldest} are no longer kept: begin after that number")
+        return found
+
+    def forgotten_changes(self) -> int:
+        """Return the number of the last event that is no longer kept, 0 if all are."""
+        with self._database.errors(), self._database.reader() as connection:
+            return forgotten(self._database, connection)
+
+    def forget_changes(self, before: float) -> int:
+        """Forget some events of before a time; tells how many, 0 once all are gone."""
+        return self._change(lambda connection: forget(self._database, connection, before))
 
     def changes_between(self, start: float | None, end: float | None, offset: int, limit: int) -> list[Event]:
         """Give the events from `start` to before `end`, in seconds since 1970, from an offset on, in their order."""

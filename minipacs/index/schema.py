@@ -15,10 +15,17 @@ from minipacs.index.objects.derived import OBJECT_TABLES, Derived
 from minipacs.index.objects.feed import tell_all
 from minipacs.index.objects.migrations import copy_persons, make_room_for_persons
 from minipacs.index.objects.models import MODELS
-from minipacs.index.workflow.migrations import forget_due_times, make_bells, queue_commitments, take_documents_apart
+from minipacs.index.workflow.migrations import (
+    copy_order_numbers,
+    forget_due_times,
+    make_bells,
+    make_room_for_orders,
+    queue_commitments,
+    take_documents_apart,
+)
 from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 MIGRATIONS: Mapping[int, Migration] = {
     1: Migration(before=[make_bells, take_documents_apart]),
     2: Migration(
@@ -38,6 +45,7 @@ MIGRATIONS: Mapping[int, Migration] = {
     5: Migration(after=[tell_all]),  # of what was stored before there were events
     6: Migration(before=[give_removals_reasons]),
     7: Migration(before=[forget_due_times], after=[queue_commitments]),
+    8: Migration(before=[make_room_for_orders], after=[copy_order_numbers]),
 }
 """By the version that each starts from."""
 

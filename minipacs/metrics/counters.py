@@ -24,6 +24,7 @@ OTHER_PEER = "other"
 ASSOCIATION_OUTCOMES = get_args(Ending)
 OPERATION_STATUSES = ("success", "warning", "failure", "cancel")
 HTTP_STATUSES = ("200", "500", "507")
+ACKNOWLEDGEMENTS = ("AA", "AE", "AR")
 COMPRESSION_OUTCOMES = ("compressed", "left")
 
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -123,6 +124,9 @@ class Metrics:
         )
         self._http_received = Counter("minipacs_http_received_bytes", "Bytes of bodies received.", registry=registry)
         self._http_sent = Counter("minipacs_http_sent_bytes", "Bytes of bodies sent.", registry=registry)
+        self._hl7_messages = _Children(
+            Counter("minipacs_hl7_messages", "Messages of HL7 that were answered.", ["type", "ack"], registry=registry)
+        )
         self._commits = Histogram(
             "minipacs_index_commit_instances",
             "Instances that one commit of the index wrote.",
@@ -152,6 +156,11 @@ class Metrics:
         """Let the series that alerts ask for begin at 0 as well, for requests over HTTP by these templates."""
         for route, status in product(routes, HTTP_STATUSES):
             self._http_requests[route, status]
+
+    def begin_hl7(self, kinds: Iterable[str]) -> None:
+        """Let those of messages of HL7 begin at 0."""
+        for kind, ack in product(kinds, ACKNOWLEDGEMENTS):
+            self._hl7_messages[kind, ack]
 
     def association_opened(self) -> None:
         """Count an association as open."""
@@ -196,6 +205,10 @@ class Metrics:
         """Count a stored object: "compressed", or "left" if it cannot be."""
         self._compressions[outcome,].inc()
         self._saved.inc(saved_bytes)
+
+    def hl7_message(self, kind: str, ack: str) -> None:
+        """Count a message of HL7, by its type and how it was acknowledged; both are from closed sets."""
+        self._hl7_messages[kind, ack].inc()
 
     def http_request(self, route: str, status: int, duration_s: float, received_bytes: int, sent_bytes: int) -> None:
         """Count a request over HTTP; `route` is the template of its path."""

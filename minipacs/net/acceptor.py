@@ -84,6 +84,11 @@ class Acceptor:
         self._ids = itertools.count(1)
         self._process = f"{os.getpid()}-{secrets.token_hex(TOKEN_BYTES)}"
 
+    def tell(self) -> None:
+        """Write what the log and the audit trail were spared; to be called now and then."""
+        self.summed.tell()
+        self.alerts.tell()
+
     def run(self, transport: Transport, address: str) -> None:
         """Serve one connection to its end; the transport is closed then. Logs one line an association.
 

@@ -12,14 +12,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from minipacs.errors import MinipacsError
 from minipacs.net.summed_log import SummedLog
 from minipacs.net.wire.transport import Transport
-
-if TYPE_CHECKING:
-    from minipacs.net.acceptor import Acceptor  # with pynetdicom, which who looks at ports does not need
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +77,16 @@ def shown_address(address: str) -> str:
     return address.removeprefix(_MAPPED) if address.startswith(_MAPPED) and "." in address else address
 
 
+class Server(Protocol):
+    """Serves connections, several at once."""
+
+    def run(self, transport: Transport, address: str) -> None:
+        """Serve one to its end, in its own thread; it is closed then."""
+
+    def tell(self) -> None:
+        """Write what the log was spared."""
+
+
 @dataclass(slots=True)
 class _Connection:
     """One that is open; `has_given_way` once it was cut to make room."""
@@ -95,23 +102,24 @@ class _Connection:
 
 
 class Listener:
-    """Accepts connections from `sockets`, non-blocking ones, when told to; each is served in a thread by `acceptor`.
+    """Accepts connections from `sockets`, non-blocking ones, when told to; each is served in a thread by `server`.
 
-    Those of `encrypted` speak TLS. `ended_fd` becomes readable when a connection has ended after `close` or `watch`.
+    Those of `encrypted` speak TLS. There may be `max_named` connections of who has said who it is, and
+    `MAX_PENDING_CONNECTIONS` others. `ended_fd` becomes readable when one has ended after `close` or `watch`.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        acceptor: "Acceptor",
-        max_associations: int,
+        server: Server,
+        max_named: int,
         encrypted: Mapping[socket.socket, ssl.SSLContext] = MappingProxyType({}),
     ) -> None:
         self.sockets = {sock.fileno(): sock for sock in (*sockets, *encrypted)}
         self._encrypted = encrypted
         self.ended_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._acceptor = acceptor
-        self._max_connections = max_associations + MAX_PENDING_CONNECTIONS
+        self._server = server
+        self._max_connections = max_named + MAX_PENDING_CONNECTIONS
         self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connections: dict[threading.Thread, _Connection] = {}
         self._log = SummedLog(logger)
@@ -182,8 +190,7 @@ class Listener:
     def tell(self) -> None:
         """Write what the log was spared; to be called now and then."""
         self._log.tell()
-        self._acceptor.summed.tell()
-        self._acceptor.alerts.tell()
+        self._server.tell()
 
     def _has_room(self, address: str) -> bool:
         """Make room for one more connection, if need be and one can give way; the new one counts for its address."""
@@ -216,7 +223,7 @@ class Listener:
 
     def _serve(self, transport: Transport, address: str) -> None:
         try:
-            self._acceptor.run(transport, address)
+            self._server.run(transport, address)
         finally:
             with self._lock:
                 del self._connections[threading.current_thread()]

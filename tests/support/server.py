@@ -183,7 +183,7 @@ class Server:
         """Return the sum of a metric's samples that have these labels."""
         total, seen = 0.0, False
         for line in self.http("/metrics")[1].splitlines():
-            match = re.fullmatch(r"([a-z_]+)(?:\{(.*)\})? (\S+)", line)
+            match = re.fullmatch(r"([a-z0-9_]+)(?:\{(.*)\})? (\S+)", line)
             if match and match[1] == name:
                 given = dict(re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
                 if all(given.get(k) == v for k, v in labels.items()):

@@ -1,6 +1,5 @@
 """`minipacs audit`: the audit trail, read back."""
 
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -46,18 +45,11 @@ def show(load: Load, since: str, *, follow: bool, output: Output) -> None:
             output.print(rows, _COLUMNS, _KNOWN)
             return
         for row in rows:
-            _print_line(row, output)
+            output.print_line(row, _COLUMNS, _KNOWN)
         for entry in reading.follow(file):
-            _print_line(entry.row(), output)
+            output.print_line(entry.row(), _COLUMNS, _KNOWN)
     except OSError as error:
         raise MinipacsError(f"cannot read the audit trail: {system_words(error)}") from error
-
-
-def _print_line(row: dict[str, object], output: Output) -> None:
-    if output.is_json:
-        click.echo(json.dumps(row))
-    else:
-        click.echo("  ".join(printable(str(row[name])) for name in output.chosen(_COLUMNS, _KNOWN)))
 
 
 def _time(text: str) -> datetime | None:

@@ -33,6 +33,8 @@ from minipacs.dicom.tables.sop_classes import (
 from minipacs.dicom.tables.tags import tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.workflow.worklist import WORKLIST_KEYS
+from minipacs.hl7 import mapping
+from minipacs.hl7.controls import CONTROLS, DEEDS, MESSAGES
 from minipacs.log import printable
 from minipacs.net.identity.user_identity import Policy
 from minipacs.services.dispatch import SERVICES
@@ -44,6 +46,7 @@ _SHOWN_SECTIONS = ("ae", "storage", "query", "access")
 _NOT_SHOWN = frozenset({"ae.workers", "storage.path", "storage.sync", "storage.min_free_bytes", "storage.sop_classes"})
 """Settings of these that no peer can tell, or that other tables show."""
 
+_IN_STEP = frozenset(row.keyword for row in mapping.STEP)
 _OPERATION_NAMES = {"find": "FIND", "move": "MOVE", "get": "GET"}
 _MODEL_NAMES = {"PATIENT": "Patient Root", "STUDY": "Study Root", "PATIENT_STUDY_ONLY": "Patient/Study Only (Retired)"}
 _KEY_TYPES = {"U": "unique", "R": "required", "O": "optional"}
@@ -220,6 +223,29 @@ def _matching(attribute: Key) -> str:
     return ", ".join(kinds) + ("; any of its values" if attribute.multi else "")
 
 
+def _hl7_messages(config: Config) -> Iterator[str]:
+    kinds = {" ".join(f"{kind}^{event}" for kind, event in known): does for known, does in MESSAGES.items()}
+    return _table(("message", "what it does"), list(kinds.items()))
+
+
+def _hl7_controls(config: Config) -> Iterator[str]:
+    return (f"| {control} | {status or '(empty)'} | {DEEDS[deed]} |" for (control, status), deed in CONTROLS.items())
+
+
+def _hl7_mapping(config: Config) -> Iterator[str]:
+    rows = [
+        (
+            ("> " if row.keyword in _IN_STEP else "") + row.keyword,
+            tag_text(row.tag),
+            ", ".join(map(str, row.orm)) or "-",
+            "" if row.omi == row.orm else ", ".join(map(str, row.omi)),
+            row.remark,
+        )
+        for row in (*mapping.PATIENT, *mapping.VISIT, *mapping.REQUEST, *mapping.STEP)
+    ]
+    return _table(("attribute", "tag", "ORM, OMG", "OMI", "remark"), rows)
+
+
 def _web_resources(config: Config) -> Iterator[str]:
     """List what DICOMweb answers; without its packages there is nothing to list."""
     if not extras.has_web():
@@ -282,6 +308,9 @@ _TABLES: Mapping[str, Callable[[Config], Iterator[str]]] = {
     "peers": _peers,
     "keys": _keys,
     "worklist_keys": _worklist_keys,
+    "hl7_controls": _hl7_controls,
+    "hl7_mapping": _hl7_mapping,
+    "hl7_messages": _hl7_messages,
     "web_resources": _web_resources,
     "web_returned": _web_returned,
     "storage_classes": _storage_classes,

@@ -33,6 +33,7 @@ from minipacs.jobs.background import Background, Job, once
 from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
+from minipacs.jobs.forgetting import Forgetting
 from minipacs.jobs.unread import Unread
 from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
@@ -185,6 +186,10 @@ def _jobs(config: Config, archive: Archive, background: Background, counts: metr
         Leftovers(archive).work,
         FaultWatch(archive).work,
     ]
+    index, stopping = archive.index, background.stopping
+    jobs.append(Forgetting(index.hl7_messages.forget, config.hl7.keep_days, stopping).work)
+    if config.feed.keep_days:
+        jobs.append(Forgetting(index.forget_changes, config.feed.keep_days, stopping).work)
     if config.storage.compress != "none":
         syntax = COMPRESSED_SYNTAXES[config.storage.compress]
         jobs.append(Compression(archive, syntax, background.stopping, counts.compression).work)

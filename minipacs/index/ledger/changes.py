@@ -10,6 +10,7 @@ Rules:
 """
 
 import time
+from itertools import takewhile
 from typing import Literal, NamedTuple
 
 from peewee import Select, fn
@@ -38,7 +39,10 @@ BLOCK = 10_000
 MAX_READ = 10_000
 """Events that are read at once."""
 
-_RESERVED = "changes_reserved"
+FORGOTTEN_A_COMMIT = 1000
+"""Events that are forgotten at once."""
+
+_RESERVED, _FORGOTTEN = "changes_reserved", "changes_forgotten"
 
 
 class Event(NamedTuple):
@@ -111,6 +115,23 @@ def skip(dialect: Dialect, connection: Connection) -> None:
 def after(since: int, limit: int) -> Select:
     """Compose the SELECT of the events after a number, in their order."""
     return Change.select(*_FIELDS).where(Change.seq > since).order_by(Change.seq).limit(min(limit, MAX_READ))
+
+
+def forget(dialect: Dialect, connection: Connection, before: float) -> int:
+    """Delete some of the oldest events, of before a time; tells how many, 0 once all are gone."""
+    oldest = Change.select(Change.seq, Change.at).order_by(Change.seq).limit(FORGOTTEN_A_COMMIT)
+    rows = connection.execute(*dialect.compile(oldest)).fetchall()
+    old = list(takewhile(lambda row: row[1] < before, rows))
+    if old:
+        last_seq = int(old[-1][0])
+        connection.execute(*dialect.compile(Change.delete().where(Change.seq <= last_seq)))
+        settings.write(dialect, connection, _FORGOTTEN, str(last_seq))
+    return len(old)
+
+
+def forgotten(dialect: Dialect, connection: Connection) -> int:
+    """Return the number of the last event that was forgotten, 0 for none."""
+    return int(settings.read(dialect, connection, _FORGOTTEN) or 0)
 
 
 def between(start: float | None, end: float | None, offset: int, limit: int) -> Select:

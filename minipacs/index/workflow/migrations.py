@@ -3,14 +3,17 @@
 Schemas 1 and 2 had several forms before the first release; each step does what the form that it finds has need of.
 """
 
-from peewee import Case, Field, Value
+from peewee import Case, Field, Value, fn
 
+from minipacs.dicom.data_set.json_values import loads
+from minipacs.dicom.data_set.values import text
+from minipacs.dicom.workflow.worklist import BY_KEYWORD
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.statements import Statements
 from minipacs.index.ledger.models import QueueItem
 from minipacs.index.ledger.queue import DEAD, WAITING
 from minipacs.index.workflow.commitments import ACKNOWLEDGED, ASKED, EXPIRED, READING, TELLING
-from minipacs.index.workflow.models import Commitment
+from minipacs.index.workflow.models import WORKLIST_COLUMNS, Commitment, WorklistDocument
 
 
 def make_bells(statements: Statements, connection: Connection) -> None:
@@ -29,6 +32,26 @@ def take_documents_apart(statements: Statements, connection: Connection) -> None
         )
         connection.execute("INSERT INTO worklistdocument (step_id, document) SELECT id, document FROM workliststep")
         connection.execute("ALTER TABLE workliststep DROP COLUMN document")
+
+
+_ORDER_NUMBERS = tuple(WORKLIST_COLUMNS[f"{of}OrderNumberImagingServiceRequest"].value for of in ("Placer", "Filler"))
+
+
+def make_room_for_orders(statements: Statements, connection: Connection) -> None:
+    """Give worklist items columns for the numbers of their orders."""
+    known = statements.columns(connection, "workliststep")
+    statements.add_columns(connection, [field for field in _ORDER_NUMBERS if field.column_name not in known])
+
+
+def copy_order_numbers(statements: Statements, connection: Connection) -> None:
+    """Fill them from what the items hold."""
+    update = statements.update(_ORDER_NUMBERS)
+    tags = [BY_KEYWORD[f"{of}OrderNumberImagingServiceRequest"].tag for of in ("Placer", "Filler")]
+    has_one = [fn.INSTR(WorklistDocument.document, f'"{tag}"') > 0 for tag in tags]
+    select = WorklistDocument.select(WorklistDocument.step_id, WorklistDocument.document).where(has_one[0] | has_one[1])
+    for step_id, document in connection.execute(*statements.compile(select)).fetchall():
+        values = loads(document)
+        connection.execute(update, (*(text(values, tag) for tag in tags), step_id))
 
 
 def forget_due_times(statements: Statements, connection: Connection) -> None:

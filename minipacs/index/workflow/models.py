@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from peewee import AutoField, BooleanField, DoubleField, IntegerField, Model, TextField
+from peewee import AutoField, BlobField, BooleanField, DoubleField, IntegerField, Model, TextField
 
 from minipacs.dicom.workflow.worklist import MATCHED_KEYS
 from minipacs.index.objects.columns import add_columns, table_columns
@@ -73,13 +73,30 @@ class Commitment(Model):
     asked_at = DoubleField()
 
 
+class Hl7Message(Model):
+    """One row for each message of HL7 that was answered, with the answer; see `hl7_messages`."""
+
+    id = AutoField()
+    received_at = DoubleField(index=True)
+    sender = TextField()
+    address = TextField()
+    control_id = TextField(index=True)
+    kind = TextField()
+    code = TextField()
+    condition = IntegerField()
+    words = TextField()
+    digest = TextField()
+    message = BlobField()
+    answer = BlobField()
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "hl7_message"
+
+
+_INDEXED = frozenset({"PatientID", "PatientName", "AccessionNumber", "FillerOrderNumberImagingServiceRequest"})
+
 WORKLIST_COLUMNS: Mapping[str, Columns] = MappingProxyType(
-    {
-        key.keyword: add_columns(
-            WorklistStep, key, indexed=key.keyword in ("PatientID", "PatientName", "AccessionNumber")
-        )
-        for key in MATCHED_KEYS
-    }
+    {key.keyword: add_columns(WorklistStep, key, indexed=key.keyword in _INDEXED) for key in MATCHED_KEYS}
 )
 """The columns of every matching key of the worklist, by keyword."""
 
@@ -95,4 +112,7 @@ PerformedStep.add_index(PerformedStep.sop_instance_uid, unique=True, name="proce
 WorklistStep.add_index(WorklistStep.start, WorklistStep.id, name="worklist_order")
 Commitment.add_index(Commitment.ae_title, Commitment.transaction_uid, name="commitment_transaction")
 
-WORKFLOW_MODELS: tuple[type[Model], ...] = (WorklistStep, WorklistDocument, WorklistFolder, PerformedStep, Commitment)
+WORKFLOW_MODELS: tuple[type[Model], ...] = (
+    *(WorklistStep, WorklistDocument, WorklistFolder),
+    *(PerformedStep, Commitment, Hl7Message),
+)

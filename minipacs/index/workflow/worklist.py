@@ -4,7 +4,6 @@ Dates and times asked for as ranges form one interval. A step without a value ne
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -46,6 +45,11 @@ _FIELDS: tuple[Field, ...] = (
     WorklistStep.start,
     *WORKLIST_TABLE.attribute_fields,
     *WORKLIST_TABLE.derived_fields,
+)
+
+_ORDER = (WorklistStep.start, WorklistStep.id)
+_SELECT = WorklistStep.select(*_ORDER, WorklistStep.source, _status_column, WorklistDocument.document).join(
+    WorklistDocument, on=WorklistDocument.step_id == WorklistStep.id
 )
 
 STEPS_A_COMMIT = 200
@@ -123,7 +127,8 @@ class Worklist:
         """
         found: list[int] = []
         for begin in range(0, len(steps), STEPS_A_COMMIT):
-            found += self._change(partial(self._put_all, steps[begin : begin + STEPS_A_COMMIT], ""))
+            part = steps[begin : begin + STEPS_A_COMMIT]
+            found += self._change(lambda connection, part=part: self.put_within(connection, part))  # type: ignore[misc]
         return found
 
     def put_files(self, files: Mapping[str, Sequence[Values]]) -> None:
@@ -131,16 +136,16 @@ class Worklist:
 
         def work(connection: Connection) -> None:
             for source, steps in files.items():
-                kept = set(self._put_all(steps, source, connection))
+                kept = set(self.put_within(connection, steps, source))
                 stale = WorklistStep.select(WorklistStep.id).where(WorklistStep.source == source)
                 found = connection.execute(*self._engine.compile(stale)).fetchall()
-                self._delete(connection, [row_id for (row_id,) in found if row_id not in kept])
+                self.remove_within(connection, [row_id for (row_id,) in found if row_id not in kept])
 
         self._change(work)
 
     def remove(self, step_ids: Sequence[int]) -> None:
         """Delete steps."""
-        self._change(lambda connection: self._delete(connection, step_ids))
+        self._change(lambda connection: self.remove_within(connection, step_ids))
 
     def sources(self) -> list[str]:
         """List the files that steps come from."""
@@ -169,8 +174,15 @@ class Worklist:
 
         self._change(work)
 
-    def _put_all(self, steps: Sequence[Values], source: str, connection: Connection) -> list[int]:
+    def put_within(self, connection: Connection, steps: Sequence[Values], source: str = "") -> list[int]:
+        """Do the same as `put` in a transaction."""
         return [self._put(connection, values, source) for values in steps]
+
+    def read_within(self, connection: Connection, where: Sequence[ColumnBase]) -> list[tuple[Step, str]]:
+        """Read steps in a transaction, each with its state."""
+        select = _SELECT.where(*where).order_by(*_ORDER)
+        rows = connection.execute(*self._engine.compile(select)).fetchall()
+        return [(_step(*row[1:]), row[3]) for row in rows]
 
     def _put(self, connection: Connection, values: Values, source: str) -> int:
         """Insert or update one step; returns its id."""
@@ -188,21 +200,17 @@ class Worklist:
         connection.execute(self._insert_document, (row_id, dumps(values)))
         return row_id
 
-    def _delete(self, connection: Connection, step_ids: Sequence[int]) -> None:
+    def remove_within(self, connection: Connection, step_ids: Sequence[int]) -> None:
+        """Delete steps in a transaction."""
         for step_id in step_ids:
             connection.execute(self._delete_step, (step_id,))
             connection.execute(self._delete_document, (step_id,))
 
     def _pages(self, expressions: Sequence[ColumnBase], allowance: Allowance | None) -> Iterator[Step]:
-        order = (WorklistStep.start, WorklistStep.id)
-        select = WorklistStep.select(*order, WorklistStep.source, _status_column, WorklistDocument.document).join(
-            WorklistDocument, on=WorklistDocument.step_id == WorklistStep.id
-        )
-
         def read(after: Place, rows: int) -> list[tuple[Any, ...]]:
-            where = [*expressions, *beyond(order, after)]
-            page = select.where(all_of(where)) if where else select
-            return self._rows(page.order_by(*order).limit(rows), allowance)
+            where = [*expressions, *beyond(_ORDER, after)]
+            page = _SELECT.where(all_of(where)) if where else _SELECT
+            return self._rows(page.order_by(*_ORDER).limit(rows), allowance)
 
         for _, row_id, source, status, document in pages(read, slice(2), allowance=allowance):
             yield _step(row_id, source, status, document)

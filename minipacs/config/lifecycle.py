@@ -1,0 +1,65 @@
+"""Settings of what stands between an order and the last copy: HL7, stations, the feed of changes."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from minipacs.config import kinds
+from minipacs.config.kinds import MAX_KEEP_DAYS
+from minipacs.config.settings import setting
+
+MAX_SENDERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7Config:
+    """Orders from a RIS, over MLLP, become the worklist; needs minipacs[hl7]."""
+
+    bind: str = setting("127.0.0.1", kinds.ADDRESS, "Where to listen.")
+    port: int = setting(0, kinds.ANY_PORT, "TCP port; 0 turns it off. 2575 is the usual one.")
+    tls: bool = setting(
+        False, kinds.BOOLEAN, "Speak MLLPS, with the certificate of [tls], which says whether senders have to show one."
+    )
+    senders: tuple[str, ...] = setting(
+        [],
+        kinds.each(kinds.SENDER, MAX_SENDERS),
+        "Who may send, by MSH-3 and MSH-4. Empty: any, from wherever it may come.",
+    )
+    hosts: tuple[str, ...] = setting(
+        [],
+        kinds.each(kinds.NETWORK, MAX_SENDERS),
+        "Addresses or networks that may send. Empty: any; only while it listens on loopback alone.",
+    )
+    charset: str = setting("8859/1", kinds.HL7_CHARSET, "Assumed for messages that name no character set (MSH-18).")
+    authority: str = setting(
+        "",
+        kinds.either("", kinds.NAME),
+        "Assigning authority (PID-3.4) whose identifier is the Patient ID. Empty: the first identifier.",
+    )
+    keep_days: int = setting(
+        30, kinds.whole(1, MAX_KEEP_DAYS), "How long messages are kept for `minipacs hl7 list`, `show` and `replay`."
+    )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it listens to this machine alone."""
+        return ipaddress.ip_address(self.bind).is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class StationConfig:
+    """Whose worklist an order goes to that names no station: the first that fits."""
+
+    title: str = setting(None, kinds.AE_TITLE, "Its AE title.", sample="CT1")
+    modality: str = setting("", kinds.NAME, "Modality of orders for it (OBR-24, IPC-5). Empty: any.", sample="CT")
+    location: str = setting(
+        "", kinds.NAME, "Where those come from (PV1-3, IPC-8), with wild cards * and ?. Empty: anywhere."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FeedConfig:
+    """The feed of changes: `minipacs changes`, and /changefeed over HTTP."""
+
+    keep_days: int = setting(
+        0, kinds.whole(0, MAX_KEEP_DAYS), "How long changes are told; 0 keeps them for ever. Each takes some 200 bytes."
+    )
