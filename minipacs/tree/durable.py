@@ -18,6 +18,15 @@ def sync_data(fd: int) -> None:
     os.fdatasync(fd)
 
 
+def sync_file(path: Path) -> None:
+    """Return when what others wrote to a file is on the disk. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def sync_folder(folder: Path | str) -> None:
     """Return when the names in a folder are on the disk. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

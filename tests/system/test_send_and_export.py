@@ -1,14 +1,19 @@
 """`minipacs send` and `minipacs export`, on a stored mix of what pydicom ships."""
 
+import errno
 import hashlib
+import os
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 from pydicom.fileset import FileSet
 
+from minipacs.archive.media import exporting
 from tests.support import dcmtk
 from tests.support.objects import ct, data_set_of, encode, study
 from tests.support.receiver import Receiver, only
@@ -124,6 +129,36 @@ def test_export_writes_the_stored_files_into_folders(archive: Server, tmp_path: 
     again = run("export", "--to", tmp_path / "out", "PatientID=P1", config=archive.config)
     assert again.stdout == done.stdout
     assert files == sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("options", [[], ["--zip"]])
+def test_what_an_export_has_told_is_on_the_disk(
+    archive: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    synced: list[set[str]] = []
+
+    def sync(real: Callable[[Any], None], what: Any) -> None:
+        synced.append({path.name for path in (tmp_path / "out").rglob("*") if path.is_file()})
+        real(what)
+
+    for name in ("sync_file_system", "sync_file", "sync_folder"):
+        monkeypatch.setattr(exporting, name, partial(sync, getattr(exporting, name)))
+    done = run("export", "--to", tmp_path / "out", *options, "PatientID=P1", config=archive.config)
+    assert done.stdout == "5 exported, 0 failed\n"
+    if options:
+        assert synced == [{".export.zip.part"}, {"export.zip"}]
+    else:
+        assert [len(names) for names in synced] == [5]
+
+    def full(what: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for name in ("sync_file_system", "sync_file"):
+        monkeypatch.setattr(exporting, name, full)
+    done = run("export", "--to", tmp_path / "full", *options, "PatientID=P1", config=archive.config, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No space left" in done.stderr
+    assert not list((tmp_path / "full").glob("*.zip"))
 
 
 def test_export_of_everything_as_a_zip_archive(archive: Server, tmp_path: Path) -> None:

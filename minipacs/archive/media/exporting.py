@@ -14,6 +14,7 @@ from minipacs.archive.media.dicomdir import Directory, NoDirectoryRecord
 from minipacs.archive.reader import BUFFER_BYTES, ObjectReader, ObjectUnreadable
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.index import StoredInstance
+from minipacs.tree.durable import sync_file, sync_file_system, sync_folder
 
 DICOMDIR = "DICOMDIR"
 MAX_NAME_LENGTH = 120
@@ -48,11 +49,15 @@ class Target(Protocol):
 
 
 class FolderTarget:
-    """Writes files below a folder: to another name first, so that none is there by halves."""
+    """Writes files below a folder: to another name first, so that none is there by halves.
+
+    A context manager; when it ends well all of them are on the disk, which may be one that is pulled out then.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def write(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
         """Write one file, making its folders. Raises OSError."""
@@ -74,11 +79,15 @@ class FolderTarget:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        try:
+            if kind is None:
+                sync_file_system(self._fd)
+        finally:
+            os.close(self._fd)
 
 
 class ZipTarget:
-    """Writes files into a new zip archive, which gets its name when it is complete."""
+    """Writes files into a new zip archive, which gets its name when it is complete and on the disk."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,11 +107,14 @@ class ZipTarget:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._zip.close()
-        if kind is None:
-            os.rename(self._partial, self._path)
-        else:
-            self._partial.unlink()
+        try:
+            self._zip.close()
+            if kind is None:
+                sync_file(self._partial)
+                os.rename(self._partial, self._path)
+                sync_folder(self._path.parent)
+        finally:
+            self._partial.unlink(missing_ok=True)
 
 
 class Copy(NamedTuple):
