@@ -3,13 +3,16 @@ import os
 import shutil
 
 import pytest
+from pydicom.uid import generate_uid
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.recovery import Recovery, recover
 from minipacs.archive.care.start import prepare
 from minipacs.archive.ports import DaemonLock, Receipt
 from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import Failure, Kind, MinipacsError
+from minipacs.index import Query
 from tests.support.objects import ct, encode
 from tests.support.storing import incoming, published, put, quarantined
 from tests.support.wire import CT, EXPLICIT
@@ -189,6 +192,32 @@ def test_an_index_that_was_lost_is_rebuilt_from_the_files(open_archive, tmp_path
     archive = open_archive(tmp_path / "b")
     assert run(archive) == Recovery(indexed=5)
     assert archive.figures().patients == 5
+
+
+@pytest.mark.parametrize("lost", ["index", "rows"])
+def test_one_series_uid_in_two_studies_is_two_series_again(archive, open_archive, tmp_path, lost):
+    series = generate_uid()
+    objects = [ct(PatientID=f"P{i // 2}", SeriesInstanceUID=series, InstanceNumber=i) for i in range(4)]
+    wanted = sorted((ds.StudyInstanceUID, series, ds.PatientID, ds.SOPInstanceUID) for ds in objects)
+    if lost == "index":
+        for ds in objects:
+            put(archive, ds)
+        shutil.copytree(tmp_path / "archive" / "objects", tmp_path / "b" / "objects")
+        archive = open_archive(tmp_path / "b")
+        assert run(archive) == Recovery(indexed=4)
+    else:
+        put(archive, objects[0])
+        for ds in objects[1:]:
+            publish_object(archive, ds)
+        assert run(archive) == Recovery(indexed=3)
+    keys = [BY_KEYWORD[k] for k in ("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "SOPInstanceUID")]
+    assert sorted(archive.index.find(Query("IMAGE", [], keys))) == wanted
+    for ds in objects:
+        asked = [(keys[0], ds.StudyInstanceUID), (keys[1], series)]
+        assert list(archive.index.find(Query("SERIES", asked, keys[:3]))) == [
+            (ds.StudyInstanceUID, series, ds.PatientID)
+        ]
+    assert archive.figures().series == 4
 
 
 def start_daemon(archive: Archive) -> DaemonLock:

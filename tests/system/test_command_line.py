@@ -105,6 +105,29 @@ def test_import_move_removes_what_is_stored_and_nothing_else(tmp_path, sync):
     assert list(quarantined(tmp_path / "data").values()) == ["another file was first"]
 
 
+@pytest.mark.parametrize("sync", ["always", "batch"])
+@pytest.mark.parametrize("duplicates", ["replace", "keep", "reject"])
+@pytest.mark.parametrize("damage", ["rot", "cut", "gone", "marked"])
+def test_import_move_over_a_damaged_file_lets_the_good_copy_win(tmp_path, sync, duplicates, damage):
+    config = configure(tmp_path, f'sync = "{sync}"\nduplicates = "{duplicates}"')
+    source = save(ct(), tmp_path / "good.dcm")
+    run("import", source, config=config)
+    (stored,) = published(tmp_path / "data")
+    good = stored.read_bytes()
+    stored.chmod(0o600)
+    if damage == "gone":
+        stored.unlink()
+    else:
+        stored.write_bytes(good[:-1] + b"x" if damage in ("rot", "marked") else good[:-100])
+    if damage == "marked":
+        run("verify", "--repair", config=config, check=False)
+    done = run("import", "--move", source, config=config)
+    assert not source.exists()
+    assert stored.read_bytes() == good, done.stdout
+    assert rows(tmp_path / "data") == {stored.stem: "ONLINE"}
+    assert run("verify", config=config).returncode == 0
+
+
 def test_import_move_never_removes_the_archives_own_files(config, tmp_path):
     run("import", save(ct(), tmp_path / "a.dcm"), config=config)
     before = published(tmp_path / "data")
