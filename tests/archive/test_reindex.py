@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.care import reindex as reindex_module
-from minipacs.archive.care.checking import Finding, Pace, check
+from minipacs.archive.care.checking import Finding, Pace, check, repair
 from minipacs.archive.care.reindex import Reindexed, reindex
 from minipacs.archive.care.sizes import SizeCheck, begin
 from minipacs.archive.removal import remove
@@ -237,3 +237,31 @@ def test_rows_of_files_that_cannot_be_read_now_stay_as_they_are(
     assert (found.indexed, found.refused, list(found.faults)) == (1, 1, [orphan])
     assert archive.index.file(ds.SOPInstanceUID).availability == "ONLINE"
     assert len(published(archive.tree.layout.root)) == 2
+
+
+def test_verify_goes_on_past_a_file_that_cannot_be_read_now(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked, rotten = ct(), ct()
+    put(archive, locked)
+    put(archive, rotten)
+    digests = {ds.SOPInstanceUID: archive.index.instance(ds.SOPInstanceUID).digest for ds in (locked, rotten)}
+    path = Path(archive.tree.layout.published(digests[rotten.SOPInstanceUID]))
+    path.chmod(0o600)
+    path.write_bytes(b"rot")
+    real = archive.tree.open
+
+    def refused(digest: str) -> Any:
+        if digest == digests[locked.SOPInstanceUID]:
+            raise PermissionError(errno.EACCES, "Permission denied", digest)
+        return real(digest)
+
+    monkeypatch.setattr(archive.tree, "open", refused)
+    found = {finding.sop_instance_uid: finding for finding in check(archive.tree, archive.index, Pace(0))}
+    assert {uid: finding.fault for uid, finding in found.items()} == {
+        locked.SOPInstanceUID: "unreadable",
+        rotten.SOPInstanceUID: "damaged",
+    }
+    assert found[locked.SOPInstanceUID].detail.startswith("Permission denied (as the user ")
+    for finding in found.values():
+        repair(archive.tree, archive.index, archive.charset_of, finding)
+    assert archive.index.file(locked.SOPInstanceUID).availability == "ONLINE"
+    assert archive.index.file(rotten.SOPInstanceUID).availability == "UNAVAILABLE"

@@ -13,11 +13,12 @@ from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.recovery import Recovery, adopt, set_aside
 from minipacs.archive.ports import Catalogue, Storage
 from minipacs.archive.scan import CharsetOf, fault_of
+from minipacs.errors import system_words
 from minipacs.index import Availability
 
-Fault = Literal["missing", "damaged", "orphaned", "unavailable"]
+Fault = Literal["missing", "damaged", "orphaned", "unavailable", "unreadable"]
 """A row without its file; a file without the bytes of its name; a file without a row that is not noted to go; a row
-marked as one of the first two whose file is there and whole."""
+marked as one of the first two whose file is there and whole; a file of which nothing can be told now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def repair(tree: Storage, index: Catalogue, charset_of: CharsetOf, finding: Find
         adopt(tree, index, charset_of, finding.digest, Recovery())
     elif finding.fault == "damaged":
         set_aside(tree, index, finding.digest, finding.detail, Recovery())
-    else:
+    elif finding.fault != "unreadable":
         availability: Availability = "ONLINE" if finding.fault == "unavailable" else "UNAVAILABLE"
         with tree.holding(finding.digest, exclusive=True):
             if (tree.stat(finding.digest) is not None) == (availability == "ONLINE"):
@@ -98,6 +99,8 @@ def _check_file(tree: Storage, index: Catalogue, digest: str, pace: Pace) -> Fin
         fault = fault_of(tree, digest, pace.read)
     except FileNotFoundError:
         return None  # replaced or removed meanwhile
+    except OSError as error:
+        return Finding("unreadable", digest, index.uid_of(digest) or "", system_words(error))
     uid = index.uid_of(digest)
     if uid is None:
         with tree.holding(digest, exclusive=True):  # whoever published it has committed its row, then

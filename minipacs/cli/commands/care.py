@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 import click
 
@@ -30,6 +29,7 @@ from minipacs.log import printable
 _STUDY = ("PatientID", "PatientName", "StudyDate", "StudyDescription", "StudyInstanceUID")
 _MAX_STUDIES_SHOWN = 50
 _MAX_STUDIES_LOGGED = 3
+_ALWAYS_COUNTED: tuple[Fault, ...] = ("missing", "damaged", "orphaned")
 _BACKUP_NAME = "index-%Y%m%d-%H%M%S.db"
 
 
@@ -76,7 +76,9 @@ def verify(load: Load, rate: int, *, is_repair: bool, as_json: bool) -> None:
         )
     else:
         found = Counter(finding.fault for finding in findings)
-        counts = ", ".join(f"{found[fault]} {fault}" for fault in get_args(Fault) if fault != "unavailable")
+        counts = ", ".join(f"{found[fault]} {fault}" for fault in _ALWAYS_COUNTED)
+        if found["unreadable"]:
+            counts += f", {found['unreadable']} that cannot be read now"
         if found["unavailable"]:
             counts += f", {found['unavailable']} unavailable but whole: --repair gives them out again"
         click.echo(f"{figures.instances} instances: {counts}" + (f"; repaired, {healed} healed" if is_repair else ""))
