@@ -138,7 +138,7 @@ def test_what_an_export_has_told_is_on_the_disk(
     synced: list[set[str]] = []
 
     def sync(real: Callable[[Any], None], what: Any) -> None:
-        synced.append({path.name for path in tmp_path.rglob("*") if path.is_file()})
+        synced.append({path.name for path in (tmp_path / "out").rglob("*") if path.is_file()})
         real(what)
 
     for name in ("sync_file_system", "sync_file", "sync_folder"):
