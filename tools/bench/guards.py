@@ -38,6 +38,7 @@ BEFORE_TLS = "e928472"
 USER, PASSCODE = b"anna", b"right"
 GUESSES = (1, 100)
 REJECTED = 3
+PAIRS = 6
 WARM_UP = 20
 PLACEHOLDER = "2.25." + "1" * 30
 ECHO = dimse.message(1, dimse.command(0x30, VERIFICATION))
@@ -76,7 +77,6 @@ port = 0
 class Side:
     """One of two that are compared: the seconds that each operation took."""
 
-    name: str
     times: list[float] = field(default_factory=list)
 
     def median_ms(self) -> float:
@@ -89,15 +89,18 @@ class Side:
 Operation = Callable[[], object]
 
 
-def compare(what: str, names: tuple[str, str], operations: tuple[Operation, Operation], count: int) -> None:
-    """Do both operations in turn, another one first each time, and print a row of the table."""
-    sides = [Side(name) for name in names]
+def alternate(sides: Sequence[Side], operations: Sequence[Operation], count: int) -> None:
+    """Do both operations in turn, another one first each time."""
     for number in range(WARM_UP + count):
         for which in (0, 1) if number % 2 else (1, 0):
             started = time.perf_counter()
             operations[which]()
             if number >= WARM_UP:
                 sides[which].times.append(time.perf_counter() - started)
+
+
+def tell(what: str, sides: Sequence[Side]) -> None:
+    """Print a row of the table."""
     one, other = sides
     more = sum(other.times) / sum(one.times) - 1
     figures = f"{one.median_ms():.2f} | {other.median_ms():.2f} | {other.median_ms() - one.median_ms():+.2f}"
@@ -178,31 +181,38 @@ def _need(found: object, expected: object) -> None:
         raise BenchError(f"an operation gave {found}, not {expected}")
 
 
-def pairs(archives: Sequence[Archive], names: tuple[str, str], operations: Sequence[str], count: int) -> None:
-    """Compare what two archives take for the same."""
+def pairs(
+    makes: Sequence[Callable[[int], Archive]], names: tuple[str, str], operations: Sequence[str], count: int
+) -> None:
+    """Compare what two archives take for the same, several pairs of them: each has its luck with the disk."""
+    found = {operation: (Side(), Side()) for operation in operations}
+    for number in range(PAIRS):
+        with ExitStack() as stack:
+            order = (0, 1) if number % 2 else (1, 0)
+            archives = {which: stack.enter_context(closing(makes[which](number))) for which in order}
+            clients = [stack.enter_context(closing(Client(archives[which].port))) for which in (0, 1)]
+            for operation, sides in found.items():
+                alternate(sides, [getattr(client, operation) for client in clients], -(-count // PAIRS))
     header(names)
-    one, other = clients = [Client(archive.port) for archive in archives]
-    for operation in operations:
-        compare(operation.replace("_", " "), names, (getattr(one, operation), getattr(other, operation)), count)
-    for client in clients:
-        client.close()
+    for operation, sides in found.items():
+        tell(operation.replace("_", " "), sides)
 
 
 def audit(folder: Path, count: int) -> None:
     """What the audit trail costs, with queries, into a file."""
     more = '[audit]\nfile = "audit.log"'
-    with closing(Archive(folder / "off")) as off, closing(Archive(folder / "on", more)) as on:
-        pairs((off, on), ("no audit", "audit"), OPERATIONS, count)
+    makes = lambda n: Archive(folder / f"off{n}"), lambda n: Archive(folder / f"on{n}", more)
+    pairs(makes, ("no audit", "audit"), OPERATIONS, count)
 
 
 def identity(folder: Path, count: int) -> None:
     """What a user whose passcode is remembered costs an association."""
     with closing(Archive(folder / "users", '[access]\nidentity = "check"')) as archive:
         users.add(archive.data / "users", USER.decode(), PASSCODE, ["echo"])
-        names = "no user", "a remembered user"
-        header(names)
-        named = associate(archive.port, dimse.identity(2, USER, PASSCODE))
-        compare("associate", names, (associate(archive.port), named), count)
+        header(("no user", "a remembered user"))
+        sides, named = (Side(), Side()), associate(archive.port, dimse.identity(2, USER, PASSCODE))
+        alternate(sides, (associate(archive.port), named), count)
+        tell("associate", sides)
 
 
 def guesses(folder: Path, count: int) -> None:
@@ -243,8 +253,8 @@ def plain(folder: Path, count: int) -> None:
         raise BenchError(f"commit {BEFORE_TLS} is not here: {packed.stderr.decode().strip()}")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(before, filter="data")
-    with closing(Archive(folder / "old", code=before)) as old, closing(Archive(folder / "new")) as new:
-        pairs((old, new), (f"commit {BEFORE_TLS}", "now"), ("associate", "echo", "store_again", "find"), count)
+    makes = lambda n: Archive(folder / f"old{n}", code=before), lambda n: Archive(folder / f"new{n}")
+    pairs(makes, (f"commit {BEFORE_TLS}", "now"), ("associate", "echo", "store_again", "find"), count)
 
 
 def idle(folder: Path, count: int) -> None:
