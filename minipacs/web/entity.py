@@ -42,7 +42,7 @@ class Span:
             self.headers["Content-Range"] = f"bytes {self.start}-{self.end - 1}/{size_bytes}"
         self.headers["Content-Length"] = str(self.end - self.start)
 
-    def cut(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    def cut(self, pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         """Give what is answered of all the bytes."""
         position = 0
         for piece in pieces:

@@ -17,12 +17,16 @@ BATCH_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    pieces: list[bytes]
+    pieces: list[bytes | memoryview]
     is_last: bool
 
 
 async def streamed(
-    pieces: Iterator[bytes], status: int = 200, *, media_type: str, headers: Mapping[str, str] | None = None
+    pieces: Iterator[bytes | memoryview],
+    status: int = 200,
+    *,
+    media_type: str,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Make an answer of what a blocking iterator gives, which is closed in any case.
 
@@ -40,7 +44,7 @@ class _Streamed(Response):
     def __init__(
         self,
         first: _Batch,
-        rest: Iterator[bytes],
+        rest: Iterator[bytes | memoryview],
         status: int,
         headers: Mapping[str, str] | None,
         media_type: str,
@@ -84,8 +88,8 @@ async def _hear_of_end(receive: Receive) -> None:
         pass
 
 
-def _next_batch(pieces: Iterator[bytes]) -> _Batch:
-    found: list[bytes] = []
+def _next_batch(pieces: Iterator[bytes | memoryview]) -> _Batch:
+    found: list[bytes | memoryview] = []
     size = 0
     ends_at = time.monotonic() + BATCH_S
     try:
@@ -100,6 +104,6 @@ def _next_batch(pieces: Iterator[bytes]) -> _Batch:
     return _Batch(found, is_last=True)
 
 
-def _close(pieces: Iterator[bytes]) -> None:
+def _close(pieces: Iterator[bytes | memoryview]) -> None:
     with contextlib.suppress(AttributeError):
         pieces.close()  # type: ignore[attr-defined]

@@ -129,7 +129,6 @@ class Objects:
         self._path = ask.path
         self._asked = choice.transfer_syntax
         self._rest = deque(instances)
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self.writer = Writer(DICOM)
         self.count = len(instances)
         self.left_out = self.refused = sum(syntax_for(instance, self._asked) is None for instance in instances)
@@ -161,7 +160,7 @@ class Objects:
         heads = sum(len(self._head(plan, i, i.transfer_syntax_uid, i.size_bytes)) for i in instances)
         return heads + sum(instance.size_bytes for instance in instances) + len(plan.close())
 
-    def parts(self, opened: "Opened", *, is_as_stored: bool) -> Iterator[bytes]:
+    def parts(self, opened: "Opened", *, is_as_stored: bool) -> Iterator[bytes | memoryview]:
         """Give all instances as parts.
 
         Raises ObjectUnreadable for one that turns out to be damaged, or no more to be what its size was told of.
@@ -181,7 +180,7 @@ class Objects:
             yield from self._part(opened)
         yield self.writer.close()
 
-    def _part(self, opened: "Opened") -> Iterator[bytes]:
+    def _part(self, opened: "Opened") -> Iterator[bytes | memoryview]:
         with opened.data_set:
             yield self._head(self.writer, opened.instance, opened.syntax, opened.size_bytes)
             yield from opened.pieces()
@@ -196,14 +195,15 @@ class Objects:
             if syntax is None:
                 raise ObjectNotConvertible("no way to that transfer syntax")
             try:
-                return Opened(instance, syntax, self._reader.open(instance, syntax, self._buffer))
+                buffer = memoryview(bytearray(min(instance.size_bytes, BUFFER_BYTES)))
+                return Opened(instance, syntax, self._reader.open(instance, syntax, buffer))
             except ObjectReplaced as error:
                 instance = error.now
         raise ObjectUnreadable("replaced again and again")
 
 
 class Opened:
-    """An open instance, to be read as a DICOM file in `syntax`."""
+    """An open instance, to be read as a DICOM file in `syntax`; the buffer of its data set is its own."""
 
     def __init__(self, instance: StoredInstance, syntax: str, data_set: DataSetFile) -> None:
         self.instance = instance
@@ -216,13 +216,14 @@ class Opened:
         """Return the size of the file."""
         return len(self._meta) + self.data_set.size_bytes
 
-    def closing_pieces(self) -> Iterator[bytes]:
+    def closing_pieces(self) -> Iterator[bytes | memoryview]:
         """Give the file in pieces, and close it at the end."""
         with self.data_set:
             yield from self.pieces()
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[bytes | memoryview]:
         """Give the file in pieces that are the caller's."""
         yield self._meta
         for piece in self.data_set.pieces():
-            yield bytes(piece)
+            is_whole = len(piece) == self.data_set.size_bytes  # so that nothing else comes into the buffer
+            yield piece if is_whole else bytes(piece)
