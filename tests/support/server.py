@@ -79,8 +79,8 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        self.lines: list[dict[str, object]] = []
-        self.raw: list[str] = []
+        self._lines: list[dict[str, object]] = []
+        self._raw: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
         words = ["serve", "--config", str(self.config)]
@@ -112,11 +112,11 @@ class Server:
                 self._changed.notify_all()
 
     def _take(self, text: str) -> None:
-        self.raw.append(text + "\n")
+        self._raw.append(text + "\n")
         try:
-            self.lines.append(json.loads(text))
+            self._lines.append(json.loads(text))
         except json.JSONDecodeError:
-            self.lines.append({"event": text.rstrip()})
+            self._lines.append({"event": text.rstrip()})
 
     def wait_for(
         self, matches: Callable[[dict[str, object]], bool], timeout_s: float = 10, after: int = 0
@@ -124,17 +124,31 @@ class Server:
         """Return the first log line from number `after` on that matches, waiting for it; fails with the log so far."""
         with self._changed:
             found = self._changed.wait_for(
-                lambda: self._ended or any(matches(line) for line in self.lines[after:]), timeout_s
-            ) and next((line for line in self.lines[after:] if matches(line)), None)
+                lambda: self._ended or any(matches(line) for line in self._lines[after:]), timeout_s
+            ) and next((line for line in self._lines[after:] if matches(line)), None)
         if not found:
-            raise AssertionError("no such log line:\n" + "".join(self.raw[-40:]))
+            raise AssertionError("no such log line:\n" + "".join(self._raw[-40:]))
         return found
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        """Return all lines that have been written."""
+        self._catch_up()
+        return self._lines
+
+    @property
+    def raw(self) -> list[str]:
+        """Return all lines that have been written, as they are."""
+        self._catch_up()
+        return self._raw
 
     def events(self, name: str) -> list[dict[str, object]]:
         """Return the lines of an event among all that has been written."""
+        return [line for line in self.lines if line.get("event") == name]
+
+    def _catch_up(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._ended or not self._unread())
-        return [line for line in self.lines if line.get("event") == name]
 
     def _unread(self) -> int:
         """Count the bytes of the log that nobody has read."""
