@@ -1,0 +1,3 @@
+import { render } from "preact";
+
+render(<main>minipacs</main>, document.getElementById("page")!);
