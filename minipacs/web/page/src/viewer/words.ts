@@ -1,0 +1,2 @@
+/** The viewer's part of all text. */
+export { strings } from "../strings";
