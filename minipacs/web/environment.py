@@ -16,6 +16,7 @@ from minipacs.web.accept import Choice, Offer
 from minipacs.web.access import Caller, Origin, Places, WebAccess, headers_of
 from minipacs.web.answers import Refusal
 from minipacs.web.auditing import Trail
+from minipacs.web.folder import Folder
 from minipacs.web.frame import ClientGone, Receive, Scope
 from minipacs.web.metadata_cache import MetadataCache
 
@@ -33,7 +34,10 @@ PATH_KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instan
 
 @dataclass(frozen=True)
 class Environment:
-    """What all requests have in common. `max_results` 0 means no limit; `storage_classes` are those that are taken."""
+    """What all requests have in common.
+
+    `max_results` 0 means no limit; `storage_classes` are those that are taken; `page` is None if none is to be served.
+    """
 
     archive: Archive
     ae_title: str
@@ -45,6 +49,7 @@ class Environment:
     match_unknown: bool = False
     wake_jobs: Callable[[], None] = lambda: None
     storage_classes: Set[str] = frozenset(STORAGE)
+    page: Folder | None = None
 
 
 @dataclass

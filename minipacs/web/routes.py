@@ -16,6 +16,7 @@ from minipacs.web.dicomweb.search import counting, searching
 from minipacs.web.dicomweb.store import store
 from minipacs.web.dicomweb.wado_uri import wado
 from minipacs.web.environment import DICOM_WEB, Handler
+from minipacs.web.site import page
 from minipacs.web.workflow import commitment, procedure_steps, worklist
 
 
@@ -114,4 +115,6 @@ ROUTES: tuple[Route, ...] = (
             ("health", operations.health, "whether objects can be stored"),
         )
     ),
+    Route("GET", "/", page.page, (), "", "the page"),
+    Route("GET", "/assets/{file}", page.asset, (), "", "a part of the page"),
 )

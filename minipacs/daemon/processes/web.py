@@ -38,6 +38,7 @@ def run(shared: Shared, control: Control) -> None:
     from minipacs.web.metadata_cache import MetadataCache
     from minipacs.web.routes import ROUTES
     from minipacs.web.server import WebServer
+    from minipacs.web.site import page
 
     config, sockets = shared.config, shared.sockets.of(WEB)
     is_guarded = not config.web.tls and not all(map(_is_loopback, sockets))
@@ -66,6 +67,7 @@ def run(shared: Shared, control: Control) -> None:
         match_unknown=config.query.match_unknown,
         wake_jobs=partial(os.eventfd_write, shared.wake_fd, 1),
         storage_classes=storage_classes(config.storage.sop_classes),
+        page=page.built() if config.web.page else None,
     )
     own = sockets[shared.number % len(sockets)]
     for sock in sockets:
