@@ -1,0 +1,1 @@
+export function StudyPage({ study }: { study: string }) { return <p>{study}</p>; }
