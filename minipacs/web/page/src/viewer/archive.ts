@@ -1,5 +1,6 @@
 /** What the viewer asks of the archive: series, metadata, frames, bulk data (PS3.18 10.4, 10.6). */
 
+import { ask, type Problem } from "../api/client";
 import { NATIVE } from "./dicom/frame";
 import { displaySets, type DisplaySet, type SeriesInfo } from "./dicom/sets";
 import { type DataSet, fromBase64, number, text } from "./dicom/json";
@@ -9,39 +10,20 @@ const JSON_TYPE = "application/dicom+json";
 
 /** What the archive answered instead of what was asked, in its own words. */
 export class Refused extends Error {
-  constructor(
-    readonly status: number,
-    words: string,
-  ) {
-    super(words);
+  constructor(readonly problem: Problem) {
+    super(problem.words);
   }
 }
 
-/** Address of a DICOMweb resource, beside the page wherever a proxy puts it. */
+/** Path of a DICOMweb resource, beside the page wherever a proxy puts it. */
 export function address(path: string): string {
-  return new URL(`dicom-web/${path}`, document.baseURI).href;
+  return `dicom-web/${path}`;
 }
 
-async function get(path: string, accept: string, signal?: AbortSignal, priority: RequestPriority = "auto"): Promise<Response> {
-  const headers = { Accept: accept, "X-Minipacs-Page": "1" };
-  let response: Response;
-  try {
-    response = await fetch(address(path), { headers, signal: signal ?? null, priority });
-  } catch (error) {
-    if (signal?.aborted) throw error;
-    throw new Refused(0, "the archive cannot be reached");
-  }
-  if (!response.ok) throw new Refused(response.status, await wordsOf(response));
-  return response;
-}
-
-async function wordsOf(response: Response): Promise<string> {
-  try {
-    const told = (await response.json()) as { error?: string; details?: string };
-    return [told.error, told.details].filter(Boolean).join(": ") || response.statusText;
-  } catch {
-    return response.statusText || `status ${response.status}`;
-  }
+async function get(path: string, accept: string): Promise<Response> {
+  const answer = await ask(address(path), { headers: { Accept: accept } });
+  if (!answer.ok) throw new Refused(answer.problem);
+  return answer.value;
 }
 
 async function list(path: string): Promise<DataSet[]> {
@@ -80,9 +62,9 @@ export async function openSeries(series: SeriesInfo): Promise<DisplaySet[]> {
 }
 
 /** A frame: its bytes, and the transfer syntax that they are in. */
-export async function fetchFrame(path: string, transferSyntax: string, signal?: AbortSignal, isUrgent = false) {
+export async function fetchFrame(path: string, transferSyntax: string) {
   const accept = `application/octet-stream; transfer-syntax=${transferSyntax}`;
-  const response = await get(path, accept, signal, isUrgent ? "high" : "low");
+  const response = await get(path, accept);
   const told = /transfer-syntax="?([0-9.]+)/.exec(response.headers.get("Content-Type") ?? "");
   return { bytes: await response.arrayBuffer(), transferSyntax: told?.[1] ?? NATIVE };
 }

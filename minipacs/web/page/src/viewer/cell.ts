@@ -22,6 +22,12 @@ export function cellOf(element: Element): Cell | undefined {
   return cells.get(element);
 }
 
+/** Scale by which an image fills a canvas; pixels that are not square are stretched in the direction they are longer in. */
+function fitting(image: Loaded, canvas: HTMLCanvasElement): number {
+  const { rowPixelSpacing: row, columnPixelSpacing: column } = image;
+  return Math.min(canvas.width / (image.columns * Math.max(1, column / row)), canvas.height / (image.rows * Math.max(1, row / column)));
+}
+
 export class Cell {
   readonly set = signal<DisplaySet | undefined>(undefined);
   /** Place in the stack that was asked for; `shown` is what is on the screen until it has come. */
@@ -64,9 +70,12 @@ export class Cell {
     cells.set(element, this);
     const onRendered = () => (this.drawn.value += 1);
     element.addEventListener(Enums.Events.IMAGE_RENDERED, onRendered);
+    const sizes = new ResizeObserver(() => this.resize(element));
+    sizes.observe(element);
     const set = this.set.peek();
     if (set) void this.show(set, this.target.peek(), this.make);
     return () => {
+      sizes.disconnect();
       element.removeEventListener(Enums.Events.IMAGE_RENDERED, onRendered);
       cells.delete(element);
       tools().removeViewports(engine().id, this.id);
@@ -75,9 +84,22 @@ export class Cell {
     };
   }
 
+  /** Follow the room there is, at the screen's own resolution; what was fitted stays so, what was zoomed as well. */
+  private resize(element: HTMLDivElement): void {
+    const { viewport } = this;
+    const [width, height] = [element.clientWidth, element.clientHeight].map((side) => Math.round(side * (window.devicePixelRatio || 1))) as [number, number];
+    if (!viewport || !width || !height || (viewport.canvas.width === width && viewport.canvas.height === height)) return;
+    const image = this.shown.peek();
+    const share = image ? viewport.getZoom() / fitting(image, viewport.canvas) : 1;
+    Object.assign(viewport.canvas, { width, height });
+    if (image) viewport.setZoom(share * fitting(image, viewport.canvas));
+    viewport.render();
+  }
+
   /** Show a stack from `index` on, upright and as its objects say. */
   async show(set: DisplaySet, index = 0, make?: Maker): Promise<void> {
     const isNew = this.set.peek()?.key !== set.key;
+    const ids = register(set.frames, make);
     this.playing.value = false;
     if (isNew) {
       this.choice.value = { by: "object" };
@@ -94,7 +116,6 @@ export class Cell {
     this.target.value = index;
     if (set.kind !== "pictures" || !this.viewport) return;
     const turn = ++this.showing;
-    const ids = register(set.frames, make);
     if (await this.come(index, turn)) {
       await this.viewport?.setStack(ids, index);
       this.present(index);
@@ -136,7 +157,7 @@ export class Cell {
     const id = this.frames[index]?.id;
     if (!id) return false;
     try {
-      await imageLoader.loadAndCacheImage(id, { priority: 0 });
+      await imageLoader.loadAndCacheImage(id, { priority: 0, requestType: "interaction" });
       return turn === this.showing;
     } catch (error) {
       if (turn !== this.showing) return false;

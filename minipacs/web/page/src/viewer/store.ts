@@ -9,6 +9,7 @@ import type { DisplaySet, SeriesInfo } from "./dicom/sets";
 import { TAG } from "./dicom/tags";
 import { failure } from "./pixels/loader";
 import { rerank } from "./pixels/queue";
+import { segmentations, toggle } from "./tools/contours";
 import type { ToolId } from "./tools/group";
 
 /** Parts of the screen, in rows and columns. */
@@ -85,6 +86,7 @@ const LAST: ReadonlySet<string> = new Set(["SR", "SEG", "RTSTRUCT", "PR", "KO", 
 export function end(): void {
   for (const cell of cells) cell.clear();
   studies.value = [];
+  segmentations.value = [];
   failureOfStudy.value = "";
   layout.value = "one";
   activeId.value = cells[0]!.id;
@@ -133,13 +135,22 @@ export async function openIn(cell: Cell, entry: Entry, instance?: string): Promi
   await show(cell, set, Math.max(index, 0));
 }
 
+/** Show a set; outlines are laid over what is there instead. */
 export async function show(cell: Cell, set: DisplaySet, index = 0): Promise<void> {
+  if (isOverlay(set)) {
+    isPanelOpen.value = true;
+    return toggle(set);
+  }
   activate(cell);
   await cell.show(set, index);
 }
 
-/** All sets that are known, of whatever study. */
-export const known = computed(() => studies.value.flatMap(({ entries }) => entries ?? []).flatMap(({ sets }) => sets ?? []));
+export function isOverlay(set: DisplaySet | undefined): boolean {
+  return set?.kind === "segmentation" || set?.kind === "contours";
+}
+
+/** Series of segmentations or structure sets. */
+export const outlining = computed(() => studies.value.flatMap(({ entries }) => entries ?? []).filter(({ series }) => ["SEG", "RTSTRUCT"].includes(series.modality)));
 
 const AHEAD_BYTES = 1024 * 1024 * 1024;
 
@@ -165,7 +176,7 @@ export function loadAhead(): void {
     if (bytes > AHEAD_BYTES) return;
     if (cell.asked.has(id)) continue;
     cell.asked.add(id);
-    imageLoader.loadAndCacheImage(id, { priority: Math.max(rank, 1) }).then(
+    imageLoader.loadAndCacheImage(id, { priority: Math.max(rank, 1), requestType: "prefetch" }).then(
       () => (cell.loaded.value += 1),
       () => undefined,
     );

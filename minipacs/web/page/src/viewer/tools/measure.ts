@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 import type { Frame } from "../dicom/frame";
 import { type Plane, pointToPixel, type Vector } from "../dicom/geometry";
 import { frameOf } from "../pixels/loader";
-import { strings } from "../words";
+import { strings } from "../../strings";
 
 export interface Measurement {
   uid: string;
@@ -54,7 +54,7 @@ export function angleOf(frame: Frame, a: Pixel, corner: Pixel, b: Pixel): { valu
 }
 
 function measure(found: Annotation): Measurement | undefined {
-  const frame = frameOf(found.metadata.referencedImageId ?? "");
+  const frame = frameOf(found.metadata?.referencedImageId ?? "");
   const points = (found.data?.handles?.points ?? []) as unknown as Vector[];
   if (!frame) return undefined;
   const pixels = points.map((point): Pixel => {
@@ -62,7 +62,7 @@ function measure(found: Annotation): Measurement | undefined {
     return [column, row];
   });
   const [a, b, c] = pixels;
-  const kind = found.metadata.toolName === "Angle" ? "angle" : "length";
+  const kind = found.metadata?.toolName === "Angle" ? "angle" : "length";
   if (!a || !b || (kind === "angle" && !c)) return undefined;
   return { uid: found.annotationUID ?? "", kind, frame, ...(kind === "angle" ? angleOf(frame, a, b, c!) : lengthOf(frame, a, b)) };
 }

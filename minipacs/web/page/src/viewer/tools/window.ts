@@ -14,8 +14,10 @@ export function dragWindow(cell: Cell, right: number, down: number): void {
   const image = cell.shown.peek();
   if (image?.picture.kind !== "grey") return;
   const turn = toModality(image.frame, image.tables);
-  const range = Math.abs(turn(image.picture.max) - turn(image.picture.min)) || 1;
-  const step = range / DRAG_PIXELS > 0.5 ? Math.max(1, Math.round(range / DRAG_PIXELS)) : range / DRAG_PIXELS;
+  const { min, max } = image.picture;
+  const range = Math.abs(turn(max) - turn(min)) || 1;
+  const least = image.frame.layout.float ? 0 : range / Math.max(max - min, 1);
+  const step = Math.max(1, Math.round(range / DRAG_PIXELS / (least || 1))) * least || range / DRAG_PIXELS;
   const now = cell.window.peek() ?? windowOf({ by: "range" }, image.frame, image.picture, image.tables)!;
   setWindow(cell, { ...now, center: now.center - down * step, width: now.width + right * step }, step);
 }

@@ -1,2 +1,0 @@
-/** The viewer's part of all text. */
-export { strings } from "../strings";
