@@ -110,8 +110,14 @@ async function problemOf(response: Response): Promise<Problem> {
   return problemFrom(response.status, body, (name) => response.headers.get(name));
 }
 
-/** Write parameters; a bare comma separates values in DICOMweb, so one within a value is escaped twice over there. */
-export function query(parameters: Record<string, string | number | boolean | undefined>): string {
-  const pairs = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== "");
-  return pairs.map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`).join("&");
+type Parameter = string | number | boolean | string[] | undefined;
+
+/** Write parameters. A bare comma stands between values of a list, so one within a value is escaped. */
+export function query(parameters: Record<string, Parameter>): string {
+  const pairs = Object.entries(parameters).map(([name, value]) => [name, [value ?? ""].flat().map(written).join(",")]);
+  return pairs.filter(([, value]) => value !== "").map(([name, value]) => `${name}=${value}`).join("&");
+}
+
+function written(value: string | number | boolean): string {
+  return encodeURIComponent(String(value));
 }

@@ -23,6 +23,8 @@ const SHAPES = {
   folder: "M1.5 4V13h13V5H8L6.5 3h-5Z",
   file: "M3.5 1.5h6l3 3v10h-9ZM9 1.5V5h3.5",
   keys: "M1.5 4h13v8h-13Zm2.5 2.5h.01m2.7 0h.01m2.7 0h.01M4.5 9.5h7",
+  list: "M5.5 4h8m-8 4h8m-8 4h8M2.5 4h.01M2.5 8h.01M2.5 12h.01",
+  pulse: "M1.5 8.5h3l2-5 3 9 2-4h3",
   warning: "M8 2 1.5 13.5h13Zm0 4.5v3.5m0 1.6v.1",
 } as const;
 
