@@ -15,7 +15,7 @@ export interface Problem {
 export type Result<T> = { ok: true; value: T } | { ok: false; problem: Problem };
 
 /** Answers may say that later may help: the archive is full, busy or just being restarted. */
-const PASSING = new Set([0, 408, 429, 502, 503, 504]);
+const PASSING = new Set([0, 408, 429, 502, 503, 504, 507]);
 
 const UNAUTHORIZED = 401;
 
