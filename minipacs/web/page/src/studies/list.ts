@@ -5,44 +5,70 @@ import { countStudies, findStudies, type Keys, type Study } from "../api/studies
 import { keysFor, orderOf, parse, type Parsed, type Place, PLACES, type Search } from "./search";
 
 const PAGE_ROWS = 50;
+const SETTLE_MS = 80;
 const MAX_PAGES = 60;
-/** Pages that are kept; those that were looked at longest ago go. */
+/** Pages that are kept; those that were fetched longest ago go. */
 
-/** The studies that match, fetched page by page as they come into view; what was fetched last stays for the way back. */
+/** The studies that match, fetched page by page as they come into view; what was fetched stays for the way back. */
 export class StudyList {
+  /** Null before the first search has been answered. */
   readonly total = signal<number | null>(null);
   readonly problem = signal<Problem | null>(null);
+  readonly isSearching = signal(false);
   /** How many there are in each place that words can stand in; null where no words are looked for. */
   readonly counts = signal<Partial<Record<Place, number>> | null>(null);
   readonly place = signal<Place>("name");
   /** Counts what arrives, for those who draw it. */
   readonly version = signal(0);
+  /** Counts the searches that were answered: each begins at its first row. */
+  readonly round = signal(0);
+  /** The row that keys move from; -1 for none. */
+  readonly active = signal(-1);
+  /** Where the list was scrolled to, in px. */
+  scrollTop = 0;
   private readonly pages = new Map<number, Study[] | "coming">();
   private call = new AbortController();
   private asked = "";
   private keys: Keys = {};
   private order: string[] = [];
+  private timer = 0;
 
-  /** Begin a search; the same again is none, unless it is to be `fresh`. */
+  /** Begin a search; the same again is none, unless it is to be `fresh`. What was found before stays until then. */
   async search(search: Search, fresh = false): Promise<void> {
     const parsed = parse(search);
     const asked = JSON.stringify([parsed, search.by, search.sort]);
     if (asked === this.asked && !fresh) return;
     this.asked = asked;
     this.call.abort();
-    const call = (this.call = new AbortController());
-    this.order = orderOf(search.sort);
+    const { signal } = (this.call = new AbortController());
+    this.isSearching.value = true;
     this.problem.value = null;
-    const keys = await this.choose(parsed, search.by, call.signal);
-    if (call.signal.aborted) return;
-    this.keys = keys;
+    const keys = await this.choose(parsed, search.by, signal);
+    if (signal.aborted) return;
+    const order = orderOf(search.sort);
+    const known = this.counts.value?.[this.place.value];
+    const counting = known === undefined ? countStudies(keys, signal) : null;
+    const first = await findStudies(keys, order, 0, PAGE_ROWS, signal);
+    if (signal.aborted) return;
+    this.isSearching.value = false;
+    if (!first.ok) {
+      this.fail(first.problem);
+      return;
+    }
+    Object.assign(this, { keys, order, scrollTop: 0 });
+    this.active.value = -1;
     this.pages.clear();
-    this.need(0, PAGE_ROWS - 1);
-    const counted = this.counts.value?.[this.place.value];
-    const total = counted === undefined ? await countStudies(keys, call.signal) : { ok: true as const, value: counted };
-    if (call.signal.aborted) return;
-    if (total.ok) this.total.value = total.value;
-    else this.fail(total.problem);
+    this.pages.set(0, first.value);
+    this.total.value = known ?? first.value.length;
+    this.round.value++;
+    const total = await counting;
+    if (!signal.aborted && total?.ok) this.total.value = total.value;
+    else if (total && !total.ok) this.fail(total.problem);
+  }
+
+  /** Let the next search be a fresh one: something has changed. */
+  forget(): void {
+    this.asked = "";
   }
 
   /** Give a row, if it is there already. */
@@ -51,11 +77,15 @@ export class StudyList {
     return Array.isArray(page) ? page[index % PAGE_ROWS] : undefined;
   }
 
-  /** Fetch what is missing of the rows from `first` to `last`. */
+  /** Fetch what is missing of the rows from `first` to `last`: at once beside what is there, else when nothing moves. */
   need(first: number, last: number): void {
-    for (let page = Math.floor(first / PAGE_ROWS); page <= Math.floor(last / PAGE_ROWS); page++) {
-      if (!this.pages.has(page)) void this.fetch(page, this.call.signal);
-    }
+    clearTimeout(this.timer);
+    const [from, to] = [Math.floor(first / PAGE_ROWS), Math.floor(last / PAGE_ROWS)];
+    const missing = Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i).filter((page) => !this.pages.has(page));
+    const isNear = missing.some((page) => this.pages.has(page - 1) || this.pages.has(page + 1));
+    const fetch = () => missing.forEach((page) => void this.fetch(page, this.call.signal));
+    if (isNear) fetch();
+    else if (missing.length) this.timer = window.setTimeout(fetch, SETTLE_MS);
   }
 
   private async fetch(page: number, signal: AbortSignal): Promise<void> {
@@ -96,3 +126,6 @@ export class StudyList {
     if (!problem.isAborted) this.problem.value = problem;
   }
 }
+
+/** The list that the page shows. */
+export const list = new StudyList();

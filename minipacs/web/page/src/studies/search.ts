@@ -67,7 +67,8 @@ export function keysFor(words: string, place: Place): Keys {
   const safe = words.replace(/\\/g, "?");
   if (place === "name") {
     const parts = safe.split(/[\s,^]+/).filter(Boolean);
-    return { PatientName: parts.map((part) => `*${part}*`).join(" "), fuzzymatching: "true" };
+    // Several words may stand in any order, which only this kind of matching knows; for one it would cost for nothing.
+    return { PatientName: parts.map((part) => `*${part}*`).join(" "), ...(parts.length > 1 && { fuzzymatching: "true" }) };
   }
   const keyword = { id: "PatientID", accession: "AccessionNumber", description: "StudyDescription" }[place];
   return { [keyword]: spellings(safe).map((text) => `*${text}*`) };

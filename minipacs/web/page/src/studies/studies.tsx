@@ -13,7 +13,7 @@ import { go, link, route } from "../shell/route";
 import { strings } from "../strings";
 import { Details } from "./details";
 import { Filters } from "./filters";
-import { StudyList } from "./list";
+import { list } from "./list";
 import { type Place, type Search, USUAL_SORT } from "./search";
 import { StudyTable } from "./table";
 import "./studies.css";
@@ -25,8 +25,6 @@ const WIDE = "(min-width: 900px)";
 
 /** The search that the user was at last, for the way back. */
 export const lastSearch = signal<Record<string, string>>({});
-
-const list = new StudyList();
 
 /** The list of studies, its search, and the details of one. */
 export function Studies() {

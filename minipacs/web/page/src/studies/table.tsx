@@ -1,4 +1,5 @@
-import { useRef, useState } from "preact/hooks";
+import type { RefObject } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 import type { Study } from "../api/studies";
 import { clock, day, number } from "../parts/format";
@@ -37,16 +38,17 @@ interface StudyTableProps {
 /** All studies that were found; only the rows in view are there. */
 export function StudyTable({ list, sort, onSort, open, onChoose }: StudyTableProps) {
   const box = useRef<HTMLDivElement>(null);
-  const [active, setActive] = useState(-1);
+  const active = list.active.value;
   const rowHeight = useMedia(NARROW) ? CARD_PX : ROW_PX;
   const view = useWindow(box, rowHeight);
   const total = list.total.value ?? 0;
   void list.version.value;
   const last = Math.min(view.last, total - 1);
   list.need(view.first, last);
+  useScrollMemory(box, list);
   const move = (to: number) => {
     const index = Math.max(0, Math.min(total - 1, to));
-    setActive(index);
+    list.active.value = index;
     reveal(box.current, index * rowHeight, rowHeight);
     const study = list.row(index);
     if (study && open) onChoose(study, false);
@@ -73,16 +75,30 @@ export function StudyTable({ list, sort, onSort, open, onChoose }: StudyTablePro
         aria-colcount={HEADINGS.length}
         aria-activedescendant={active >= view.first && active <= last ? rowId(active) : undefined}
         onKeyDown={press}
-        onFocus={() => active < 0 && total > 0 && setActive(0)}
+        onFocus={() => active < 0 && total > 0 && (list.active.value = 0)}
       >
         <div role="rowgroup" style={{ height: `${total * rowHeight}px` }}>
           {indexes.map((index) => (
-            <Row key={index} index={index} height={rowHeight} study={list.row(index)} isActive={index === active} open={open} onChoose={(study) => (setActive(index), onChoose(study, true))} />
+            <Row key={index} index={index} height={rowHeight} study={list.row(index)} isActive={index === active} open={open} onChoose={(study) => ((list.active.value = index), onChoose(study, true))} />
           ))}
         </div>
       </div>
     </div>
   );
+}
+
+/** Begin where the list was left, and at the top after a search. */
+function useScrollMemory(box: RefObject<HTMLDivElement | null>, list: StudyList): void {
+  const round = list.round.value;
+  useLayoutEffect(() => {
+    if (box.current) box.current.scrollTop = list.scrollTop;
+  }, [round]);
+  useLayoutEffect(() => {
+    const element = box.current;
+    const keep = () => (list.scrollTop = element?.scrollTop ?? 0);
+    element?.addEventListener("scroll", keep, { passive: true });
+    return () => element?.removeEventListener("scroll", keep);
+  }, []);
 }
 
 const STEPS: Record<string, (at: number, page: number, total: number) => number> = {
