@@ -10,6 +10,8 @@ export interface Problem {
   isAborted: boolean;
   /** In seconds, where the archive asks to wait. */
   retryAfter: number | null;
+  /** The whole body, where it was JSON. */
+  document?: unknown;
 }
 
 export type Result<T> = { ok: true; value: T } | { ok: false; problem: Problem };
@@ -93,16 +95,17 @@ export function sendJson<T>(path: string, document: unknown, method = "POST"): P
 export function problemFrom(status: number, body: string, header: (name: string) => string | null): Problem {
   let words = "";
   let id = header("X-Request-Id") ?? "";
+  let document: unknown;
   try {
-    const document = JSON.parse(body) as { details?: unknown; id?: unknown };
-    words = typeof document.details === "string" ? document.details : "";
-    id = typeof document.id === "string" ? document.id : id;
+    const told = (document = JSON.parse(body) as unknown) as { details?: unknown; id?: unknown };
+    words = typeof told.details === "string" ? told.details : "";
+    id = typeof told.id === "string" ? told.id : id;
   } catch {
     // A proxy answers in HTML of its own.
   }
   const wait = Number(header("Retry-After"));
   const retryAfter = wait > 0 ? wait : null;
-  return { status, words: words || strings.api.status(status), id, isAborted: false, retryAfter };
+  return { status, words: words || strings.api.status(status), id, isAborted: false, retryAfter, document };
 }
 
 async function problemOf(response: Response): Promise<Problem> {
