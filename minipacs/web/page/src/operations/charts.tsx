@@ -65,7 +65,7 @@ export function Shares({ byModality }: { byModality: Record<string, number> }) {
               <div class="bar" aria-hidden="true">
                 <div style={{ width: `${(count / most) * 100}%` }} />
               </div>
-              {number(count)}
+              <span>{number(count)}</span>
             </dd>
           </div>
         ))}

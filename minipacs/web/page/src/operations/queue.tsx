@@ -5,27 +5,31 @@ import { change, type Commitment, type Queued, readCommitments, readQueue } from
 import { Button } from "../parts/button";
 import { Dialog } from "../parts/dialog";
 import { ago, number, shortMoment } from "../parts/format";
+import { readSends, type Send } from "../api/sends";
 import { type Loaded, useLoaded } from "../parts/loaded";
 import { Empty, Loading, Trouble } from "../parts/state";
 import { type Column, Table } from "../parts/table";
 import { Text, Value } from "../parts/text";
 import { tellProblem } from "../parts/toast";
+import { link } from "../shell/route";
 import { strings } from "../strings";
 
 const words = strings.operations.queued;
 
 const LOOK_MS = 10_000;
-const KINDS: Record<string, string> = { waiting: "", asked: "", sending: "warn", held: "warn", dead: "bad", "given up": "bad", answered: "good" };
+const KINDS: Record<string, string> = { done: "good", failed: "bad", waiting: "", asked: "", sending: "warn", held: "warn", dead: "bad", "given up": "bad", answered: "good" };
 
 /** What is to be sent and is not there yet, what was given up, and storage commitments. */
 export function Queue() {
   const queue = useLoaded(readQueue, "queue", LOOK_MS);
   const commitments = useLoaded(readCommitments, "commitments", LOOK_MS);
+  const sends = useLoaded(readSends, "sends", LOOK_MS);
   const [dropping, setDropping] = useState<Queued | null>(null);
   return (
     <>
       <Part title={words.queue} none={words.none} loaded={queue} columns={queueColumns(queue.again, setDropping)} />
       <Part title={words.commitments} none={words.noCommitments} loaded={commitments} columns={commitmentColumns(commitments.again)} />
+      <Part title={words.sends} none={words.noSends} loaded={sends} columns={SEND_COLUMNS} />
       {dropping && <Drop item={dropping} onClose={() => setDropping(null)} onDropped={queue.again} />}
     </>
   );
@@ -38,7 +42,7 @@ interface PartProps<T> {
   columns: Column<T>[];
 }
 
-function Part<T extends { id: number }>({ title, none, loaded, columns }: PartProps<T>) {
+function Part<T extends { id: number | string }>({ title, none, loaded, columns }: PartProps<T>) {
   const { value, problem, again } = loaded;
   return (
     <section class="panel" aria-label={title}>
@@ -90,6 +94,15 @@ function commitmentColumns(again: () => void): Column<Commitment>[] {
     { name: words.actions, cell: (row) => row.state === "given up" && <Retry what="commitments" id={row.id} onDone={again} /> },
   ];
 }
+
+const SEND_COLUMNS: Column<Send>[] = [
+  { name: words.asked, cell: (row) => shortMoment(row.at) },
+  { name: words.peer, cell: (row) => <Value value={row.peer} /> },
+  { name: words.study, cell: (row) => <a href={link(["study", row.study])}>{words.show}</a> },
+  { name: words.state, cell: (row) => <span class={`badge ${KINDS[row.failed ? "failed" : row.state] ?? ""}`}>{strings.studies.sending.states[row.state]}</span> },
+  { name: words.objects, cell: (row) => strings.studies.sending.counts(row.completed + row.warned, row.total, row.failed) },
+  { name: words.fault, cell: (row) => row.words && <Text value={row.words} /> },
+];
 
 function Retry({ what, id, onDone }: { what: "queue" | "commitments"; id: number; onDone: () => void }) {
   const retry = async () => {
