@@ -59,6 +59,7 @@ export const strings = {
   },
   studies: {
     list: "Studies",
+    one: "Study",
     search: "Search studies",
     searchHint: "Name, ID, accession, description, date, modality",
     foundIn: "Found in",

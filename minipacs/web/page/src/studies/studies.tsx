@@ -53,6 +53,7 @@ export function Studies() {
   const again = () => void list.search(search, true);
   return (
     <div class={`studies ${open && isWide ? "with-details" : ""}`}>
+      <h1 class="hidden">{words.list}</h1>
       <Filters search={search} list={list} onChange={set} />
       {list.problem.value && <Trouble problem={list.problem.value} onRetry={again} />}
       <Found sort={search.sort} open={open} isFiltered={Boolean(search.typed || search.days || search.modality)} onSort={(sort) => set({ sort })} onChoose={choose} onClear={() => set({ q: "", by: "", days: "", modality: "" })} />

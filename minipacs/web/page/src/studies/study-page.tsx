@@ -20,6 +20,7 @@ export function StudyPage({ study }: { study: string }) {
         <ButtonLink icon="left" href={back}>
           {words.back}
         </ButtonLink>
+        <h1 class="hidden">{words.one}</h1>
       </div>
       {problem && <Trouble problem={problem} onRetry={again} />}
       {!value && !problem && <Loading />}
