@@ -1,11 +1,11 @@
 /** One part of the screen that shows pictures: what it shows, how, and how far it has come. */
 
-import { Enums, imageLoader, type Types } from "@cornerstonejs/core";
+import { Enums, type Types } from "@cornerstonejs/core";
 import { computed, signal } from "@preact/signals";
 import type { Frame, Window } from "./dicom/frame";
 import type { DisplaySet } from "./dicom/sets";
 import { engine, tools } from "./engine";
-import { failure, type Loaded, type Maker, register } from "./pixels/loader";
+import { failure, type Loaded, type Maker, prepare, register } from "./pixels/loader";
 import { setAppearance } from "./pixels/draw";
 import { type Choice, windowOf } from "./pixels/lut";
 
@@ -157,7 +157,7 @@ export class Cell {
     const id = this.frames[index]?.id;
     if (!id) return false;
     try {
-      await imageLoader.loadAndCacheImage(id, { priority: 0, requestType: "interaction" });
+      await prepare(id);
       return turn === this.showing;
     } catch (error) {
       if (turn !== this.showing) return false;

@@ -1,13 +1,12 @@
 /** What the viewer shows now: series at hand, parts of the screen, the tool in use. */
 
 import { computed, signal } from "@preact/signals";
-import { imageLoader } from "@cornerstonejs/core";
 import { findOthers, findSeries, openSeries } from "./archive";
 import { Cell } from "./cell";
 import { type DataSet, text } from "./dicom/json";
-import type { DisplaySet, SeriesInfo } from "./dicom/sets";
+import { type DisplaySet, framesOf, type SeriesInfo } from "./dicom/sets";
 import { TAG } from "./dicom/tags";
-import { failure } from "./pixels/loader";
+import { failure, prepare } from "./pixels/loader";
 import { rerank } from "./pixels/queue";
 import { segmentations, toggle } from "./tools/contours";
 import type { ToolId } from "./tools/group";
@@ -135,13 +134,15 @@ export async function openIn(cell: Cell, entry: Entry, instance?: string): Promi
   await show(cell, set, Math.max(index, 0));
 }
 
-/** Show a set; outlines are laid over what is there instead. */
+/** Show a set. Outlines are laid over pictures instead; where there are none, a segmentation is a picture itself. */
 export async function show(cell: Cell, set: DisplaySet, index = 0): Promise<void> {
-  if (isOverlay(set)) {
+  activate(cell);
+  const entries = studies.peek().flatMap((study) => study.entries ?? []);
+  if (isOverlay(set) && entries.some(({ series }) => !LAST.has(series.modality))) {
     isPanelOpen.value = true;
     return toggle(set);
   }
-  activate(cell);
+  if (set.kind === "segmentation") set = { ...set, kind: "pictures", frames: framesOf(set.series, set.instances[0]!) };
   await cell.show(set, index);
 }
 
@@ -176,7 +177,7 @@ export function loadAhead(): void {
     if (bytes > AHEAD_BYTES) return;
     if (cell.asked.has(id)) continue;
     cell.asked.add(id);
-    imageLoader.loadAndCacheImage(id, { priority: Math.max(rank, 1), requestType: "prefetch" }).then(
+    prepare(id, Math.max(rank, 1)).then(
       () => (cell.loaded.value += 1),
       () => undefined,
     );

@@ -39,14 +39,17 @@ interface Codec {
   delete(): void;
 }
 type Module = Record<string, new () => Codec>;
-type Factory = (options: { locateFile: () => string }) => Promise<unknown>;
+type Factory = (options: { locateFile: () => string; print: () => void; printErr: () => void }) => Promise<unknown>;
+
+/** Codecs talk of every step; what counts is thrown. */
+const silent = (): void => undefined;
 
 const modules = new Map<Factory, Promise<Module>>();
 
 function load(factory: Factory, wasm: string): Promise<Module> {
   let found = modules.get(factory);
   if (!found) {
-    found = factory({ locateFile: () => wasm }) as Promise<Module>;
+    found = factory({ locateFile: () => wasm, print: silent, printErr: silent }) as Promise<Module>;
     modules.set(factory, found);
   }
   return found;

@@ -36,8 +36,10 @@ export function draw(element: Types.CPUFallbackEnabledElement): void {
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.fillStyle = "black";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  const [a, b, c, d, e, f] = transform.getMatrix();
-  context.setTransform(a!, b!, c!, d!, e!, f!);
+  const [a, b, c, d, e, f] = transform.getMatrix() as [number, number, number, number, number, number];
+  // At whole multiples pixels of the image and of the screen fall together, so that none is a mixture.
+  const isWhole = [a, b, c, d].every((part) => Math.abs(part - Math.round(part)) < 1e-9);
+  context.setTransform(a, b, c, d, ...((isWhole ? [Math.round(e), Math.round(f)] : [e, f]) as [number, number]));
   context.imageSmoothingEnabled = appearance.smooth;
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0);

@@ -1,6 +1,6 @@
 /** Frames as images of cornerstone: fetched as stored, decoded in workers, drawn by `draw`. */
 
-import { imageLoader, metaData, type Types } from "@cornerstonejs/core";
+import { cache, imageLoader, metaData, type Types } from "@cornerstonejs/core";
 import { fetchFrame, Refused } from "../archive";
 import { type Frame, NATIVE } from "../dicom/frame";
 import { text } from "../dicom/json";
@@ -37,11 +37,29 @@ export function frameOf(imageId: string): Frame | undefined {
 /** Make cornerstone load `frame:` and `made:` and know the planes of both. */
 export function install(): void {
   for (const scheme of ["frame", "made"]) {
-    imageLoader.registerImageLoader(scheme, (imageId, options) => ({
-      promise: load(imageId, Number(options?.priority ?? 0)),
-    }));
+    imageLoader.registerImageLoader(scheme, (imageId) => ({ promise: ready.get(imageId) ?? load(imageId, 0) }));
   }
   metaData.addProvider(describe, 100);
+}
+
+const coming = new Map<string, Promise<Loaded>>();
+const ready = new Map<string, Promise<Loaded>>();
+
+/** Load a frame into cornerstone's cache. Failures stay here: cornerstone would throw each of them once more, uncaught. */
+export function prepare(imageId: string, rank = 0): Promise<Loaded> {
+  const cached = cache.getImageLoadObject(imageId);
+  if (cached) return cached.promise as Promise<Loaded>;
+  const known = coming.get(imageId);
+  if (known) return known;
+  const found = load(imageId, rank).then(async (image) => {
+    ready.set(imageId, Promise.resolve(image));
+    await imageLoader.loadAndCacheImage(imageId);
+    return image;
+  });
+  coming.set(imageId, found);
+  const forget = () => void (coming.delete(imageId), ready.delete(imageId));
+  found.then(forget, forget);
+  return found;
 }
 
 async function load(imageId: string, rank: number): Promise<Loaded> {

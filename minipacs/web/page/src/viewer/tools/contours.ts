@@ -1,14 +1,13 @@
 /** Segmentations and structure sets as outlines on the pictures that they lie in (PS3.3 A.51, A.19). */
 
 import { signal } from "@preact/signals";
-import { imageLoader } from "@cornerstonejs/core";
 import type { Frame } from "../dicom/frame";
 import { group } from "../dicom/frame";
 import { cross, dot, fromNumbers, type Plane, pixelToPoint, pointToPixel, type Vector } from "../dicom/geometry";
 import { type DataSet, items, number, numbers, text } from "../dicom/json";
 import { type DisplaySet, framesOf } from "../dicom/sets";
 import { TAG } from "../dicom/tags";
-import { failure, type Loaded, register } from "../pixels/loader";
+import { failure, prepare, register } from "../pixels/loader";
 import { fromLab } from "./colour";
 import { outlines, type Path } from "./outlines";
 
@@ -113,7 +112,7 @@ async function ofSegmentation(set: DisplaySet, dataSet: DataSet): Promise<Segmen
 
 async function readMask(dataSet: DataSet, frame: Frame): Promise<Mask> {
   const source = items(group(dataSet, frame.index, TAG.DerivationImageSequence), TAG.SourceImageSequence)[0];
-  const image = (await imageLoader.loadAndCacheImage(frame.id, { priority: 1, requestType: "prefetch" })) as Loaded;
+  const image = await prepare(frame.id, 1);
   if (image.picture.kind !== "grey") throw new Error("the segmentation is in colours");
   const most = number(dataSet, "0062000E") ?? 1;
   return {

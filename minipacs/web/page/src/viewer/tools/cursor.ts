@@ -10,8 +10,12 @@ import { planeOf } from "./measure";
 
 const words = strings.viewer;
 
-/** Where a pixel's centre lies on the screen, in CSS pixels of the canvas; cornerstone counts from a pixel's corner here. */
+/**
+ * Where a pixel's centre lies on the screen, in CSS pixels of the canvas; who asks is drawn anew when that changes.
+ * Cornerstone counts from a pixel's corner here.
+ */
 export function toCanvas(cell: Cell, image: Loaded, column: number, row: number): [number, number] {
+  void cell.drawn.value;
   const [x, y] = cell.viewport!.worldToCanvas([...pixelToPoint(planeOf(image.frame), column + 0.5, row + 0.5)]);
   return [x, y];
 }

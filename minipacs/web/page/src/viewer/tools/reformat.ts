@@ -1,10 +1,9 @@
 /** Stacks cut from a regular stack, along the other two axes of its grid: MPR without a graphics card. */
 
-import { imageLoader } from "@cornerstonejs/core";
 import type { Frame } from "../dicom/frame";
 import { cross, dot, length, normal, orientationLetters, pixelToPoint, subtract, times, type Vector } from "../dicom/geometry";
 import type { DisplaySet } from "../dicom/sets";
-import type { Loaded, Maker } from "../pixels/loader";
+import { type Loaded, type Maker, prepare } from "../pixels/loader";
 import type { Picture, Words } from "../pixels/samples";
 import { strings } from "../../strings";
 
@@ -44,7 +43,7 @@ export async function reformat(set: DisplaySet, onProgress: (done: number) => vo
   let done = 0;
   const slices = await Promise.all(
     set.frames.map(async ({ id }) => {
-      const image = (await imageLoader.loadAndCacheImage(id, { priority: 1, requestType: "prefetch" })) as Loaded;
+      const image = await prepare(id, 1);
       onProgress(++done);
       return image;
     }),

@@ -7,7 +7,6 @@ import { contoursOn } from "../tools/contours";
 
 /** Lines over a picture: contours, where other pictures cut it, the cursor. */
 export function Lines({ cell, image }: { cell: Cell; image: Loaded }) {
-  void cell.drawn.value;
   if (!cell.viewport) return null;
   return (
     <svg class="viewer-lines">

@@ -102,7 +102,6 @@ function technique(frame: Frame): string[] {
 
 /** Letters at the edges: where in the patient they lie, also when the picture is turned. */
 function Directions({ cell, image }: { cell: Cell; image: Loaded }) {
-  void cell.drawn.value;
   if (!image.frame.plane || !cell.viewport) return null;
   const [right, down] = screenDirections(cell, image);
   const opposite = (direction: Vector): Vector => [-direction[0], -direction[1], -direction[2]];
