@@ -10,12 +10,14 @@ export interface Problem {
   isAborted: boolean;
   /** In seconds, where the archive asks to wait. */
   retryAfter: number | null;
+  /** The whole body, where it was JSON. */
+  document?: unknown;
 }
 
 export type Result<T> = { ok: true; value: T } | { ok: false; problem: Problem };
 
 /** Answers may say that later may help: the archive is full, busy or just being restarted. */
-const PASSING = new Set([0, 408, 429, 502, 503, 504]);
+const PASSING = new Set([0, 408, 429, 502, 503, 504, 507]);
 
 const UNAUTHORIZED = 401;
 
@@ -93,16 +95,17 @@ export function sendJson<T>(path: string, document: unknown, method = "POST"): P
 export function problemFrom(status: number, body: string, header: (name: string) => string | null): Problem {
   let words = "";
   let id = header("X-Request-Id") ?? "";
+  let document: unknown;
   try {
-    const document = JSON.parse(body) as { details?: unknown; id?: unknown };
-    words = typeof document.details === "string" ? document.details : "";
-    id = typeof document.id === "string" ? document.id : id;
+    const told = (document = JSON.parse(body) as unknown) as { details?: unknown; id?: unknown };
+    words = typeof told.details === "string" ? told.details : "";
+    id = typeof told.id === "string" ? told.id : id;
   } catch {
     // A proxy answers in HTML of its own.
   }
   const wait = Number(header("Retry-After"));
   const retryAfter = wait > 0 ? wait : null;
-  return { status, words: words || strings.api.status(status), id, isAborted: false, retryAfter };
+  return { status, words: words || strings.api.status(status), id, isAborted: false, retryAfter, document };
 }
 
 async function problemOf(response: Response): Promise<Problem> {
@@ -110,8 +113,14 @@ async function problemOf(response: Response): Promise<Problem> {
   return problemFrom(response.status, body, (name) => response.headers.get(name));
 }
 
-/** Write parameters; a bare comma separates values in DICOMweb, so one within a value is escaped twice over there. */
-export function query(parameters: Record<string, string | number | boolean | undefined>): string {
-  const pairs = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== "");
-  return pairs.map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`).join("&");
+type Parameter = string | number | boolean | string[] | undefined;
+
+/** Write parameters. A bare comma stands between values of a list, so one within a value is escaped. */
+export function query(parameters: Record<string, Parameter>): string {
+  const pairs = Object.entries(parameters).map(([name, value]) => [name, [value ?? ""].flat().map(written).join(",")]);
+  return pairs.filter(([, value]) => value !== "").map(([name, value]) => `${name}=${value}`).join("&");
+}
+
+function written(value: string | number | boolean): string {
+  return encodeURIComponent(String(value));
 }

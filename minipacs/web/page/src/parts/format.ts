@@ -21,7 +21,7 @@ export function number(value: number): string {
 export function bytes(value: number): string {
   const step = value > 0 ? Math.min(Math.floor(Math.log10(value) / 3), BYTE_UNITS.length - 1) : 0;
   const unit = BYTE_UNITS[step] ?? "byte";
-  const options = { style: "unit", unit, unitDisplay: "short", maximumSignificantDigits: 3 } as const;
+  const options = { style: "unit", unit, unitDisplay: step ? "short" : "long", maximumSignificantDigits: 3 } as const;
   return new Intl.NumberFormat(locales, options).format(value / 1000 ** step);
 }
 

@@ -15,12 +15,20 @@ export function Loading({ words = strings.parts.loading }: { words?: string }) {
   );
 }
 
+interface EmptyProps {
+  icon: IconName;
+  title: string;
+  /** It is all that the screen says. */
+  isAll?: boolean;
+  children?: ComponentChildren;
+}
+
 /** That there is nothing, and what one can do about it. */
-export function Empty({ icon, title, children }: { icon: IconName; title: string; children?: ComponentChildren }) {
+export function Empty({ icon, title, isAll = false, children }: EmptyProps) {
   return (
     <div class="empty">
       <Icon name={icon} size={32} />
-      <h2>{title}</h2>
+      {isAll ? <h1>{title}</h1> : <h2>{title}</h2>}
       {children}
     </div>
   );

@@ -64,7 +64,7 @@ function Place() {
   }, [name]);
   if (!found || !Part) {
     return (
-      <Empty icon="search" title={words.unknown}>
+      <Empty icon="search" title={words.unknown} isAll>
         <ButtonLink href={link(["studies"])}>{words.toStudies}</ButtonLink>
       </Empty>
     );
@@ -75,9 +75,9 @@ function Place() {
 
 function Forbidden({ right }: { right: string }) {
   const now = session.value;
-  if (now?.name) return <Empty icon="person" title={words.forbidden}>{words.forbiddenWords(right)}</Empty>;
+  if (now?.name) return <Empty icon="person" title={words.forbidden} isAll>{words.forbiddenWords(right)}</Empty>;
   return (
-    <Empty icon="person" title={strings.signIn.needed}>
+    <Empty icon="person" title={strings.signIn.needed} isAll>
       <p>{strings.signIn.welcome(now?.ae_title ?? "")}</p>
       {now?.can_sign_in ? (
         <Button kind="main" onClick={() => void askUser()}>

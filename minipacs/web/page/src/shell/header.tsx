@@ -24,7 +24,7 @@ export function Header() {
       </a>
       <nav aria-label={words.nav}>
         {SCREENS.filter(({ rights }) => may(...rights)).map(({ name, icon, belongs }) => (
-          <a href={link([name])} aria-current={belongs.includes(screen.value) ? "page" : undefined} title={words.screens[name]}>
+          <a href={link([name])} aria-current={belongs.includes(screen.value) ? "page" : undefined}>
             <Icon name={icon} />
             <span class="nav-name">{words.screens[name]}</span>
           </a>

@@ -30,6 +30,8 @@ export function listen(isViewing: () => boolean): void {
 }
 
 function focusSearch(): void {
+  const find = () => document.querySelector<HTMLInputElement>("[data-search]");
   if (screen.value !== "studies") go(link(["studies"]));
-  requestAnimationFrame(() => document.querySelector<HTMLInputElement>("[data-search]")?.focus());
+  if (find()) find()?.focus();
+  else requestAnimationFrame(() => find()?.focus());
 }

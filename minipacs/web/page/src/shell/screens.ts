@@ -12,6 +12,6 @@ export interface Screen {
 export const SCREENS: Screen[] = [
   { name: "studies", icon: "folder", rights: ["read"], belongs: ["studies", "study"] },
   { name: "upload", icon: "upload", rights: ["store"], belongs: ["upload"] },
-  { name: "worklist", icon: "file", rights: ["read", "worklist", "admin"], belongs: ["worklist"] },
-  { name: "operations", icon: "system", rights: ["admin"], belongs: ["operations"] },
+  { name: "worklist", icon: "list", rights: ["read", "worklist", "admin"], belongs: ["worklist"] },
+  { name: "operations", icon: "pulse", rights: ["admin"], belongs: ["operations"] },
 ];
