@@ -40,7 +40,7 @@ def run(shared: Shared, control: Control) -> None:
     from minipacs.web.metadata_cache import MetadataCache
     from minipacs.web.routes import ROUTES
     from minipacs.web.server import WebServer
-    from minipacs.web.site import page
+    from minipacs.web.site import ohif, page
 
     config, sockets = shared.config, shared.sockets.of(WEB)
     is_guarded = not config.web.tls and not all(map(_is_loopback, sockets))
@@ -70,6 +70,7 @@ def run(shared: Shared, control: Control) -> None:
         wake_jobs=partial(os.eventfd_write, shared.wake_fd, 1),
         storage_classes=storage_classes(config.storage.sop_classes),
         page=page.built() if config.web.page else None,
+        ohif=ohif.installed(folder),
         destinations=[peer.title for peer in config.peers if peer.destination],
         checks=lambda: [astuple(finding) for finding in findings(config)],
     )
