@@ -102,7 +102,9 @@ class Series:
         return found
 
 
-def phantom(count: int, side: int = 512, spacing_mm: float = 0.5, step_mm: float = 1.0) -> Iterator[NDArray[numpy.int16]]:
+def phantom(
+    count: int, side: int = 512, spacing_mm: float = 0.5, step_mm: float = 1.0
+) -> Iterator[NDArray[numpy.int16]]:
     """Give slices of a sphere of water with a rod of bone through it, in air, as stored values 1024 above HU."""
     middle = (side - 1) / 2 * spacing_mm
     across = numpy.arange(side) * spacing_mm - middle
@@ -116,7 +118,9 @@ def phantom(count: int, side: int = 512, spacing_mm: float = 0.5, step_mm: float
         yield slice_ + numpy.roll(noise, index * 37)
 
 
-def ct(study: Study, count: int, side: int = 512, spacing_mm: float = 0.5, step_mm: float = 1.0) -> Iterator[FileDataset]:
+def ct(
+    study: Study, count: int, side: int = 512, spacing_mm: float = 0.5, step_mm: float = 1.0
+) -> Iterator[FileDataset]:
     """Make an axial CT of the phantom, its middle at the origin, feet first."""
     series = study.series()
     start = -(side - 1) / 2 * spacing_mm
