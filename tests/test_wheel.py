@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.built import ROOT, page_built
 from tests.support.server import Server
-from tests.system.test_web import free_port
+from tests.support.web import free_port
 
 LEFT_OUT = (".git", ".venv", "var", "node_modules", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
 HOOKS = "import sys; sys.path.insert(0, 'tools'); import backend; "

@@ -123,13 +123,15 @@ def _get_node() -> None:
         subprocess.run([sys.executable, "-m", "pip", "install", *options, REQUIREMENT], check=False)
 
 
-def main() -> int:
-    """Build; 1 if there is no page of these sources."""
-    if is_built():
+def main(arguments: list[str]) -> int:
+    """Build; 1 if there is no page of these sources. With --packages those of npm are there as well: for tests."""
+    if is_built() and not arguments:
         return 0
     _get_node()
     try:
         build()
+        if arguments == ["--packages"]:
+            _install_packages()
     except PageNotBuilt as error:
         print(f"The archive runs without its page, which cannot be built here: {error}", file=sys.stderr)
         return 1
@@ -137,4 +139,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.web import capabilities
-from minipacs.web.access import claimed_name, require
+from minipacs.web.access import claimed_name, headers_of, require, without_dialog
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask, Environment, read_query
 from minipacs.web.frame import App, Frame, Message, Observe, Receive, Scope, Send
@@ -54,6 +54,12 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises Refusal, Failure and whatever handlers raise."""
+        try:
+            await self._answer(scope, receive, send)
+        except Refusal as refusal:
+            raise without_dialog(refusal, headers_of(scope)) from None
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         environment = self._environment
         origin = environment.places.origin(scope)
         if scope["method"] == "OPTIONS":

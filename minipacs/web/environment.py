@@ -36,7 +36,9 @@ PATH_KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instan
 class Environment:
     """What all requests have in common.
 
-    `max_results` 0 means no limit; `storage_classes` are those that are taken; `page` is None if none is to be served.
+    `max_results` 0 means no limit; `storage_classes` are those that are taken; `page` is None if none is to be served,
+    `ohif` is that viewer if it was installed. `destinations` are the peers that one can send to; `checks` looks at the
+    whole installation and gives severity, subject and detail of what it finds.
     """
 
     archive: Archive
@@ -50,6 +52,9 @@ class Environment:
     wake_jobs: Callable[[], None] = lambda: None
     storage_classes: Set[str] = frozenset(STORAGE)
     page: Folder | None = None
+    ohif: Folder | None = None
+    destinations: Sequence[str] = ()
+    checks: Callable[[], Sequence[tuple[str, str, str]]] = tuple
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.objects import study
 from tests.support.server import Server
 from tests.support.storing import incoming, published, rows
-from tests.system.test_web import free_port
+from tests.support.web import free_port
 from tests.web.test_store import as_file, body
 
 KIND = 'multipart/related; type="application/dicom"; boundary=b'

@@ -13,6 +13,7 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.objects import ct, save
 from tests.support.server import Server, run
+from tests.support.web import free_port
 
 TLS = """[web]
 port = {web}
@@ -23,11 +24,6 @@ certificate = "our.pem"
 key = "our.key"
 require_client_certificate = false
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def shown_serial(port: int) -> int:

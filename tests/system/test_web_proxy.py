@@ -17,8 +17,7 @@ from requests import Session
 from minipacs.web.access import Places
 from tests.support.certificates import Authority
 from tests.support.objects import study
-from tests.support.web import Web
-from tests.system.test_web import free_port
+from tests.support.web import Web, free_port
 
 CONFIG = """
 daemon off;

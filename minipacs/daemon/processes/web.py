@@ -5,11 +5,13 @@ import ipaddress
 import os
 import socket
 import time
+from dataclasses import astuple
 from functools import partial
 from typing import TYPE_CHECKING
 
 from minipacs import metrics
 from minipacs.daemon import composition, extras
+from minipacs.daemon.checking import findings
 from minipacs.daemon.opening import open_archive, open_audit
 from minipacs.daemon.processes.process import Control
 from minipacs.daemon.processes.shared import Shared
@@ -68,6 +70,8 @@ def run(shared: Shared, control: Control) -> None:
         wake_jobs=partial(os.eventfd_write, shared.wake_fd, 1),
         storage_classes=storage_classes(config.storage.sop_classes),
         page=page.built() if config.web.page else None,
+        destinations=[peer.title for peer in config.peers if peer.destination],
+        checks=lambda: [astuple(finding) for finding in findings(config)],
     )
     own = sockets[shared.number % len(sockets)]
     for sock in sockets:
