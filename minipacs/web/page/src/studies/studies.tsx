@@ -9,7 +9,7 @@ import { useLoaded } from "../parts/loaded";
 import { Empty, Loading, Trouble } from "../parts/state";
 import { useMedia } from "../parts/window";
 import { isTaken } from "../shell/keyboard";
-import { go, link, route } from "../shell/route";
+import { changed, go, link, route } from "../shell/route";
 import { strings } from "../strings";
 import { Details } from "./details";
 import { Filters } from "./filters";
@@ -38,10 +38,7 @@ export function Studies() {
   };
   const open = asked.get("study") ?? "";
   const isWide = useMedia(WIDE);
-  const set = (changes: Record<string, string>, options = { replace: true }) => {
-    const query = { ...Object.fromEntries(asked), ...changes };
-    go(link(["studies"], query), options);
-  };
+  const set = (changes: Record<string, string>) => go(changed(["studies"], changes), { replace: true });
   useEffect(() => void (lastSearch.value = Object.fromEntries(asked)), [asked]);
   useEffect(() => void list.search(search), [asked]);
   useViewKey(open);
@@ -146,7 +143,7 @@ function useViewKey(open: string): void {
     const press = (event: KeyboardEvent) => {
       if (!open || isTaken(event)) return;
       if (event.key === "v") go(link(["study", open, "view"]));
-      else if (event.key === "Escape") go(link(["studies"], { ...Object.fromEntries(route.value.query), study: "" }), { replace: true });
+      else if (event.key === "Escape") go(changed(["studies"], { study: "" }), { replace: true });
     };
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);

@@ -9,7 +9,7 @@ import { useLoaded } from "../parts/loaded";
 import { Empty, Loading, Trouble } from "../parts/state";
 import { type Column, Table } from "../parts/table";
 import { Value } from "../parts/text";
-import { go, link, route } from "../shell/route";
+import { changed, go, link, route } from "../shell/route";
 import { Identity } from "../studies/identity";
 import { strings } from "../strings";
 import { AddDialog } from "./add-dialog";
@@ -30,7 +30,7 @@ export function Worklist() {
   const date = asked.get("day") || dateOf();
   const station = asked.get("station") ?? "";
   const state = asked.get("state") ?? "";
-  const set = (changes: Record<string, string>) => go(link(["worklist"], { ...Object.fromEntries(asked), ...changes }), { replace: true });
+  const set = (changes: Record<string, string>) => go(changed(["worklist"], changes), { replace: true });
   const { value, problem, isLoading, again } = useLoaded((signal) => readSteps(date, signal), date, LOOK_MS);
   const [isAdding, setAdding] = useState(false);
   const [canceling, setCanceling] = useState<Step | null>(null);
