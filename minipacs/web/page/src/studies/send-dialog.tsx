@@ -75,7 +75,7 @@ export function SendDialog({ study, series, onClose }: { study: Study; series: S
 }
 
 function Sent({ sent }: { sent: Send }) {
-  const kind = { waiting: "", sending: "", done: sent.failed ? "warn" : "good", failed: "bad" }[sent.state];
+  const kind = { waiting: sent.words ? "warn" : "", sending: "", done: sent.failed ? "warn" : "good", failed: "bad" }[sent.state];
   return (
     <div role="status">
       <Progress label={words.progress} done={sent.completed + sent.warned + sent.failed} total={sent.total} />
