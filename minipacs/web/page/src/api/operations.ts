@@ -129,7 +129,9 @@ export const readGrowth: Read<Day[]> = async (signal) => {
   if (!answer.ok) return answer;
   const told = new Map(answer.value.map((one) => [one.day, one]));
   const last = Date.now();
-  const days = Array.from({ length: GROWTH_DAYS }, (_, i) => new Date(last - (GROWTH_DAYS - 1 - i) * DAY_MS).toISOString().slice(0, 10));
+  const days = Array.from({ length: GROWTH_DAYS }, (_, i) =>
+    new Date(last - (GROWTH_DAYS - 1 - i) * DAY_MS).toISOString().slice(0, 10),
+  );
   return good(days.map((day) => told.get(day) ?? { day, instances: 0, bytes: 0 }));
 };
 
@@ -145,12 +147,20 @@ function isHealth(document: unknown): document is Health {
 }
 
 /** Read a page of rows, the first of which is row `offset`. */
-export function readRows<T>(what: "associations" | "quarantine" | "conflicts", offset: number, signal: AbortSignal): Promise<Result<T[]>> {
+export function readRows<T>(
+  what: "associations" | "quarantine" | "conflicts",
+  offset: number,
+  signal: AbortSignal,
+): Promise<Result<T[]>> {
   return askJson(`api/v1/${what}?${query({ limit: PAGE_ROWS, offset })}`, { signal });
 }
 
 /** Do something about what waits: try it again, or give it up. */
-export async function change(what: "queue" | "commitments", id: number, method: "POST" | "DELETE"): Promise<Result<null>> {
+export async function change(
+  what: "queue" | "commitments",
+  id: number,
+  method: "POST" | "DELETE",
+): Promise<Result<null>> {
   const answer = await ask(`api/v1/${what}/${id}${method === "POST" ? "/retry" : ""}`, { method });
   return answer.ok ? json(answer.value) : answer;
 }
