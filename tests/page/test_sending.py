@@ -53,5 +53,7 @@ def test_one_who_is_away_is_told(connected: Served, open_page: Open):
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("To").select_option("AWAY")
     dialog.get_by_role("button", name="Send").click()
-    expect(dialog.locator(".note.bad")).to_contain_text("Not sent", timeout=30_000)
-    expect(dialog).to_contain_text("AWAY")
+    expect(dialog.locator(".note.warn")).to_contain_text("cannot connect", timeout=30_000)
+    dialog.get_by_role("button", name="Call off").click()
+    expect(dialog).to_have_count(0)
+    assert [send for send in connected.ask("GET", "/api/v1/sends").json if send["peer"] == "AWAY"] == []

@@ -53,8 +53,17 @@ export function Studies() {
       <h1 class="hidden">{words.list}</h1>
       <Filters search={search} list={list} onChange={set} />
       {list.problem.value && <Trouble problem={list.problem.value} onRetry={again} />}
-      <Found sort={search.sort} open={open} isFiltered={Boolean(search.typed || search.days || search.modality)} onSort={(sort) => set({ sort })} onChoose={choose} onClear={() => set({ q: "", by: "", days: "", modality: "" })} />
-      {open && isWide && <Beside study={open} onClose={() => set({ study: "" })} onRemoved={() => (set({ study: "" }), again())} />}
+      <Found
+        sort={search.sort}
+        open={open}
+        isFiltered={Boolean(search.typed || search.days || search.modality)}
+        onSort={(sort) => set({ sort })}
+        onChoose={choose}
+        onClear={() => set({ q: "", by: "", days: "", modality: "" })}
+      />
+      {open && isWide && (
+        <Beside study={open} onClose={() => set({ study: "" })} onRemoved={() => (set({ study: "" }), again())} />
+      )}
     </div>
   );
 }
@@ -115,7 +124,9 @@ function Beside({ study, onClose, onRemoved }: { study: string; onClose: () => v
       {!value && !problem && <Loading />}
       {value?.length === 0 && <Empty icon="search" title={words.notHere} />}
       {value && value.length > 1 && <p class="note bad">{words.severalPatients}</p>}
-      {value?.map((found) => <Details study={found} onRemoved={onRemoved} />)}
+      {value?.map((found) => (
+        <Details study={found} onRemoved={onRemoved} />
+      ))}
     </aside>
   );
 }

@@ -67,7 +67,12 @@ async function* listed(folder: FileSystemDirectoryEntry): AsyncGenerator<FileSys
 async function* opened(file: Blob, path: string, depth = 0): AsyncGenerator<Found> {
   if (LITTER.test(path)) return;
   if (!/\.zip$/i.test(path)) {
-    yield { path, size: file.size, head: (bytes) => Promise.resolve(file.slice(0, bytes)), content: () => Promise.resolve(file) };
+    yield {
+      path,
+      size: file.size,
+      head: (bytes) => Promise.resolve(file.slice(0, bytes)),
+      content: () => Promise.resolve(file),
+    };
     return;
   }
   if (depth === ZIP_DEPTH) {
