@@ -70,6 +70,7 @@ export async function begin(study: string, series?: string, instance?: string): 
     isLoading.value = false;
     if (!first) return;
     await openIn(cells[0]!, first, instance);
+    void loadSmall(entries);
     void addOthers(text(found.study, TAG.PatientID), study);
   } catch (error) {
     failureOfStudy.value = failure(error);
@@ -101,7 +102,16 @@ async function addOthers(patientID: string, study: string): Promise<void> {
 export async function expand(study: StudyEntry): Promise<void> {
   if (study.entries) return;
   const found = await findSeries(study.uid);
-  replace(study.uid, { ...study, entries: found.series.map((series) => ({ series, sets: undefined, error: "" })) });
+  const entries = found.series.map((series) => ({ series, sets: undefined, error: "" }));
+  replace(study.uid, { ...study, entries });
+  await loadSmall(entries);
+}
+
+/** Up to how many objects a series is opened ahead: it may be a video or clips, which have no one picture in common. */
+export const SMALL_SERIES = 20;
+
+async function loadSmall(entries: readonly Entry[]): Promise<void> {
+  for (const entry of entries) if (entry.series.instances <= SMALL_SERIES && studies.peek().some((study) => study.entries?.includes(entry))) await load(entry);
 }
 
 function replace(uid: string, by: StudyEntry): void {

@@ -71,6 +71,17 @@ export const TOOLS = [
 
 export type ToolId = (typeof TOOLS)[number]["id"];
 
+/** Of measurements: yellow is seen on grey, on black and on white. */
+const STYLE = {
+  color: "rgb(255, 214, 90)",
+  colorHighlighted: "rgb(120, 220, 255)",
+  colorSelected: "rgb(120, 220, 255)",
+  textBoxColor: "rgb(255, 214, 90)",
+  textBoxColorHighlighted: "rgb(120, 220, 255)",
+  textBoxColorSelected: "rgb(120, 220, 255)",
+  textBoxFontSize: "14px",
+};
+
 const MEASURING: ReadonlySet<string> = new Set(["length", "angle"]);
 
 export function addTools(group: Group): void {
@@ -78,9 +89,9 @@ export function addTools(group: Group): void {
     addTool(tool);
     group.addTool(tool.toolName, tool === LengthTool || tool === AngleTool ? { getTextLines: textLines } : {});
   }
-  annotation.config.style.setDefaultToolStyles({
-    global: { color: "rgb(255, 214, 90)", colorHighlighted: "rgb(120, 220, 255)", colorSelected: "rgb(120, 220, 255)", textBoxFontSize: "14px" },
-  });
+  const { style } = annotation.config;
+  const usual = style.getDefaultToolStyles();
+  style.setDefaultToolStyles({ ...usual, global: { ...usual.global, ...STYLE } });
   activate(group, "window");
 }
 

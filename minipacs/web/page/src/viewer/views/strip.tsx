@@ -7,7 +7,7 @@ import { address } from "../archive";
 import { text } from "../dicom/json";
 import { addressOf, type DisplaySet } from "../dicom/sets";
 import { TAG } from "../dicom/tags";
-import { active, type Entry, expand, isOverlay, openIn, show, studies, type StudyEntry, visible } from "../store";
+import { active, type Entry, expand, isOverlay, openIn, show, SMALL_SERIES, studies, type StudyEntry, visible } from "../store";
 import { segmentations } from "../tools/contours";
 
 const words = strings.viewer;
@@ -90,7 +90,7 @@ const broken = signal<ReadonlySet<string>>(new Set());
 
 function Thumbnail({ entry: { series }, set }: { entry: Entry; set: DisplaySet | undefined }) {
   const place = set ? addressOf(series, set.instances[set.instances.length >> 1]!) : `studies/${series.study}/series/${series.uid}`;
-  const hasNone = set ? set.kind !== "pictures" : WITHOUT_PICTURE.has(series.modality);
+  const hasNone = set ? set.kind !== "pictures" : series.instances <= SMALL_SERIES || WITHOUT_PICTURE.has(series.modality);
   if (hasNone || broken.value.has(place)) return <span class="viewer-thumbnail">{series.modality}</span>;
   const fail = () => (broken.value = new Set([...broken.value, place]));
   return <img class="viewer-thumbnail" src={address(`${place}/thumbnail?viewport=96,96`)} alt="" loading="lazy" onError={fail} />;
