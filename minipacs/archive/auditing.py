@@ -77,6 +77,13 @@ def tell_procedure(audit: Audit, who: Participant, sop_instance_uid: str, values
     audit.tell(events.procedure_record(who, objects, whose, action=action))
 
 
+def tell_scheduled(audit: Audit, who: Participant, steps: Iterable[Values], action: Action) -> None:
+    """Tell that worklist items came, changed or went."""
+    for values in steps if audit.is_on else ():
+        whose, study = subject_of_request(values)
+        audit.tell(events.procedure_record(who, [study], whose, action=action))
+
+
 def tell_deleted(
     audit: Audit, index: Catalogue, who: Participant, gone: Iterable[tuple[PatientObject, list[StudyObject]]]
 ) -> None:

@@ -32,6 +32,8 @@ from minipacs.index.ledger.changes import MAX_READ, Event
 from minipacs.index.ledger.checks import Checks
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
+from minipacs.index.ledger.sends import Sends
+from minipacs.index.objects.growth import Day
 from minipacs.index.objects.queries import Receipts
 from minipacs.index.workflow.commitments import Commitments
 from minipacs.index.workflow.hl7_messages import Hl7Messages
@@ -237,6 +239,9 @@ class Objects(Protocol):
     def statistics(self) -> Statistics:
         """Count what there is: cheap at any size."""
 
+    def growth(self, since: float) -> list[Day]:
+        """Count what came from a time on, in seconds since 1970, by days, of what is still there."""
+
     def has_several_issuers(self, patient_id: str) -> bool:
         """Tell whether a Patient ID alone may mean several patients."""
 
@@ -273,6 +278,7 @@ class Catalogue(Objects, Protocol):
     checks: Checks
     removals: Removals
     duties: Queue
+    sends: Sends
 
     @property
     def is_read_only(self) -> bool:

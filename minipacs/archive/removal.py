@@ -8,15 +8,18 @@ later one is durable: that takes its place in the log, so what is not there by t
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from minipacs.archive.ports import Catalogue, Storage
+from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import Failure
-from minipacs.index import ToGo
+from minipacs.index import Query, ToGo
 
 logger = logging.getLogger(__name__)
 
+_PERSON = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
 BATCH = 100
 """Rows removed, or notes dropped, in one commit."""
 MAX_WAITING = 10_000
@@ -111,6 +114,31 @@ class Displaced:
                 return
             gone, self._gone = self._gone, []
         self._index.removals.forget([digest for digest in gone if self._tree.stat(digest) is None])
+
+
+class Going(NamedTuple):
+    """What a removal would take; of each patient the ID, its issuer, the name and the birth date."""
+
+    patients: tuple[tuple[str, str, str, str], ...]
+    studies: tuple[str, ...]
+    series: int
+    instances: int
+    size_bytes: int
+
+
+def what_goes(index: Catalogue, keys: Mapping[str, str]) -> Going:
+    """Look what would go with the instances that unique keys, by keyword, lead to. Raises Failure."""
+    stored = index.instances({keyword: [uid] for keyword, uid in keys.items()})
+    returned = [BY_KEYWORD[keyword] for keyword in (*_PERSON, "StudyInstanceUID", "SeriesInstanceUID")]
+    query = Query("IMAGE", [(BY_KEYWORD[keyword], uid) for keyword, uid in keys.items()], returned)
+    rows = dict.fromkeys(index.find(query))
+    return Going(
+        tuple(dict.fromkeys((row[0], row[1], row[2], row[3]) for row in rows)),
+        tuple(dict.fromkeys(row[-2] for row in rows)),
+        len(rows),
+        len(stored),
+        sum(instance.size_bytes for instance in stored),
+    )
 
 
 def remove(tree: Storage, index: Catalogue, sop_instance_uids: Sequence[str]) -> Iterator[int]:

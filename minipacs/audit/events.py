@@ -159,7 +159,7 @@ def _rows() -> tuple[Event, ...]:
             {None: (1, 2)},
             {},
             "A.5.3.12",
-            "an association is opened for a user or is over; wrong credentials, also over HTTP",
+            "an association is opened for a user or is over; a session of the page; wrong credentials, also over HTTP",
         ),
         Event(
             Code("110109", "Order Record"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from minipacs import daemon
-from minipacs.archive.auditing import subject_of_request
+from minipacs.archive import auditing
 from minipacs.audit import codes, events
 from minipacs.audit.audit import Audit, person
 from minipacs.audit.message import Action, EventOutcome, Participant, ResourceObject
@@ -65,9 +65,7 @@ def tell_damage(config: Config, faults: Sequence[tuple[str, str]]) -> None:
 def tell_scheduled(config: Config, steps: Sequence[Values], action: Action) -> None:
     """Tell that worklist items came, changed or went."""
     with trail(config) as audit:
-        for values in steps:
-            whose, study = subject_of_request(values)
-            audit.tell(events.procedure_record(who(), [study], whose, action=action))
+        auditing.tell_scheduled(audit, who(), steps, action)
 
 
 def address(path: os.PathLike[str] | str) -> str:

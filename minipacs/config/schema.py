@@ -283,6 +283,7 @@ class WebConfig:
     max_results: int = setting(
         0, kinds.whole(0, MAX_MATCHES), "Results of one search that names no limit; 0 means no limit."
     )
+    page: bool = setting(True, kinds.BOOLEAN, "Serve the page at /: it needs no credentials, what it shows does.")
 
     @property
     def is_loopback(self) -> bool:

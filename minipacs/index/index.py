@@ -19,6 +19,7 @@ from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, afte
 from minipacs.index.ledger.checks import Checks
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Notes, Removals
+from minipacs.index.ledger.sends import Sends
 from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
@@ -46,7 +47,7 @@ class Index(Reader):
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
     `performed_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
     accounts of the last associations, `removals` the files that are to go, `duties` the leases of work that one process
-    is to do at a time, `checks` when files were last checked.
+    is to do at a time, `sends` what people asked to be sent, `checks` when files were last checked.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
@@ -67,6 +68,7 @@ class Index(Reader):
         self.commitments = Commitments(database, self._change)
         self.removals = Removals(database, self._change)
         self.duties = Queue(database, self._change, "duties")
+        self.sends = Sends(database, self._change)
         self._notes = Notes(database)
         self.checks = Checks(database, self._change)
 

@@ -110,6 +110,15 @@ def parse_media_type(header: str) -> tuple[str, dict[str, str]]:
     return next(_ranges(header), ("", {}))
 
 
+def accepts_gzip(header: str) -> bool:
+    """Tell whether Accept-Encoding allows gzip (RFC 9110 12.5.3)."""
+    for one in header.lower().split(","):
+        coding, _, parameters = one.partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
 def _best(offers: Sequence[Offer], ranges: Sequence[MediaRange]) -> Choice | None:
     """Take the offer that is wished for most; what is named exactly rules over what a wild card says of it."""
     best: tuple[float, int, int, int] | None = None

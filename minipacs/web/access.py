@@ -24,8 +24,11 @@ MAX_SESSIONS = 1000
 CHECK_TIMEOUT_S = 10.0
 """For a passcode's turn to be checked."""
 REALM = "minipacs"
+PAGE_HEADER = "x-minipacs-page"
+"""A header field that our page has in each of its requests."""
 MAX_FORWARDED = 16
 
+_BEARER = f'Bearer realm="{REALM}"'
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAME_SITE = frozenset({"same-origin", "none"})
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -145,27 +148,34 @@ class WebAccess:
         if kind:
             raise unauthorized("credentials are a Bearer token or Basic")
         _check_site(scope["method"], headers, origin, self.origins)
-        anonymous = Caller("", self._anonymous if origin.is_local else (), origin.address)
         session = self._sessions.check(session_of(headers))
-        if session is None:
-            return anonymous
-        user = self._users.get(session.name.partition(" ")[0])
-        return Caller(user.name, user.rights, origin.address) if user else anonymous
+        user = None if session is None else self._users.get(session.name.rpartition(" ")[0])
+        return Caller(user.name, user.rights, origin.address) if user else self.anonymous(origin)
+
+    def anonymous(self, origin: Origin) -> Caller:
+        """Return who asks without credentials."""
+        return Caller("", self._anonymous if origin.is_local else (), origin.address)
+
+    @property
+    def knows_users(self) -> bool:
+        """Tell whether there is anybody who could sign in."""
+        return self._users.are_known
 
     async def sign_in(self, name: str, passcode: str, origin: Origin) -> tuple[Caller, str]:
         """Begin a session; give who it is and the cookie. Raises Refusal 401."""
-        caller = await self._by_passcode(name, passcode.encode(), origin)
+        caller = await self._by_passcode(name, passcode.encode("utf-8", "surrogatepass"), origin)
         cookie = await asyncio.to_thread(self._begin_session, caller.name)
         secure = "; Secure" if origin.scheme == "https" else ""
         age_s = SESSION_DAYS * 86400
-        return caller, f"{SESSION_COOKIE}={cookie}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"
+        path = f"Path={origin.prefix}/"
+        return caller, f"{SESSION_COOKIE}={cookie}; {path}; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"
 
-    async def sign_out(self, scope: Scope) -> str:
+    async def sign_out(self, scope: Scope, origin: Origin) -> str:
         """End the session of a request, also on this side; give the cookie that ends it in the browser."""
         session = self._sessions.check(session_of(headers_of(scope)))
         if session is not None:
             await asyncio.to_thread(token_file.revoke, self._session_path, session.name)
-        return f"{SESSION_COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
+        return f"{SESSION_COOKIE}=; Path={origin.prefix}/; Max-Age=0; HttpOnly; SameSite=Strict"
 
     async def _by_passcode(self, name: str, passcode: bytes, origin: Origin) -> Caller:
         try:
@@ -194,7 +204,15 @@ def claimed_name(scope: Scope) -> str:
 
 def unauthorized(words: str) -> Refusal:
     """Refuse for want of good credentials."""
-    return Refusal(401, words, {"WWW-Authenticate": f'Bearer realm="{REALM}", Basic realm="{REALM}", charset="UTF-8"'})
+    return Refusal(401, words, {"WWW-Authenticate": f'{_BEARER}, Basic realm="{REALM}", charset="UTF-8"'})
+
+
+def without_dialog(refusal: Refusal, headers: Mapping[str, str]) -> Refusal:
+    """Give what a page of ours is refused with: a browser that is offered Basic would ask for a passcode itself."""
+    is_part = headers.get("sec-fetch-site") == "same-origin" and headers.get("sec-fetch-mode") != "navigate"
+    if "WWW-Authenticate" not in refusal.headers or not (is_part or PAGE_HEADER in headers):
+        return refusal
+    return Refusal(refusal.status, refusal.words, {**refusal.headers, "WWW-Authenticate": _BEARER})
 
 
 def require(caller: Caller, *rights: Right) -> None:

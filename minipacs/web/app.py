@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.web import capabilities
-from minipacs.web.access import claimed_name, headers_of, require
+from minipacs.web.access import claimed_name, headers_of, require, without_dialog
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask, Environment, read_query
 from minipacs.web.frame import App, Frame, Message, Observe, Receive, Scope, Send
@@ -25,7 +25,7 @@ CORS_HEADERS = ("Accept", "Authorization", "Content-Type", "If-None-Match", "If-
 CORS_EXPOSED = ("Content-Range", "ETag", "Location", "Warning", "X-Request-Id")
 """What pages of the other sites of web.origins may send, and see of an answer."""
 
-DEEP_PARTS = {"element": ".+"}
+DEEP_PARTS = {"element": ".+", "path": ".+"}
 """Variable parts that may hold slashes."""
 
 _PART = re.compile(r"\{([a-z_]+)\}")
@@ -54,6 +54,12 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises Refusal, Failure and whatever handlers raise."""
+        try:
+            await self._answer(scope, receive, send)
+        except Refusal as refusal:
+            raise without_dialog(refusal, headers_of(scope)) from None
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         environment = self._environment
         origin = environment.places.origin(scope)
         if scope["method"] == "OPTIONS":

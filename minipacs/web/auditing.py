@@ -2,13 +2,13 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
-from minipacs.archive.auditing import patient, tell_procedure
+from minipacs.archive.auditing import patient, tell_procedure, tell_scheduled
 from minipacs.archive.ports import Catalogue
 from minipacs.audit import events
-from minipacs.audit.audit import Audit, Transfers
+from minipacs.audit.audit import Audit, Transfers, person
 from minipacs.audit.message import Action, Participant, QueryObject
 from minipacs.dicom.data_set.values import Values
 from minipacs.index import StoredInstance
@@ -60,6 +60,16 @@ class Trail:
     def performed(self, caller: Caller, sop_instance_uid: str, values: Values, action: Action) -> None:
         """Tell what became of a performed procedure step."""
         tell_procedure(self.audit, client(caller), sop_instance_uid, values, action)
+
+    def scheduled(self, caller: Caller, steps: Iterable[Values], action: Action) -> None:
+        """Tell that worklist items came, changed or went."""
+        tell_scheduled(self.audit, client(caller), steps, action)
+
+    def signed(self, caller: Caller, *, login: bool) -> None:
+        """Tell that a user has signed in or out."""
+        if self.audit.is_on:
+            who = person(caller.name, caller.address, address=caller.address)
+            self.audit.tell(events.user_authentication(who, login=login, node=self.audit.node))
 
     def refused(self, name: str, address: str, reason: str) -> None:
         """Tell of credentials that were not good, and who they claim to be, "" if they do not say."""

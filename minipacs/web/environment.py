@@ -15,6 +15,7 @@ from minipacs.web.accept import Choice, Offer
 from minipacs.web.access import Caller, Origin, Places, WebAccess, headers_of
 from minipacs.web.answers import Refusal
 from minipacs.web.auditing import Trail
+from minipacs.web.folder import Folder
 from minipacs.web.frame import ClientGone, Receive, Scope
 from minipacs.web.metadata_cache import MetadataCache
 
@@ -32,7 +33,12 @@ PATH_KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "instan
 
 @dataclass(frozen=True)
 class Environment:
-    """What all requests have in common. `max_results` 0 means no limit; `storage_classes` are those that are taken."""
+    """What all requests have in common.
+
+    `max_results` 0 means no limit; `storage_classes` are those that are taken; `page` is None if none is to be served,
+    `ohif` is that viewer if it was installed. `destinations` are the peers that one can send to; `checks` looks at the
+    whole installation and gives severity, subject and detail of what it finds.
+    """
 
     archive: Archive
     ae_title: str
@@ -44,6 +50,10 @@ class Environment:
     match_unknown: bool = False
     wake_jobs: Callable[[], None] = lambda: None
     storage_classes: Set[str] = frozenset(STORAGE)
+    page: Folder | None = None
+    ohif: Folder | None = None
+    destinations: Sequence[str] = ()
+    checks: Callable[[], Sequence[tuple[str, str, str]]] = tuple
 
 
 @dataclass

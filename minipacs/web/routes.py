@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from minipacs.dicom.tables.attributes import Level
 from minipacs.net.identity.rights import Right
-from minipacs.web.api import change_feed, operations
+from minipacs.web.api import change_feed, objects, operations, queues, sending, session
+from minipacs.web.api import worklist as schedule
 from minipacs.web.dicomweb.bulk_data import bulk_data
 from minipacs.web.dicomweb.delete import delete
 from minipacs.web.dicomweb.frames import frames
@@ -16,6 +17,7 @@ from minipacs.web.dicomweb.search import counting, searching
 from minipacs.web.dicomweb.store import store
 from minipacs.web.dicomweb.wado_uri import wado
 from minipacs.web.environment import DICOM_WEB, Handler
+from minipacs.web.site import ohif, page
 from minipacs.web.workflow import commitment, performed_steps, worklist
 
 
@@ -111,7 +113,39 @@ ROUTES: tuple[Route, ...] = (
             ("associations/{association}", operations.association, "one association"),
             ("quarantine", operations.quarantine, "files that were set aside"),
             ("conflicts", operations.conflicts, "objects that disagree"),
-            ("health", operations.health, "whether objects can be stored"),
+            ("growth", operations.growth, "what came on each day"),
+            ("health", operations.health, "whether objects can be stored, and what was found wrong"),
+            ("queue", queues.listing, "what waits to be done for others"),
+            ("commitments", queues.commitments, "storage commitments"),
         )
     ),
+    Route("POST", f"{_API}/queue/{{item}}/retry", queues.retry, ("admin",), "", "let an item be tried now"),
+    Route("DELETE", f"{_API}/queue/{{item}}", queues.drop, ("admin",), "", "forget an item"),
+    Route(
+        "POST",
+        f"{_API}/commitments/{{item}}/retry",
+        queues.retry_commitment,
+        ("admin",),
+        "",
+        "let a peer be told again",
+    ),
+    Route("GET", f"{_API}/session", session.show, (), "", "who asks, and what they may"),
+    Route("POST", f"{_API}/session", session.sign_in, (), "", "sign in"),
+    Route("DELETE", f"{_API}/session", session.sign_out, (), "", "sign out"),
+    Route("POST", f"{_API}/presence", objects.presence, ("read", "store"), "", "which of many instances are stored"),
+    Route("GET", f"{_API}/removal", objects.removal, ("delete",), "", "what a removal would take"),
+    Route("GET", f"{_API}/peers", sending.peers, ("read", "retrieve"), "", "peers that one can send to"),
+    Route("POST", f"{_API}/sends", sending.order, ("read", "retrieve"), "", "send to a peer"),
+    Route("GET", f"{_API}/sends", sending.listing, ("read", "retrieve"), "", "what was sent to peers, or is to be"),
+    Route("GET", f"{_API}/sends/{{send}}", sending.show, ("read", "retrieve"), "", "how far that is"),
+    Route("DELETE", f"{_API}/sends/{{send}}", sending.drop, ("read", "retrieve"), "", "call it off"),
+    Route("GET", f"{_API}/worklist", schedule.listing, ("read", "worklist", "admin"), "", "steps with their ids"),
+    Route("POST", f"{_API}/worklist", schedule.add, ("admin",), "", "schedule a step"),
+    Route("POST", f"{_API}/worklist/{{item}}/cancel", schedule.cancel, ("admin",), "", "cancel a step"),
+    Route("DELETE", f"{_API}/worklist/{{item}}", schedule.remove, ("admin",), "", "remove a step"),
+    Route("GET", "/", page.page, (), "", "the page"),
+    Route("GET", "/assets/{file}", page.asset, (), "", "a part of the page"),
+    Route("GET", "/ohif", ohif.enter, (), "", "the way to OHIF"),
+    Route("GET", "/ohif/", ohif.ohif, (), "", "OHIF, where it is installed"),
+    Route("GET", "/ohif/{path}", ohif.ohif, (), "", "a part of OHIF"),
 )

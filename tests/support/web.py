@@ -43,6 +43,18 @@ class Answer:
         return json.loads(self.body)
 
 
+def ask(port: int, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+    """Make one request; underscores in names of header fields stand for hyphens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, fields)
+        response = connection.getresponse()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    finally:
+        connection.close()
+
+
 class Web:
     """A server for one archive; `anonymous` rights without credentials."""
 
@@ -101,14 +113,7 @@ class Web:
             self._ended.notify_all()
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
-        try:
-            fields = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, fields)
-            response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-        finally:
-            connection.close()
+        return ask(self.port, method, path, body, **headers)
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", f"/dicom-web{path}", **headers)

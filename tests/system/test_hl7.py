@@ -18,9 +18,9 @@ from tests.support.objects import ct
 from tests.support.sender import Sender as StoreSender
 from tests.support.server import Server, run
 from tests.support.site import Site
+from tests.support.wire import free_port
 from tests.system.test_audit import told
 from tests.system.test_performed_step import associate, begun, create
-from tests.system.test_web import free_port
 
 HL7 = '[hl7]\nport = {port}\n{more}\n[[station]]\ntitle = "CT1"\nmodality = "CT"\n'
 ORDER_RECORD, PROCEDURE_RECORD = "110109", "110111"

@@ -138,7 +138,7 @@ def signed_in(access: WebAccess, scheme: str = "http") -> str:
 def test_a_session_from_sign_in_to_sign_out(access: WebAccess, scheme: str):
     cookie = signed_in(access, scheme)
     assert who(access, cookie=cookie).name == "anna"
-    ended = asyncio.run(access.sign_out(scope(cookie=cookie)))
+    ended = asyncio.run(access.sign_out(scope(cookie=cookie), origin_of(scope())))
     assert "Max-Age=0" in ended
     assert who(access, cookie=cookie).name == ""
 

@@ -1,6 +1,6 @@
 """`minipacs commitments`: storage commitments that were asked for, and what became of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import click
 
@@ -8,10 +8,8 @@ from minipacs.cli.common import Load, config_option, opened
 from minipacs.cli.tables import Output, listing, print_json, shown_time
 from minipacs.dicom.data_set.json_values import by_keyword
 from minipacs.errors import MinipacsError
-from minipacs.index.workflow.commitments import ACKNOWLEDGED, ASKED, EXPIRED, READY, Account
+from minipacs.index.workflow.commitments import ASKED, READY, STATE_WORDS, Account
 
-_STATES: Mapping[str, str] = {ASKED: "asked", READY: "waiting", ACKNOWLEDGED: "answered", EXPIRED: "given up"}
-"""What people are told: objects are being read; the peer is still to be told; it was; it cannot be."""
 _COLUMNS = ("id", "asked", "peer", "objects", "state", "attempts", "due", "fault")
 _MORE_COLUMNS = ("transaction_uid", "called")
 
@@ -69,7 +67,7 @@ def _row(account: Account) -> dict[str, object]:
         "called": pending.called_ae_title,
         "transaction_uid": pending.transaction_uid,
         "objects": len(account.objects),
-        "state": _STATES[pending.state],
+        "state": STATE_WORDS[pending.state],
         "attempts": account.attempts,
         "due": None if account.due_at is None else shown_time(account.due_at),
         "fault": account.last_fault or None,

@@ -34,6 +34,7 @@ from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
 from minipacs.jobs.forgetting import Forgetting
+from minipacs.jobs.sending import SendJobs
 from minipacs.jobs.unread import Unread
 from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
@@ -178,8 +179,17 @@ def _jobs(config: Config, archive: Archive, background: Background, counts: metr
         stopping=background.stopping,
         wake=background.wake,
     )
+    sends = SendJobs(
+        archive=archive,
+        requestor=composition.requestor(config),
+        destination=composition.peers(config).destination,
+        audit=audit,
+        stopping=background.stopping,
+        wake=background.wake,
+    )
     jobs: list[Job] = [
         *commitments.jobs,
+        sends.work,
         once(partial(_remember, archive, counts)),
         Unread(archive, background.stopping).work,
         SizeCheck(archive, background.stopping).work,

@@ -19,8 +19,9 @@ from minipacs.index.engine.port import Engine, RunChange
 from minipacs.index.ledger.models import QueueItem
 from minipacs.index.ledger.owner import boot_of, is_gone, this_process
 
-WAITING, SENDING, HELD, DEAD = "waiting", "sending", "held", "dead"
-"""States: to be sent when due; leased; kept back by somebody; given up."""
+WAITING, SENDING, HELD, DEAD, DONE = "waiting", "sending", "held", "dead", "done"
+"""States: to be sent when due; leased; kept back by somebody; given up; over, and kept to be seen."""
+OVER = (DEAD, DONE)
 
 MAX_WAITING = 10_000
 """Items of one queue that are neither done nor given up; beyond: refused."""
@@ -67,7 +68,7 @@ class Queue:
 
     def put(self, connection: Connection, destination: str, key: str, payload: str = "") -> None:
         """Add an item, due now. Raises Failure TOO_MANY if too many wait, in all or for this destination."""
-        ours = self._of(QueueItem.state != DEAD)
+        ours = self._of(QueueItem.state.not_in(OVER))
         for where, limit in ((ours & (QueueItem.destination == destination), MAX_WAITING_FOR_ONE), (ours, MAX_WAITING)):
             ((count,),) = self._fetch(connection, QueueItem.select(fn.COUNT(QueueItem.id)).where(where))
             if count >= limit:
@@ -105,6 +106,25 @@ class Queue:
         """Forget an item that was dealt with; False if its lease was lost."""
         delete = QueueItem.delete().where(self._is_ours(item))
         return bool(connection.execute(*self._engine.compile(delete)).rowcount)
+
+    def note(self, connection: Connection, item: Item, payload: str, lease_s: float) -> Item | None:
+        """Write down how far an item is, and let its lease begin anew; None if it was lost."""
+        until = _now() + lease_s
+        is_ours = self._update(connection, item, payload=payload, leased_until=until)
+        return item._replace(payload=payload, leased_until=until) if is_ours else None
+
+    def finish(self, connection: Connection, item: Item, keep: int, fault: str = "") -> bool:
+        """Keep an item that is done, or given up for a fault, to be seen; False if its lease was lost.
+
+        Of those that are over the last `keep` stay.
+        """
+        state = DEAD if fault else DONE
+        is_ours = self._update(connection, item, state=state, owner="", last_fault=fault[:MAX_FAULT_LENGTH])
+        over = self._of(QueueItem.state.in_(OVER))
+        oldest = QueueItem.select(QueueItem.id).where(over).order_by(QueueItem.id.desc()).offset(keep).limit(1)
+        for (row_id,) in self._fetch(connection, oldest):
+            connection.execute(*self._engine.compile(QueueItem.delete().where(over, QueueItem.id <= row_id)))
+        return is_ours
 
     def give_back(self, connection: Connection, item: Item, delay_s: float = 0) -> bool:
         """Let go of an item without having tried; it is due after a while. False if its lease was lost."""
@@ -177,6 +197,12 @@ class Queue:
         """List the items in these states, the oldest first."""
         select = QueueItem.select(*_FIELDS).where(self._of(QueueItem.state.in_(list(states))))
         return [Item(*row) for row in self._read(select.order_by(QueueItem.id))]
+
+    def item(self, key: str) -> Item | None:
+        """Look an item up."""
+        return next(
+            (Item(*row) for row in self._read(QueueItem.select(*_FIELDS).where(self._of(QueueItem.key == key)))), None
+        )
 
     def end_leases_of_the_gone(self) -> int:
         """Let others claim what processes had that run no more; returns how many items."""

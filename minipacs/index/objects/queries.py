@@ -21,6 +21,7 @@ from minipacs.index.engine.port import Engine
 from minipacs.index.engine.readers import Allowance
 from minipacs.index.objects.conditions import MAX_SQL_VALUES
 from minipacs.index.objects.conflicts import Disagreement, disagreements
+from minipacs.index.objects.growth import Day, growth
 from minipacs.index.objects.inventory import Inventory, StoredInstance
 from minipacs.index.objects.models import (
     COLUMNS,
@@ -221,6 +222,10 @@ class Reader(Inventory):
             stored_bytes=sum(size_bytes for _, _, _, size_bytes in totals),
             by_modality=MappingProxyType({modality: instances for modality, _, instances, _ in totals}),
         )
+
+    def growth(self, since: float) -> list[Day]:
+        """Count what came from a time on, in seconds since 1970, by days, of what is still there."""
+        return growth(self._rows, since)
 
     def has_several_issuers(self, patient_id: str) -> bool:
         """Tell whether a Patient ID alone may mean several patients."""

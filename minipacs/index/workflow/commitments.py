@@ -6,7 +6,7 @@ are to be read, then of those whose peer is to be told. Who has an item's lease 
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from peewee import JOIN, fn
@@ -29,6 +29,8 @@ MAX_CLOSED = 10_000
 
 ASKED, READY, ACKNOWLEDGED, EXPIRED = "asked", "ready", "acknowledged", "expired"
 OPEN = (ASKED, READY)
+STATE_WORDS: Mapping[str, str] = {ASKED: "asked", READY: "waiting", ACKNOWLEDGED: "answered", EXPIRED: "given up"}
+"""What people are told: objects are being read; the peer is still to be told; it was; it cannot be."""
 
 READING, TELLING = "commitment objects", "commitment events"
 """Names of the queues."""

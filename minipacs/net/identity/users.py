@@ -84,6 +84,11 @@ class Users:
         self._key = os.urandom(32)
         self._remembered: OrderedDict[bytes, float] = OrderedDict()
 
+    @property
+    def are_known(self) -> bool:
+        """Tell whether there are any."""
+        return bool(self._file.entries())
+
     def get(self, name: str) -> User | None:
         """Look a user up."""
         return self._file.entries().get(name)

@@ -1,7 +1,7 @@
 """What a page for operations needs and no standard has: statistics, associations, quarantine, conflicts, health."""
 
 import asyncio
-import json
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -12,16 +12,15 @@ from minipacs import __version__
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.disagreements import document_of
 from minipacs.index.ledger.associations import MAX_KEPT
+from minipacs.index.objects.growth import DAY_S, Day
 from minipacs.net import account
-from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
+from minipacs.web.api.answering import MAX_ROWS, USUAL_ROWS, answer, time_of
 from minipacs.web.environment import Ask
 
-USUAL_ROWS = 100
-MAX_ROWS = 1000
-"""Of one answer."""
-
-_JSON = Offer("application/json")
+USUAL_DAYS = 30
+MAX_DAYS = 3660
+"""Of growth."""
 
 
 async def statistics(ask: Ask) -> Response:
@@ -64,18 +63,33 @@ async def association(ask: Ask) -> Response:
     return await _answer(ask, lambda archive: _association(found))
 
 
+async def growth(ask: Ask) -> Response:
+    """Tell what came on each of the last days, of what is still there."""
+    days = ask.number("days")
+    days = USUAL_DAYS if days is None else days
+    if not 1 <= days <= MAX_DAYS:
+        raise Refusal(400, f"days is from 1 to {MAX_DAYS}")
+    since = (time.time() // DAY_S - days + 1) * DAY_S
+    return await _answer(ask, lambda archive: [_day(found) for found in archive.index.growth(since)])
+
+
 async def health(ask: Ask) -> Response:
-    """Tell whether objects can be stored now: 200, or 503 and why not."""
+    """Tell whether objects can be stored now: 200, or 503 and why not; and what `check` and `verify` have found."""
     shortage = await asyncio.to_thread(ask.environment.archive.shortage)
-    document = {"status": "failing" if shortage else "ok", "reason": shortage, "version": __version__}
-    return await _answer(ask, lambda archive: document, 503 if shortage else 200)
+    checks = await asyncio.to_thread(ask.environment.checks)
+    last = await asyncio.to_thread(ask.environment.archive.index.checks.last)
+    document = {
+        "status": "failing" if shortage else "ok",
+        "reason": shortage,
+        "version": __version__,
+        "verify": {"at": time_of(last.ended_at), "findings": last.findings} if last.ended_at else None,
+        "checks": [{"severity": severity, "what": what, "detail": detail} for severity, what, detail in checks],
+    }
+    return answer(ask, document, 503 if shortage else 200)
 
 
-async def _answer(ask: Ask, make: Callable[[Archive], object], status: int = 200) -> Response:
-    ask.choose([_JSON])
-    found = await asyncio.to_thread(make, ask.environment.archive)
-    document = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")
-    return Response(document, status, media_type=_JSON.media_type, headers={"Cache-Control": "no-store"})
+async def _answer(ask: Ask, make: Callable[[Archive], object]) -> Response:
+    return answer(ask, await asyncio.to_thread(make, ask.environment.archive))
 
 
 def _statistics(archive: Archive) -> dict[str, object]:
@@ -85,9 +99,14 @@ def _statistics(archive: Archive) -> dict[str, object]:
     return found
 
 
+def _day(found: Day) -> dict[str, object]:
+    day = datetime.fromtimestamp(found.begins_at, UTC).date().isoformat()
+    return {"day": day, "instances": found.instances, "bytes": found.size_bytes}
+
+
 def _quarantine(archive: Archive) -> list[dict[str, object]]:
     return [
-        {"digest": f.digest, "since": _time(f.since), "size_bytes": f.size_bytes, "reason": f.reason}
+        {"digest": f.digest, "since": time_of(f.since), "size_bytes": f.size_bytes, "reason": f.reason}
         for f in archive.tree.quarantine.files()
     ]
 
@@ -97,8 +116,4 @@ def _association(document: bytes) -> dict[str, object]:
 
 
 def _timed(found: dict[str, object], name: str = "found_at") -> dict[str, object]:
-    return {**found, name: _time(float(str(found[name])))}
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {**found, name: time_of(float(str(found[name])))}

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from minipacs.archive.reader import ObjectUnreadable
 from minipacs.index import StoredInstance
-from minipacs.web.accept import Offer
+from minipacs.web.accept import Offer, accepts_gzip
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.retrieve import available, listing
 from minipacs.web.dicomweb.xml_model import XML, parts
@@ -94,12 +94,3 @@ def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
             out.seek(0)
             out.truncate()
     yield out.getvalue()
-
-
-def accepts_gzip(header: str) -> bool:
-    """Tell whether Accept-Encoding allows gzip (RFC 9110 12.5.3)."""
-    for one in header.lower().split(","):
-        coding, _, parameters = one.partition(";")
-        if coding.strip() in ("gzip", "x-gzip", "*"):
-            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
