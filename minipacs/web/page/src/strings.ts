@@ -61,7 +61,7 @@ export const strings = {
     list: "Studies",
     one: "Study",
     search: "Search studies",
-    searchHint: "Name, ID, accession, description, date, modality",
+    searchHint: "Name, ID, accession, date …",
     foundIn: "Found in",
     places: { name: "Name", id: "Patient ID", accession: "Accession", description: "Description" },
     anyModality: "Any modality",
