@@ -1,7 +1,6 @@
 /** What keys do on pictures. */
 
 import { annotation, AngleTool, LengthTool } from "@cornerstonejs/tools";
-import { isTaken } from "../shell/keyboard";
 import { go, link } from "../shell/route";
 import { ACTIONS, chooseTool, current, locate, nextLayout } from "./actions";
 import { pixelToPoint } from "./dicom/geometry";
@@ -52,13 +51,14 @@ function take(event: KeyboardEvent): void {
 export function listen(study: string): () => void {
   const press = (event: KeyboardEvent) => {
     const arrow = ARROWS[event.key];
-    if (arrow && event.shiftKey && isOnPicture(event)) {
+    if (isElsewhere(event)) return;
+    if (arrow && event.shiftKey) {
       const step = event.altKey ? CURSOR_STEP : 1;
       moveCursor(current(), arrow[0] * step, arrow[1] * step);
       take(event);
       return;
     }
-    if (isTaken(event) || isOfControl(event)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isOfControl(event)) return;
     const run = KEYS[event.key] ?? runOf(event.key, study);
     if (!run) return;
     take(event);
@@ -68,15 +68,17 @@ export function listen(study: string): () => void {
   return () => removeEventListener("keydown", press, true);
 }
 
-/** Buttons and documents keep the keys that they are used by. */
-function isOfControl(event: KeyboardEvent): boolean {
-  const target = event.target instanceof Element ? event.target : null;
-  if (target?.closest(".viewer-document, summary")) return true;
-  return Boolean(target?.closest("button, a")) && (event.key === " " || event.key === "Enter");
+const targetOf = (event: KeyboardEvent): Element | undefined => (event.target instanceof Element ? event.target : undefined);
+
+/** Fields, documents and dialogs have all keys for themselves. */
+function isElsewhere(event: KeyboardEvent): boolean {
+  const field = targetOf(event)?.closest("input:not([type=checkbox]), select, textarea, .viewer-document");
+  return Boolean(field ?? document.querySelector("dialog[open]"));
 }
 
-function isOnPicture(event: KeyboardEvent): boolean {
-  return !document.querySelector("dialog[open]") && !(event.target instanceof Element && event.target.closest("input, select, textarea"));
+/** Buttons and boxes keep the keys that they are used by. */
+function isOfControl(event: KeyboardEvent): boolean {
+  return Boolean(targetOf(event)?.closest("button, a, input, summary")) && (event.key === " " || event.key === "Enter");
 }
 
 function runOf(key: string, study: string): Press | undefined {
