@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "stats": "query:stats",
     "token": "identity:token",
     "verify": "care:verify",
+    "viewer": "viewer:viewer",
     "worklist": "worklist:worklist",
 }
 """THE table of commands: the file in `commands` and the name in it."""

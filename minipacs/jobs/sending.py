@@ -77,7 +77,7 @@ class SendJobs:
             tally = Tally(len(instances), on_settled=settled)
             delivery = Delivery(self._archive.reader, self._requestor, peer)
             words = delivery.send(instances, tally, progress)
-        if progress.stopped:
+        if progress.stopped and tally.remaining:
             progress.give_back()
             return
         progress.end(tally, words)

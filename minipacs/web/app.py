@@ -25,7 +25,7 @@ CORS_HEADERS = ("Accept", "Authorization", "Content-Type", "If-None-Match", "If-
 CORS_EXPOSED = ("Content-Range", "ETag", "Location", "Warning", "X-Request-Id")
 """What pages of the other sites of web.origins may send, and see of an answer."""
 
-DEEP_PARTS = {"element": ".+"}
+DEEP_PARTS = {"element": ".+", "path": ".+"}
 """Variable parts that may hold slashes."""
 
 _PART = re.compile(r"\{([a-z_]+)\}")

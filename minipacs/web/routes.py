@@ -17,7 +17,7 @@ from minipacs.web.dicomweb.search import counting, searching
 from minipacs.web.dicomweb.store import store
 from minipacs.web.dicomweb.wado_uri import wado
 from minipacs.web.environment import DICOM_WEB, Handler
-from minipacs.web.site import page
+from minipacs.web.site import ohif, page
 from minipacs.web.workflow import commitment, procedure_steps, worklist
 
 
@@ -145,4 +145,7 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", f"{_API}/worklist/{{item}}", schedule.remove, ("admin",), "", "remove a step"),
     Route("GET", "/", page.page, (), "", "the page"),
     Route("GET", "/assets/{file}", page.asset, (), "", "a part of the page"),
+    Route("GET", "/ohif", ohif.enter, (), "", "the way to OHIF"),
+    Route("GET", "/ohif/", ohif.ohif, (), "", "OHIF, where it is installed"),
+    Route("GET", "/ohif/{path}", ohif.ohif, (), "", "a part of OHIF"),
 )

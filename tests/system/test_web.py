@@ -13,7 +13,7 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.objects import ct, save
 from tests.support.server import Server, run
-from tests.support.web import free_port
+from tests.support.web import ask, free_port
 
 TLS = """[web]
 port = {web}
@@ -73,6 +73,23 @@ def test_https_and_a_new_certificate_at_a_reload(tmp_path: Path):
         while shown_serial(port) == first:  # until the process of before has heard that it is to retire
             assert time.monotonic() < ends_at
         get(port, "/dicom-web/studies", context)
+    finally:
+        server.stop()
+    server.no_traceback()
+
+
+def test_health_tells_what_check_and_verify_find(tmp_path: Path):
+    port = free_port()
+    peer = '[[peer]]\ntitle = "GONE"\nhost = "no-such-host.invalid"\n'
+    server = Server(tmp_path / "site", more=f'[web]\nport = {port}\nworkers = 1\nanonymous = ["admin"]\n{peer}')
+    try:
+        found = ask(port, "GET", "/api/v1/health").json
+        assert (found["status"], found["verify"]) == ("ok", None)
+        checks = {check["what"]: check for check in found["checks"]}
+        assert checks["peer GONE at no-such-host.invalid"]["severity"] == "warn"
+        assert any(what.startswith("index ") for what in checks)
+        run("verify", config=server.config)
+        assert ask(port, "GET", "/api/v1/health").json["verify"]["findings"] == 0
     finally:
         server.stop()
     server.no_traceback()

@@ -1,5 +1,6 @@
 """Behind nginx, with TLS and below a prefix: the addresses in answers are those that the client asks at."""
 
+import re
 import shutil
 import ssl
 import subprocess
@@ -14,7 +15,10 @@ import pytest
 from dicomweb_client import DICOMwebClient
 from requests import Session
 
+from minipacs.net.identity import users
 from minipacs.web.access import Places
+from minipacs.web.site.page import built
+from tests.support.built import page_built
 from tests.support.certificates import Authority
 from tests.support.objects import study
 from tests.support.web import Web, free_port
@@ -54,7 +58,8 @@ def location(port: int) -> str:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[Web, str, Path]]:
     """Serve an archive behind nginx; give it, its address there, and who signed the certificate."""
-    web = Web(tmp_path / "archive", places=Places("", ["127.0.0.1"]))
+    page_built()
+    web = Web(tmp_path / "archive", places=Places("", ["127.0.0.1"]), page=built())
     authority = Authority(tmp_path / "ca")
     pair, port = authority.issue("proxy"), free_port()
     config = tmp_path / "nginx.conf"
@@ -107,3 +112,26 @@ def test_a_client_behind_nginx(site: tuple[Web, str, Path]):
     assert uri.startswith(f"{root}/studies/")
     assert client.retrieve_bulkdata(uri)[0] == datasets[0].PixelData
     assert client.retrieve_study(datasets[0].StudyInstanceUID)[0].PixelData == datasets[0].PixelData
+
+
+def test_the_page_behind_nginx(site: tuple[Web, str, Path]):
+    web, root, authority = site
+    users.add(web.folder / "users", "anna", b"passcode", ["read"])
+    session = Session()
+    session.trust_env = False
+    session.verify = str(authority)
+    below = root.removesuffix("dicom-web")
+    page = session.get(below)
+    assert page.status_code == 200
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert parts
+    for part in parts:
+        assert part.startswith("./assets/")
+        assert session.get(below + part).status_code == 200
+    signed = session.post(f"{below}api/v1/session", json={"name": "anna", "passcode": "passcode"})
+    assert signed.json()["name"] == "anna"
+    assert "Path=/pacs/; " in signed.headers["Set-Cookie"]
+    assert "Secure" in signed.headers["Set-Cookie"]
+    assert session.get(f"{below}api/v1/session").json()["name"] == "anna"
+    assert session.delete(f"{below}api/v1/session").json()["name"] == ""
+    assert session.get(f"{below}api/v1/session").json()["name"] == ""

@@ -169,6 +169,14 @@ def test_reasons_are_those_of_c_store(web: Web):
     assert nothing_is_left(web, 1)
 
 
+def test_why_an_object_was_refused_is_told_to_people_too(web: Web):
+    cut = as_file(ct())[:-100]
+    (told,) = items(post(web, body(cut)), FAILED)
+    (whole,) = items(post(web, body(cut), x_minipacs_page="1"), FAILED)
+    assert "cut" in whole["00000902"]["Value"][0] or "end" in whole["00000902"]["Value"][0]
+    assert told["00000902"] == {"vr": "LO", "Value": [whole["00000902"]["Value"][0][:64]]}
+
+
 @pytest.mark.parametrize("data", [b"", b"x" * 5000, b"\0" * 128 + b"DICM", b"\xff" * 2_000_000])
 def test_parts_that_are_no_objects(web: Web, data: bytes):
     answer = post(web, body(data, as_file(ct())))

@@ -29,13 +29,15 @@ _GIVEN = ["ANNA", "JOHN", "MARIA", "PETER", "LUCIA", "THOMAS", "ELENA", "PAUL", 
 
 @dataclass(frozen=True)
 class Archive:
-    """What is in the index: `instances` in studies of 50; one study in five is the second of its patient."""
+    """What is in the index: `instances`, as a rule in studies of 50; one study in five is the second of its patient."""
 
     instances: int
+    series_of_study: int = SERIES_OF_STUDY
+    instances_of_series: int = INSTANCES_OF_SERIES
 
     @property
     def studies(self) -> int:
-        return self.instances // (SERIES_OF_STUDY * INSTANCES_OF_SERIES)
+        return self.instances // (self.series_of_study * self.instances_of_series)
 
     def patient_id(self, study: int) -> str:
         return f"PAT{study - (study % 5 == 4):07d}"
@@ -61,8 +63,8 @@ class Archive:
         return f"{self.study_uid(study)}.{series}"
 
     def records(self, study: int) -> Iterator[InstanceRecord]:
-        for series in range(SERIES_OF_STUDY):
-            for instance in range(INSTANCES_OF_SERIES):
+        for series in range(self.series_of_study):
+            for instance in range(self.instances_of_series):
                 yield self._record(study, series, instance)
 
     def _record(self, study: int, series: int, instance: int) -> InstanceRecord:

@@ -4,12 +4,13 @@ import asyncio
 import ipaddress
 import os
 import socket
+import threading
 import time
-from dataclasses import astuple
 from functools import partial
 from typing import TYPE_CHECKING
 
 from minipacs import metrics
+from minipacs.config import Config
 from minipacs.daemon import composition, extras
 from minipacs.daemon.checking import findings
 from minipacs.daemon.opening import open_archive, open_audit
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 LOOK_INTERVAL_S = 0.25
 """How often orders are looked for: the event loop comes round more often than that of itself."""
+CHECK_INTERVAL_S = 30.0
+"""For so long the same is told of what `minipacs check` finds."""
 
 
 def run(shared: Shared, control: Control) -> None:
@@ -40,7 +43,7 @@ def run(shared: Shared, control: Control) -> None:
     from minipacs.web.metadata_cache import MetadataCache
     from minipacs.web.routes import ROUTES
     from minipacs.web.server import WebServer
-    from minipacs.web.site import page
+    from minipacs.web.site import ohif, page
 
     config, sockets = shared.config, shared.sockets.of(WEB)
     is_guarded = not config.web.tls and not all(map(_is_loopback, sockets))
@@ -70,8 +73,9 @@ def run(shared: Shared, control: Control) -> None:
         wake_jobs=partial(os.eventfd_write, shared.wake_fd, 1),
         storage_classes=storage_classes(config.storage.sop_classes),
         page=page.built() if config.web.page else None,
+        ohif=ohif.installed(folder),
         destinations=[peer.title for peer in config.peers if peer.destination],
-        checks=lambda: [astuple(finding) for finding in findings(config)],
+        checks=_Checks(config),
     )
     own = sockets[shared.number % len(sockets)]
     for sock in sockets:
@@ -81,6 +85,24 @@ def run(shared: Shared, control: Control) -> None:
     server.run_beside(lambda: _attend(server, control, trail))
     audit.close()
     archive.close()
+
+
+class _Checks:
+    """What `minipacs check` finds, looked at now and then: whoever watches our health asks often."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        self._looked_at = float("-inf")
+        self._found: list[tuple[str, str, str]] = []
+
+    def __call__(self) -> list[tuple[str, str, str]]:
+        """Give severity, subject and detail of each."""
+        with self._lock:
+            if time.monotonic() - self._looked_at > CHECK_INTERVAL_S:
+                self._found = [(found.severity, found.what, found.detail) for found in findings(self._config)]
+                self._looked_at = time.monotonic()
+            return self._found
 
 
 def _is_loopback(sock: socket.socket) -> bool:

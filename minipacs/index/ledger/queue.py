@@ -113,9 +113,13 @@ class Queue:
         is_ours = self._update(connection, item, payload=payload, leased_until=until)
         return item._replace(payload=payload, leased_until=until) if is_ours else None
 
-    def finish(self, connection: Connection, item: Item, keep: int) -> bool:
-        """Keep an item that was dealt with, and the last `keep` of those that are over. False if its lease was lost."""
-        is_ours = self._update(connection, item, state=DONE, owner="")
+    def finish(self, connection: Connection, item: Item, keep: int, fault: str = "") -> bool:
+        """Keep an item that is done, or given up for a fault, to be seen; False if its lease was lost.
+
+        Of those that are over the last `keep` stay.
+        """
+        state = DEAD if fault else DONE
+        is_ours = self._update(connection, item, state=state, owner="", last_fault=fault[:MAX_FAULT_LENGTH])
         over = self._of(QueueItem.state.in_(OVER))
         oldest = QueueItem.select(QueueItem.id).where(over).order_by(QueueItem.id.desc()).offset(keep).limit(1)
         for (row_id,) in self._fetch(connection, oldest):

@@ -88,12 +88,9 @@ class Sends:
 
         def work(connection: Connection) -> None:
             noted = self.queue.note(connection, item, _written(order), lease_s)
-            if noted is None:
-                return
-            if order.completed + order.warned:
-                self.queue.finish(connection, noted, MAX_KEPT)
-            else:
-                self.queue.kill(connection, noted, order.words)
+            if noted is not None:
+                fault = "" if order.completed + order.warned else order.words or "nothing was sent"
+                self.queue.finish(connection, noted, MAX_KEPT, fault)
 
         self._change(work)
 

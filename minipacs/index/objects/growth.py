@@ -21,7 +21,7 @@ class Day(NamedTuple):
 def growth(read: Callable[[Select], list[tuple[Any, ...]]], since: float) -> list[Day]:
     """Count what came from a time on, in seconds since 1970, by days; those on which nothing came are left out."""
     first = _first_since(read, since)
-    day = (Instance.received_at / DAY_S).cast("INTEGER")
+    day = Instance.received_at.cast("BIGINT") / DAY_S
     select = Instance.select(day, fn.COUNT(Instance.id), fn.SUM(Instance.size_bytes))
     rows = read(select.where(Instance.id >= first, Instance.received_at >= since).group_by(day).order_by(day))
     return [Day(int(number) * DAY_S, count, size_bytes) for number, count, size_bytes in rows]

@@ -11,6 +11,7 @@ from minipacs.dicom.tables.failure_reasons import failure_reason
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.errors import Failure, Kind
 from minipacs.web.accept import Choice, Offer, choose, parse_media_type
+from minipacs.web.access import PAGE_HEADER
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.intake import DICOM, Intake, Result
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
@@ -20,10 +21,13 @@ from minipacs.web.multipart import BadMultipart, PartBegins, PartEnds, Reader
 BATCH_BYTES = 1 << 19
 """What is handed to a thread at once; as much again comes in meanwhile."""
 
+MAX_COMMENT_CHARS, MAX_WORDS_CHARS = 64, 1000
+"""Of an Error Comment, which is LO; and of what our page is told, which shows it whole."""
+
 MULTIPART = "multipart/related"
 
 RETRIEVE_URL, FAILED, REFERENCED, OTHER_FAILURES = "00081190", "00081198", "00081199", "0008119A"
-_CLASS, _INSTANCE, _REASON = "00081150", "00081155", "00081197"
+_CLASS, _INSTANCE, _REASON, _WORDS = "00081150", "00081155", "00081197", "00000902"
 
 
 async def store(ask: Ask) -> Response:
@@ -164,7 +168,8 @@ def _told(ask: Ask, results: Sequence[Result], media_type: str) -> Response:
     kept = sum(result.kept_other for result in results)
     if kept:
         ask.warnings.append(f"{kept} objects are there already with other content, which stays")
-    document = json.dumps(response(results, f"{ask.service}/studies"), separators=(",", ":"))
+    most_chars = MAX_WORDS_CHARS if PAGE_HEADER in ask.headers else MAX_COMMENT_CHARS
+    document = json.dumps(response(results, f"{ask.service}/studies", most_chars), separators=(",", ":"))
     ask.log.update(stored=sum(r.kind is None for r in results), failed=sum(r.kind is not None for r in results))
     return Response(document, status_of(results), media_type=media_type)
 
@@ -183,15 +188,16 @@ def status_of(results: Sequence[Result]) -> int:
     return 415 if all(result.is_other_type for result in results) else 409
 
 
-def response(results: Sequence[Result], root: str) -> dict[str, Any]:
+def response(results: Sequence[Result], root: str, most_chars: int = MAX_COMMENT_CHARS) -> dict[str, Any]:
     """Write the Store Instances Response Module (PS3.18 I.2), in the DICOM JSON Model.
 
-    A sequence without items is left out: some clients count any as a failure.
+    A sequence without items is left out: some clients count any as a failure. An item of what failed tells why in an
+    Error Comment too, for people, as other archives do.
     """
     stored = [_stored_item(result, root) for result in results if result.kind is None]
     failed = [r for r in results if r.kind is not None]
-    known = [{**_reference(r), _REASON: _reason(r)} for r in failed if is_uid(r.sop_instance_uid)]
-    others = [{_REASON: _reason(r)} for r in failed if not is_uid(r.sop_instance_uid)]
+    known = [{**_reason(r, most_chars), **_reference(r)} for r in failed if is_uid(r.sop_instance_uid)]
+    others = [_reason(r, most_chars) for r in failed if not is_uid(r.sop_instance_uid)]
     studies = {result.study_instance_uid for result in results if result.kind is None}
     found: dict[str, Any] = {}
     if len(studies) == 1:
@@ -216,5 +222,6 @@ def _reference(result: Result) -> dict[str, Any]:
     }
 
 
-def _reason(result: Result) -> dict[str, Any]:
-    return {"vr": "US", "Value": [failure_reason(result.kind or Kind.BROKEN)]}
+def _reason(result: Result, most_chars: int) -> dict[str, Any]:
+    words = {_WORDS: {"vr": "LO", "Value": [result.words[:most_chars]]}} if result.words else {}
+    return {**words, _REASON: {"vr": "US", "Value": [failure_reason(result.kind or Kind.BROKEN)]}}

@@ -118,7 +118,10 @@ type Parameter = string | number | boolean | string[] | undefined;
 /** Write parameters. A bare comma stands between values of a list, so one within a value is escaped. */
 export function query(parameters: Record<string, Parameter>): string {
   const pairs = Object.entries(parameters).map(([name, value]) => [name, [value ?? ""].flat().map(written).join(",")]);
-  return pairs.filter(([, value]) => value !== "").map(([name, value]) => `${name}=${value}`).join("&");
+  return pairs
+    .filter(([, value]) => value !== "")
+    .map(([name, value]) => `${name}=${value}`)
+    .join("&");
 }
 
 function written(value: string | number | boolean): string {

@@ -114,14 +114,26 @@ export interface Commitment {
 }
 
 const GROWTH_DAYS = 30;
+const DAY_MS = 86_400_000;
 export const PAGE_ROWS = 100;
 
 type Read<T> = (signal: AbortSignal) => Promise<Result<T>>;
 
 export const readStatistics: Read<Statistics> = (signal) => askJson("api/v1/statistics", { signal });
-export const readGrowth: Read<Day[]> = (signal) => askJson(`api/v1/growth?${query({ days: GROWTH_DAYS })}`, { signal });
 export const readQueue: Read<Queued[]> = (signal) => askJson("api/v1/queue", { signal });
 export const readCommitments: Read<Commitment[]> = (signal) => askJson("api/v1/commitments", { signal });
+
+/** Read what came on each of the last days; the archive tells of those on which anything did. */
+export const readGrowth: Read<Day[]> = async (signal) => {
+  const answer = await askJson<Day[]>(`api/v1/growth?${query({ days: GROWTH_DAYS })}`, { signal });
+  if (!answer.ok) return answer;
+  const told = new Map(answer.value.map((one) => [one.day, one]));
+  const last = Date.now();
+  const days = Array.from({ length: GROWTH_DAYS }, (_, i) =>
+    new Date(last - (GROWTH_DAYS - 1 - i) * DAY_MS).toISOString().slice(0, 10),
+  );
+  return good(days.map((day) => told.get(day) ?? { day, instances: 0, bytes: 0 }));
+};
 
 /** Read the state of health; 503 is the answer that it is not good. */
 export async function readHealth(signal: AbortSignal): Promise<Result<Health>> {
@@ -135,12 +147,20 @@ function isHealth(document: unknown): document is Health {
 }
 
 /** Read a page of rows, the first of which is row `offset`. */
-export function readRows<T>(what: "associations" | "quarantine" | "conflicts", offset: number, signal: AbortSignal): Promise<Result<T[]>> {
+export function readRows<T>(
+  what: "associations" | "quarantine" | "conflicts",
+  offset: number,
+  signal: AbortSignal,
+): Promise<Result<T[]>> {
   return askJson(`api/v1/${what}?${query({ limit: PAGE_ROWS, offset })}`, { signal });
 }
 
 /** Do something about what waits: try it again, or give it up. */
-export async function change(what: "queue" | "commitments", id: number, method: "POST" | "DELETE"): Promise<Result<null>> {
+export async function change(
+  what: "queue" | "commitments",
+  id: number,
+  method: "POST" | "DELETE",
+): Promise<Result<null>> {
   const answer = await ask(`api/v1/${what}/${id}${method === "POST" ? "/retry" : ""}`, { method });
   return answer.ok ? json(answer.value) : answer;
 }

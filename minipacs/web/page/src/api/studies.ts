@@ -57,7 +57,13 @@ const SERIES_FIELDS = ["BodyPartExamined", "SeriesDate"];
 const SERIES_ORDER = ["SeriesNumber", "SeriesInstanceUID"];
 
 /** Find studies, newest first unless `order` says otherwise. */
-export async function findStudies(keys: Keys, order: string[], offset: number, limit: number, signal?: AbortSignal): Promise<Result<Study[]>> {
+export async function findStudies(
+  keys: Keys,
+  order: string[],
+  offset: number,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<Result<Study[]>> {
   const asked = query({ ...keys, orderby: order, offset, limit, includefield: STUDY_FIELDS });
   const answer = await askJson<DataSet[]>(`${ROOT}?${asked}`, signal ? { signal } : {});
   return answer.ok ? good((answer.value ?? []).map(studyOf)) : answer;

@@ -28,16 +28,30 @@ export async function whichAreHere(uids: string[]): Promise<Result<Set<string>>>
 }
 
 /** Store files in one request; `onProgress` hears how many bytes of its body have gone. */
-export async function store(parts: Part[], onProgress: (bytes: number) => void, signal: AbortSignal): Promise<Result<Outcome[]>> {
+export async function store(
+  parts: Part[],
+  onProgress: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<Result<Outcome[]>> {
   const boundary = `minipacs-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
   const head = `--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`;
   const body = new Blob([...parts.flatMap(({ content }) => [head, content, "\r\n"]), `--${boundary}--\r\n`]);
-  const answer = await post(body, `multipart/related; type="application/dicom"; boundary=${boundary}`, onProgress, signal);
+  const answer = await post(
+    body,
+    `multipart/related; type="application/dicom"; boundary=${boundary}`,
+    onProgress,
+    signal,
+  );
   return answer.ok ? good(outcomes(parts, answer.value)) : answer;
 }
 
 /** Requests with progress are those of XMLHttpRequest: fetch tells none. */
-function post(body: Blob, type: string, onProgress: (bytes: number) => void, signal: AbortSignal): Promise<Result<DataSet>> {
+function post(
+  body: Blob,
+  type: string,
+  onProgress: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<Result<DataSet>> {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     const stop = () => request.abort();
@@ -80,12 +94,19 @@ function outcomes(parts: Part[], report: DataSet): Outcome[] {
   for (const item of items(report[FAILED])) found.set(value(item, SOP_INSTANCE_UID), refused(item));
   const others = items(report[OTHER_FAILURES]);
   if (parts.length === 1 && !found.size && others[0]) return [refused(others[0])];
-  return parts.map(({ sopInstanceUid }) => found.get(sopInstanceUid) ?? (parts.length === 1 ? { isStored: false, words: strings.upload.unexplained } : null));
+  return parts.map(
+    ({ sopInstanceUid }) =>
+      found.get(sopInstanceUid) ?? (parts.length === 1 ? { isStored: false, words: strings.upload.unexplained } : null),
+  );
 }
 
 function refused(item: DataSet): Outcome {
   const code = Number(value(item, REASON));
-  return { isStored: false, words: value(item, COMMENT) || strings.upload.reasons[code] || strings.upload.reason(code.toString(16).toUpperCase()) };
+  return {
+    isStored: false,
+    words:
+      value(item, COMMENT) || strings.upload.reasons[code] || strings.upload.reason(code.toString(16).toUpperCase()),
+  };
 }
 
 function items(element: Element | undefined): DataSet[] {

@@ -21,10 +21,19 @@ export function Associations() {
   return (
     <>
       <label class="check">
-        <input type="checkbox" checked={isOnlyRefused} onChange={(event) => setOnlyRefused(event.currentTarget.checked)} /> {words.onlyRefused}
+        <input
+          type="checkbox"
+          checked={isOnlyRefused}
+          onChange={(event) => setOnlyRefused(event.currentTarget.checked)}
+        />{" "}
+        {words.onlyRefused}
       </label>
       <Pages<Association> what="associations" empty={words.none} emptyWords={words.noneWords} everyMs={LOOK_MS}>
-        {(rows) => rows.filter((row) => !isOnlyRefused || isRefused(row)).map((row) => <Told key={row.association_id} association={row} />)}
+        {(rows) =>
+          rows
+            .filter((row) => !isOnlyRefused || isRefused(row))
+            .map((row) => <Told key={row.association_id} association={row} />)
+        }
       </Pages>
     </>
   );
@@ -48,14 +57,18 @@ function Told({ association }: { association: Association }) {
         </strong>
         <span class="faint mono">{address}</span>
         <span class={`badge ${KINDS[outcome] ?? "warn"}`}>{words.outcomes[outcome] ?? outcome}</span>
-        {contexts.length > 0 && <span class={refused.length ? "warn" : "faint"}>{words.accepted(accepted.length, contexts.length)}</span>}
+        {contexts.length > 0 && (
+          <span class={refused.length ? "warn" : "faint"}>{words.accepted(accepted.length, contexts.length)}</span>
+        )}
         <Button kind="plain" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
           {isOpen ? words.less : words.more}
         </Button>
       </div>
       <Why reason={association.reason} remedy={association.remedy} />
       {isOpen && <Facts association={association} />}
-      {isOpen && contexts.length > 0 && <Contexts contexts={[...refused, ...contexts.filter(({ reason }) => !reason)]} />}
+      {isOpen && contexts.length > 0 && (
+        <Contexts contexts={[...refused, ...contexts.filter(({ reason }) => !reason)]} />
+      )}
     </section>
   );
 }
@@ -113,8 +126,20 @@ function Contexts({ contexts }: { contexts: Context[] }) {
         keyOf={(row) => row.context_id}
         columns={[
           { name: words.class, cell: (row) => <Text value={row.name} /> },
-          { name: words.answer, cell: (row) => <span class={`badge ${row.result === 0 ? "good" : row.reason ? "bad" : ""}`}>{row.result === 0 ? words.yes : row.reason ? words.no : words.unanswered}</span> },
-          { name: words.transferSyntaxes, cell: (row) => <span class="mono">{row.accepted_transfer_syntax ?? row.proposed_transfer_syntaxes.join(" ")}</span> },
+          {
+            name: words.answer,
+            cell: (row) => (
+              <span class={`badge ${row.result === 0 ? "good" : row.reason ? "bad" : ""}`}>
+                {row.result === 0 ? words.yes : row.reason ? words.no : words.unanswered}
+              </span>
+            ),
+          },
+          {
+            name: words.transferSyntaxes,
+            cell: (row) => (
+              <span class="mono">{row.accepted_transfer_syntax ?? row.proposed_transfer_syntaxes.join(" ")}</span>
+            ),
+          },
           { name: words.why, cell: (row) => <Why reason={row.reason} remedy={row.remedy} /> },
         ]}
       />

@@ -18,7 +18,8 @@ export function Conflicts() {
 }
 
 function Told({ conflict }: { conflict: Conflict }) {
-  const { attribute, patient_id, issuer_of_patient_id, study_instance_uid, series_instance_uid, remedy, found_at } = conflict;
+  const { attribute, patient_id, issuer_of_patient_id, study_instance_uid, series_instance_uid, remedy, found_at } =
+    conflict;
   const subjects: [string, string][] = [
     [words.patientId, patient_id],
     [words.issuer, issuer_of_patient_id],

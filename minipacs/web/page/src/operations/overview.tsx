@@ -45,7 +45,8 @@ function State({ health }: { health: Health }) {
         <Text value={detail ? `${what}: ${detail}` : what} />
       ))}
       <span class="faint">
-        minipacs {health.version} · {health.verify ? words.verified(ago(health.verify.at), health.verify.findings) : words.neverVerified}
+        minipacs {health.version} ·{" "}
+        {health.verify ? words.verified(ago(health.verify.at), health.verify.findings) : words.neverVerified}
       </span>
     </div>
   );
@@ -70,7 +71,12 @@ function Tiles({ statistics, growth }: { statistics: Statistics; growth: Day[] }
     { name: words.stored, value: bytes(found.stored_bytes) },
     { name: words.free, value: bytes(found.storage_free_bytes), more: lasting(found.storage_free_bytes, growth) },
     { name: words.unavailable, value: number(found.unavailable_instances), isWrong: found.unavailable_instances > 0 },
-    { name: words.parts.quarantine, value: number(found.quarantined_files), isWrong: found.quarantined_files > 0, part: "quarantine" },
+    {
+      name: words.parts.quarantine,
+      value: number(found.quarantined_files),
+      isWrong: found.quarantined_files > 0,
+      part: "quarantine",
+    },
     { name: words.parts.conflicts, value: number(found.conflicts), isWrong: found.conflicts > 0, part: "conflicts" },
     { name: words.givenUp, value: number(givenUp), isWrong: givenUp > 0, part: "queue" },
     { name: words.brokenFiles, value: number(found.worklist_broken_files), isWrong: found.worklist_broken_files > 0 },

@@ -21,7 +21,11 @@ interface PagesProps<T> {
 /** Rows of the archive, a page at a time. */
 export function Pages<T>({ what, empty, emptyWords, everyMs = 0, children }: PagesProps<T>) {
   const [offset, setOffset] = useState(0);
-  const { value, problem, again } = useLoaded((signal) => readRows<T>(what, offset, signal), `${what} ${offset}`, everyMs);
+  const { value, problem, again } = useLoaded(
+    (signal) => readRows<T>(what, offset, signal),
+    `${what} ${offset}`,
+    everyMs,
+  );
   return (
     <>
       {problem && <Trouble problem={problem} onRetry={again} />}

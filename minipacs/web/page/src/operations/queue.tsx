@@ -17,7 +17,17 @@ import { strings } from "../strings";
 const words = strings.operations.queued;
 
 const LOOK_MS = 10_000;
-const KINDS: Record<string, string> = { done: "good", failed: "bad", waiting: "", asked: "", sending: "warn", held: "warn", dead: "bad", "given up": "bad", answered: "good" };
+const KINDS: Record<string, string> = {
+  done: "good",
+  failed: "bad",
+  waiting: "",
+  asked: "",
+  sending: "warn",
+  held: "warn",
+  dead: "bad",
+  "given up": "bad",
+  answered: "good",
+};
 
 /** What is to be sent and is not there yet, what was given up, and storage commitments. */
 export function Queue() {
@@ -28,7 +38,12 @@ export function Queue() {
   return (
     <>
       <Part title={words.queue} none={words.none} loaded={queue} columns={queueColumns(queue.again, setDropping)} />
-      <Part title={words.commitments} none={words.noCommitments} loaded={commitments} columns={commitmentColumns(commitments.again)} />
+      <Part
+        title={words.commitments}
+        none={words.noCommitments}
+        loaded={commitments}
+        columns={commitmentColumns(commitments.again)}
+      />
       <Part title={words.sends} none={words.noSends} loaded={sends} columns={SEND_COLUMNS} />
       {dropping && <Drop item={dropping} onClose={() => setDropping(null)} onDropped={queue.again} />}
     </>
@@ -58,7 +73,10 @@ function Part<T extends { id: number | string }>({ title, none, loaded, columns 
 /** Wherever something waits: how it stands, when it goes on, what was wrong last. */
 function commonColumns<T extends Queued | Commitment>(): Column<T>[] {
   return [
-    { name: words.state, cell: (row) => <span class={`badge ${KINDS[row.state] ?? ""}`}>{words.states[row.state] ?? row.state}</span> },
+    {
+      name: words.state,
+      cell: (row) => <span class={`badge ${KINDS[row.state] ?? ""}`}>{words.states[row.state] ?? row.state}</span>,
+    },
     { name: words.attempts, cell: (row) => number(row.attempts), isNumber: true },
     { name: words.next, cell: (row) => (row.next_at ? ago(row.next_at) : "") },
     { name: words.fault, cell: (row) => row.words && <Text value={row.words} /> },
@@ -91,7 +109,10 @@ function commitmentColumns(again: () => void): Column<Commitment>[] {
     { name: words.source, cell: (row) => <Value value={row.source} /> },
     { name: words.objects, cell: (row) => number(row.objects), isNumber: true },
     ...commonColumns<Commitment>(),
-    { name: words.actions, cell: (row) => row.state === "given up" && <Retry what="commitments" id={row.id} onDone={again} /> },
+    {
+      name: words.actions,
+      cell: (row) => row.state === "given up" && <Retry what="commitments" id={row.id} onDone={again} />,
+    },
   ];
 }
 
@@ -99,8 +120,18 @@ const SEND_COLUMNS: Column<Send>[] = [
   { name: words.asked, cell: (row) => shortMoment(row.at) },
   { name: words.peer, cell: (row) => <Value value={row.peer} /> },
   { name: words.study, cell: (row) => <a href={link(["study", row.study])}>{words.show}</a> },
-  { name: words.state, cell: (row) => <span class={`badge ${KINDS[row.failed ? "failed" : row.state] ?? ""}`}>{strings.studies.sending.states[row.state]}</span> },
-  { name: words.objects, cell: (row) => strings.studies.sending.counts(row.completed + row.warned, row.total, row.failed) },
+  {
+    name: words.state,
+    cell: (row) => (
+      <span class={`badge ${KINDS[row.failed ? "failed" : row.state] ?? ""}`}>
+        {strings.studies.sending.states[row.state]}
+      </span>
+    ),
+  },
+  {
+    name: words.objects,
+    cell: (row) => strings.studies.sending.counts(row.completed + row.warned, row.total, row.failed),
+  },
   { name: words.fault, cell: (row) => row.words && <Text value={row.words} /> },
 ];
 

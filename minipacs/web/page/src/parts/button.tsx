@@ -15,14 +15,20 @@ type ButtonProps = Look & Omit<ButtonHTMLAttributes<HTMLButtonElement>, "icon">;
 /** A button with words, and an icon before them. */
 export function Button({ icon, kind = "", isBare = false, children, type = "button", ...rest }: ButtonProps) {
   return (
-    <button {...rest} type={type} class={`button ${kind}`} title={isBare && typeof children === "string" ? children : undefined}>
+    <button
+      {...rest}
+      type={type}
+      class={`button ${kind}`}
+      title={isBare && typeof children === "string" ? children : undefined}
+    >
       {icon && <Icon name={icon} />}
       <span class={isBare ? "hidden" : ""}>{children}</span>
     </button>
   );
 }
 
-type LinkProps = Look & Pick<AnchorHTMLAttributes<HTMLAnchorElement>, "download" | "target" | "rel" | "onClick"> & { href: string };
+type LinkProps = Look &
+  Pick<AnchorHTMLAttributes<HTMLAnchorElement>, "download" | "target" | "rel" | "onClick"> & { href: string };
 
 /** A link that looks like a button. */
 export function ButtonLink({ icon, kind = "", isBare = false, children, ...rest }: LinkProps) {

@@ -2,7 +2,12 @@ import type { PersonName } from "../api/dicom";
 
 const locales = [...navigator.languages];
 
-const dayFormat = new Intl.DateTimeFormat(locales, { year: "numeric", month: "short", day: "2-digit", timeZone: "UTC" });
+const dayFormat = new Intl.DateTimeFormat(locales, {
+  year: "numeric",
+  month: "short",
+  day: "2-digit",
+  timeZone: "UTC",
+});
 const timeFormat = new Intl.DateTimeFormat(locales, { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
 const momentFormat = new Intl.DateTimeFormat(locales, { dateStyle: "medium", timeStyle: "medium" });
 const clockFormat = new Intl.DateTimeFormat(locales, { dateStyle: "short", timeStyle: "short" });
@@ -58,7 +63,11 @@ export function shortMoment(value: string): string {
 export function ago(value: string, now = Date.now()): string {
   const seconds = (new Date(value).getTime() - now) / 1000;
   if (Number.isNaN(seconds)) return value;
-  const steps: [number, Intl.RelativeTimeFormatUnit][] = [[60, "second"], [3600, "minute"], [86400, "hour"]];
+  const steps: [number, Intl.RelativeTimeFormatUnit][] = [
+    [60, "second"],
+    [3600, "minute"],
+    [86400, "hour"],
+  ];
   let size = 1;
   for (const [limit, unit] of steps) {
     if (Math.abs(seconds) < limit) return relativeFormat.format(Math.round(seconds / size), unit);
@@ -71,9 +80,21 @@ export function ago(value: string, now = Date.now()): string {
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const units: [number, string][] = hours ? [[hours, "hour"], [minutes, "minute"]] : [[minutes, "minute"], [rest, "second"]];
+  const units: [number, string][] = hours
+    ? [
+        [hours, "hour"],
+        [minutes, "minute"],
+      ]
+    : [
+        [minutes, "minute"],
+        [rest, "second"],
+      ];
   const written = units.filter(([value], i) => value || i === 1);
-  return written.map(([value, unit]) => new Intl.NumberFormat(locales, { style: "unit", unit, unitDisplay: "narrow" }).format(value)).join(" ");
+  return written
+    .map(([value, unit]) =>
+      new Intl.NumberFormat(locales, { style: "unit", unit, unitDisplay: "narrow" }).format(value),
+    )
+    .join(" ");
 }
 
 /** Give the order of names in this locale, numbers within them by value. */

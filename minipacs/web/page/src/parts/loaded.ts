@@ -12,7 +12,12 @@ export interface Loaded<T> {
 
 /** Ask when the part is shown, when `key` changes and, with `everyMs`, again and again while the page can be seen. */
 export function useLoaded<T>(read: (signal: AbortSignal) => Promise<Result<T>>, key: string, everyMs = 0): Loaded<T> {
-  const [state, setState] = useState<{ key: string; value: T | null; problem: Problem | null; isLoading: boolean }>({ key, value: null, problem: null, isLoading: true });
+  const [state, setState] = useState<{ key: string; value: T | null; problem: Problem | null; isLoading: boolean }>({
+    key,
+    value: null,
+    problem: null,
+    isLoading: true,
+  });
   const [round, setRound] = useState(0);
   const again = useCallback(() => setRound((n) => n + 1), []);
   useEffect(() => {

@@ -3,7 +3,8 @@ import { strings } from "../strings";
 import { personName } from "./format";
 
 /** Characters that show nothing of their own, or turn what stands beside them: controls, bidi marks, invisible ones. */
-const HIDDEN = /([\u0000-\u001F\u007F-\u009F\u00AD\u061C\u180E\u200B\u200E\u200F\u202A-\u202E\u2028\u2029\u2060-\u206F\uFEFF\uFFF9-\uFFFB]|[\u{E0000}-\u{E007F}])/u;
+const HIDDEN =
+  /([\u0000-\u001F\u007F-\u009F\u00AD\u061C\u180E\u200B\u200E\u200F\u202A-\u202E\u2028\u2029\u2060-\u206F\uFEFF\uFFF9-\uFFFB]|[\u{E0000}-\u{E007F}])/u;
 
 const LISTED_CHARS = 200;
 

@@ -75,7 +75,12 @@ function Place() {
 
 function Forbidden({ right }: { right: string }) {
   const now = session.value;
-  if (now?.name) return <Empty icon="person" title={words.forbidden} isAll>{words.forbiddenWords(right)}</Empty>;
+  if (now?.name)
+    return (
+      <Empty icon="person" title={words.forbidden} isAll>
+        {words.forbiddenWords(right)}
+      </Empty>
+    );
   return (
     <Empty icon="person" title={strings.signIn.needed} isAll>
       <p>{strings.signIn.welcome(now?.ae_title ?? "")}</p>

@@ -46,7 +46,14 @@ function Mark() {
   return (
     <svg width="22" height="22" viewBox="0 0 22 22" aria-hidden="true">
       <rect x="1" y="1" width="20" height="20" rx="5" fill="var(--accent)" />
-      <path d="M6 16V8.5l5 4 5-4V16M6 6h10" fill="none" stroke="var(--on-accent)" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" />
+      <path
+        d="M6 16V8.5l5 4 5-4V16M6 6h10"
+        fill="none"
+        stroke="var(--on-accent)"
+        stroke-width="2"
+        stroke-linecap="round"
+        stroke-linejoin="round"
+      />
     </svg>
   );
 }

@@ -12,7 +12,8 @@ let goPressedAt = -SECOND_KEY_MS;
 /** Tell whether a key is somebody else's: of a field, a dialog, or with a modifier. */
 export function isTaken(event: KeyboardEvent): boolean {
   const target = event.target instanceof Element ? event.target : null;
-  const isTyped = target?.closest("input, select, textarea, [contenteditable]") ?? document.querySelector("dialog[open]");
+  const isTyped =
+    target?.closest("input, select, textarea, [contenteditable]") ?? document.querySelector("dialog[open]");
   return event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || Boolean(isTyped);
 }
 

@@ -22,6 +22,11 @@ export function link(path: string[], query: Record<string, string> = {}): string
   return `#/${path.map(encodeURIComponent).join("/")}${search ? `?${search}` : ""}`;
 }
 
+/** Make the address of a place with what is asked for now, and these changes of it. */
+export function changed(path: string[], changes: Record<string, string>): string {
+  return link(path, { ...Object.fromEntries(route.value.query), ...changes });
+}
+
 /** Go to an address made by `link`; `replace` leaves no entry in the browser's history. */
 export function go(address: string, { replace = false } = {}): void {
   if (replace) history.replaceState(history.state, "", address);

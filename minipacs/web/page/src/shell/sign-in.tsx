@@ -59,11 +59,25 @@ function SignInDialog() {
       {problem && <Trouble problem={problem} />}
       <label class="field">
         <span>{words.name}</span>
-        <input class="input" name="username" autocomplete="username" required value={name} onInput={(event) => setName(event.currentTarget.value)} />
+        <input
+          class="input"
+          name="username"
+          autocomplete="username"
+          required
+          value={name}
+          onInput={(event) => setName(event.currentTarget.value)}
+        />
       </label>
       <label class="field">
         <span>{words.passcode}</span>
-        <input class="input" type="password" name="password" autocomplete="current-password" value={passcode} onInput={(event) => setPasscode(event.currentTarget.value)} />
+        <input
+          class="input"
+          type="password"
+          name="password"
+          autocomplete="current-password"
+          value={passcode}
+          onInput={(event) => setPasscode(event.currentTarget.value)}
+        />
       </label>
     </Dialog>
   );

@@ -17,7 +17,15 @@ type ViewerModule = { default: ComponentType<ViewerProps> };
 const parts = import.meta.glob<ViewerModule>("../viewer/index.tsx");
 
 /** The viewer, once it is there. */
-export function ViewerFrame({ study, series, instance }: { study: string; series: string | undefined; instance: string | undefined }) {
+export function ViewerFrame({
+  study,
+  series,
+  instance,
+}: {
+  study: string;
+  series: string | undefined;
+  instance: string | undefined;
+}) {
   const { value, problem, again } = useLoaded(fetchViewer, "viewer");
   if (problem) return <Trouble problem={problem} onRetry={again} />;
   if (!value) return <Loading />;

@@ -48,14 +48,20 @@ export function DeleteDialog({ study, series, onClose, onRemoved }: DeleteDialog
     </>
   );
   return (
-    <Dialog title={series ? words.titleSeries : words.title} onClose={onClose} onSubmit={() => void remove()} ends={ends}>
+    <Dialog
+      title={series ? words.titleSeries : words.title}
+      onClose={onClose}
+      onSubmit={() => void remove()}
+      ends={ends}
+    >
       <Identity patient={study.patient} />
       {preview.problem && <Trouble problem={preview.problem} onRetry={preview.again} />}
       {preview.isLoading && !preview.value && <Loading />}
       {preview.value && <Taken removal={preview.value} />}
       {problem && <Trouble problem={problem} />}
       <label class="check">
-        <input type="checkbox" checked={isSure} onChange={(event) => setSure(event.currentTarget.checked)} /> {words.sure}
+        <input type="checkbox" checked={isSure} onChange={(event) => setSure(event.currentTarget.checked)} />{" "}
+        {words.sure}
       </label>
     </Dialog>
   );

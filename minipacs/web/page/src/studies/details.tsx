@@ -38,7 +38,9 @@ export function Details({ study, onRemoved }: DetailsProps) {
       <Facts study={study} />
       <SeriesStrip study={study} onDo={setDoing} />
       {doing?.what === "send" && <SendDialog study={study} series={doing.series} onClose={close} />}
-      {doing?.what === "delete" && <DeleteDialog study={study} series={doing.series} onClose={close} onRemoved={onRemoved} />}
+      {doing?.what === "delete" && (
+        <DeleteDialog study={study} series={doing.series} onClose={close} onRemoved={onRemoved} />
+      )}
     </div>
   );
 }
@@ -151,7 +153,11 @@ function SeriesWords({ series }: { series: Series }) {
     <div class="words">
       <div class="name">
         {series.number && <span class="faint">{series.number} </span>}
-        {series.description ? <Text value={series.description} short /> : <span class="faint">{words.noDescription}</span>}
+        {series.description ? (
+          <Text value={series.description} short />
+        ) : (
+          <span class="faint">{words.noDescription}</span>
+        )}
       </div>
       <div class="faint">
         <span class="badge">

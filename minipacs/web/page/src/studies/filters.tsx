@@ -24,7 +24,11 @@ export function Filters({ search, list, onChange }: FiltersProps) {
       <Box typed={search.typed} onType={(q) => onChange({ q, by: "" })} />
       <label>
         <span class="hidden">{words.modality}</span>
-        <select class="input" value={search.modality} onChange={(event) => onChange({ modality: event.currentTarget.value })}>
+        <select
+          class="input"
+          value={search.modality}
+          onChange={(event) => onChange({ modality: event.currentTarget.value })}
+        >
           <option value="">{words.anyModality}</option>
           {MODALITIES.map((name) => (
             <option value={name}>{name}</option>
@@ -60,7 +64,18 @@ function Box({ typed, onType }: { typed: string; onType: (text: string) => void 
     <label class="search-box">
       <span class="hidden">{words.search}</span>
       <Icon name="search" />
-      <input class="input" type="search" data-search placeholder={words.searchHint} maxLength={200} autocomplete="off" spellcheck={false} value={text} onInput={(event) => setText(event.currentTarget.value)} onKeyDown={press} />
+      <input
+        class="input"
+        type="search"
+        data-search
+        placeholder={words.searchHint}
+        maxLength={200}
+        autocomplete="off"
+        spellcheck={false}
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={press}
+      />
     </label>
   );
 }
@@ -72,7 +87,11 @@ function Days({ days, onChange }: { days: string; onChange: (days: string) => vo
     <>
       <label>
         <span class="hidden">{words.date}</span>
-        <select class="input" value={isOwn ? "own" : days} onChange={(event) => onChange(event.currentTarget.value === "own" ? "-" : event.currentTarget.value)}>
+        <select
+          class="input"
+          value={isOwn ? "own" : days}
+          onChange={(event) => onChange(event.currentTarget.value === "own" ? "-" : event.currentTarget.value)}
+        >
           <option value="">{words.anyDate}</option>
           {Object.keys(SPANS).map((name) => (
             <option value={name}>{words.spans[name]}</option>
@@ -95,7 +114,12 @@ function DateField({ label, value, onChange }: { label: string; value: string; o
   return (
     <label class="date">
       <span class="faint">{label}</span>
-      <input class="input" type="date" value={written} onChange={(event) => onChange(event.currentTarget.value.replaceAll("-", ""))} />
+      <input
+        class="input"
+        type="date"
+        value={written}
+        onChange={(event) => onChange(event.currentTarget.value.replaceAll("-", ""))}
+      />
     </label>
   );
 }
@@ -106,7 +130,12 @@ function Places({ list, onChange }: { list: StudyList; onChange: (changes: Recor
     <div class="places" role="group" aria-label={words.foundIn}>
       <span class="faint">{words.foundIn}</span>
       {PLACES.map((place) => (
-        <button type="button" class="button" aria-pressed={list.place.value === place} onClick={() => onChange({ by: place })}>
+        <button
+          type="button"
+          class="button"
+          aria-pressed={list.place.value === place}
+          onClick={() => onChange({ by: place })}
+        >
           {words.places[place]} <span class="faint">{number(list.counts.value?.[place] ?? 0)}</span>
         </button>
       ))}

@@ -81,7 +81,9 @@ export class StudyList {
   need(first: number, last: number): void {
     clearTimeout(this.timer);
     const [from, to] = [Math.floor(first / PAGE_ROWS), Math.floor(last / PAGE_ROWS)];
-    const missing = Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i).filter((page) => !this.pages.has(page));
+    const missing = Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i).filter(
+      (page) => !this.pages.has(page),
+    );
     const isNear = missing.some((page) => this.pages.has(page - 1) || this.pages.has(page + 1));
     const fetch = () => missing.forEach((page) => void this.fetch(page, this.call.signal));
     if (isNear) fetch();
@@ -109,7 +111,9 @@ export class StudyList {
       this.counts.value = null;
       return keys;
     }
-    const answers = await Promise.all(PLACES.map((place) => countStudies({ ...keys, ...keysFor(words, place) }, signal)));
+    const answers = await Promise.all(
+      PLACES.map((place) => countStudies({ ...keys, ...keysFor(words, place) }, signal)),
+    );
     if (signal.aborted) return keys;
     const counts: Partial<Record<Place, number>> = {};
     for (const [i, answer] of answers.entries()) {

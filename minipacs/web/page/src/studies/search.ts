@@ -16,7 +16,8 @@ export interface Search {
 export const PLACES = ["name", "id", "accession", "description"] as const;
 export type Place = (typeof PLACES)[number];
 
-export const MODALITIES = "CR CT DX ECG ES IO MG MR NM OCT OP OT PT PX RF RTDOSE RTIMAGE RTPLAN RTSTRUCT SC SEG SM SR US XA XC".split(" ");
+export const MODALITIES =
+  "CR CT DX ECG ES IO MG MR NM OCT OP OT PT PX RF RTDOSE RTIMAGE RTPLAN RTSTRUCT SC SEG SM SR US XA XC".split(" ");
 
 export const SPANS: Record<string, () => string> = {
   today: () => dateOf(),
@@ -53,7 +54,8 @@ export function parse({ typed, modality, days }: Search): Parsed {
   for (const word of typed.split(/\s+/).filter(Boolean)) {
     const range = rangeOf(word);
     if (range) span = range;
-    else if (MODALITIES.includes(word) || (word.length === 2 && MODALITIES.includes(word.toUpperCase()))) modalities.push(word.toUpperCase());
+    else if (MODALITIES.includes(word) || (word.length === 2 && MODALITIES.includes(word.toUpperCase())))
+      modalities.push(word.toUpperCase());
     else if (/^\d+(?:\.\d+){4,}$/.test(word)) keys.StudyInstanceUID = word;
     else words.push(word);
   }
@@ -68,7 +70,10 @@ export function keysFor(words: string, place: Place): Keys {
   if (place === "name") {
     const parts = safe.split(/[\s,^]+/).filter(Boolean);
     // Several words may stand in any order, which only this kind of matching knows; for one it would cost for nothing.
-    return { PatientName: parts.map((part) => `*${part}*`).join(" "), ...(parts.length > 1 && { fuzzymatching: "true" }) };
+    return {
+      PatientName: parts.map((part) => `*${part}*`).join(" "),
+      ...(parts.length > 1 && { fuzzymatching: "true" }),
+    };
   }
   const keyword = { id: "PatientID", accession: "AccessionNumber", description: "StudyDescription" }[place];
   return { [keyword]: spellings(safe).map((text) => `*${text}*`) };
@@ -79,7 +84,9 @@ export function orderOf(sort: string): string[] {
   const name = sort.replace("-", "");
   const isDown = sort.startsWith("-");
   if (sort === USUAL_SORT) return [];
-  return (ORDERS[name] ?? []).map((keyword, i) => (i === 0 || name === "date" ? isDown : NEWEST_FIRST.has(keyword)) ? `-${keyword}` : keyword);
+  return (ORDERS[name] ?? []).map((keyword, i) =>
+    (i === 0 || name === "date" ? isDown : NEWEST_FIRST.has(keyword)) ? `-${keyword}` : keyword,
+  );
 }
 
 /** Values other than names are matched by case: these are the usual ways to write one. */

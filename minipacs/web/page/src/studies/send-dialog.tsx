@@ -16,7 +16,15 @@ const words = strings.studies.sending;
 const LOOK_MS = 700;
 
 /** Sends a study or a series to a peer, and shows how that goes; it goes on when this is closed. */
-export function SendDialog({ study, series, onClose }: { study: Study; series: Series | undefined; onClose: () => void }) {
+export function SendDialog({
+  study,
+  series,
+  onClose,
+}: {
+  study: Study;
+  series: Series | undefined;
+  onClose: () => void;
+}) {
   const peers = useLoaded(readPeers, "peers");
   const [peer, setPeer] = useState("");
   const [sent, setSent] = useState<Send | null>(null);
@@ -53,7 +61,12 @@ export function SendDialog({ study, series, onClose }: { study: Study; series: S
     </>
   );
   return (
-    <Dialog title={series ? words.titleSeries : words.title} onClose={onClose} onSubmit={() => void begin()} ends={ends}>
+    <Dialog
+      title={series ? words.titleSeries : words.title}
+      onClose={onClose}
+      onSubmit={() => void begin()}
+      ends={ends}
+    >
       <Identity patient={study.patient} />
       {problem && <Trouble problem={problem} />}
       {peers.problem && <Trouble problem={peers.problem} onRetry={peers.again} />}
@@ -75,7 +88,9 @@ export function SendDialog({ study, series, onClose }: { study: Study; series: S
 }
 
 function Sent({ sent }: { sent: Send }) {
-  const kind = { waiting: "", sending: "", done: sent.failed ? "warn" : "good", failed: "bad" }[sent.state];
+  const kind = { waiting: sent.words ? "warn" : "", sending: "", done: sent.failed ? "warn" : "good", failed: "bad" }[
+    sent.state
+  ];
   return (
     <div role="status">
       <Progress label={words.progress} done={sent.completed + sent.warned + sent.failed} total={sent.total} />

@@ -9,7 +9,7 @@ import { useLoaded } from "../parts/loaded";
 import { Empty, Loading, Trouble } from "../parts/state";
 import { useMedia } from "../parts/window";
 import { isTaken } from "../shell/keyboard";
-import { go, link, route } from "../shell/route";
+import { changed, go, link, route } from "../shell/route";
 import { strings } from "../strings";
 import { Details } from "./details";
 import { Filters } from "./filters";
@@ -38,10 +38,7 @@ export function Studies() {
   };
   const open = asked.get("study") ?? "";
   const isWide = useMedia(WIDE);
-  const set = (changes: Record<string, string>, options = { replace: true }) => {
-    const query = { ...Object.fromEntries(asked), ...changes };
-    go(link(["studies"], query), options);
-  };
+  const set = (changes: Record<string, string>) => go(changed(["studies"], changes), { replace: true });
   useEffect(() => void (lastSearch.value = Object.fromEntries(asked)), [asked]);
   useEffect(() => void list.search(search), [asked]);
   useViewKey(open);
@@ -56,8 +53,17 @@ export function Studies() {
       <h1 class="hidden">{words.list}</h1>
       <Filters search={search} list={list} onChange={set} />
       {list.problem.value && <Trouble problem={list.problem.value} onRetry={again} />}
-      <Found sort={search.sort} open={open} isFiltered={Boolean(search.typed || search.days || search.modality)} onSort={(sort) => set({ sort })} onChoose={choose} onClear={() => set({ q: "", by: "", days: "", modality: "" })} />
-      {open && isWide && <Beside study={open} onClose={() => set({ study: "" })} onRemoved={() => (set({ study: "" }), again())} />}
+      <Found
+        sort={search.sort}
+        open={open}
+        isFiltered={Boolean(search.typed || search.days || search.modality)}
+        onSort={(sort) => set({ sort })}
+        onChoose={choose}
+        onClear={() => set({ q: "", by: "", days: "", modality: "" })}
+      />
+      {open && isWide && (
+        <Beside study={open} onClose={() => set({ study: "" })} onRemoved={() => (set({ study: "" }), again())} />
+      )}
     </div>
   );
 }
@@ -118,7 +124,9 @@ function Beside({ study, onClose, onRemoved }: { study: string; onClose: () => v
       {!value && !problem && <Loading />}
       {value?.length === 0 && <Empty icon="search" title={words.notHere} />}
       {value && value.length > 1 && <p class="note bad">{words.severalPatients}</p>}
-      {value?.map((found) => <Details study={found} onRemoved={onRemoved} />)}
+      {value?.map((found) => (
+        <Details study={found} onRemoved={onRemoved} />
+      ))}
     </aside>
   );
 }
@@ -146,7 +154,7 @@ function useViewKey(open: string): void {
     const press = (event: KeyboardEvent) => {
       if (!open || isTaken(event)) return;
       if (event.key === "v") go(link(["study", open, "view"]));
-      else if (event.key === "Escape") go(link(["studies"], { ...Object.fromEntries(route.value.query), study: "" }), { replace: true });
+      else if (event.key === "Escape") go(changed(["studies"], { study: "" }), { replace: true });
     };
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);

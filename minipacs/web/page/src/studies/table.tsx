@@ -18,10 +18,20 @@ export const NARROW = "(max-width: 640px)";
 
 /** The columns, with the ways to sort that each offers. */
 const HEADINGS: { sorts: [string, string][] }[] = [
-  { sorts: [["name", words.patient], ["id", words.id]] },
+  {
+    sorts: [
+      ["name", words.patient],
+      ["id", words.id],
+    ],
+  },
   { sorts: [["date", words.date]] },
   { sorts: [["", words.modality]] },
-  { sorts: [["description", words.description], ["accession", words.accession]] },
+  {
+    sorts: [
+      ["description", words.description],
+      ["accession", words.accession],
+    ],
+  },
   { sorts: [["", words.size]] },
 ];
 
@@ -79,7 +89,15 @@ export function StudyTable({ list, sort, onSort, open, onChoose }: StudyTablePro
       >
         <div role="rowgroup" style={{ height: `${total * rowHeight}px` }}>
           {indexes.map((index) => (
-            <Row key={index} index={index} height={rowHeight} study={list.row(index)} isActive={index === active} open={open} onChoose={(study) => ((list.active.value = index), onChoose(study, true))} />
+            <Row
+              key={index}
+              index={index}
+              height={rowHeight}
+              study={list.row(index)}
+              isActive={index === active}
+              open={open}
+              onChoose={(study) => ((list.active.value = index), onChoose(study, true))}
+            />
           ))}
         </div>
       </div>
@@ -118,7 +136,13 @@ function Headings({ sort, onSort }: { sort: string; onSort: (sort: string) => vo
         <div>
           {sorts.map(([key, label]) =>
             key ? (
-              <button type="button" aria-pressed={key === name} onClick={() => onSort(key === name && !isDown ? `-${key}` : key === name ? key : key === "date" ? "-date" : key)}>
+              <button
+                type="button"
+                aria-pressed={key === name}
+                onClick={() =>
+                  onSort(key === name && !isDown ? `-${key}` : key === name ? key : key === "date" ? "-date" : key)
+                }
+              >
                 {label}
                 {key === name && <Icon name={isDown ? "down" : "up"} size={12} />}
                 {key === name && <span class="hidden">{isDown ? words.descending : words.ascending}</span>}
@@ -146,8 +170,22 @@ function Row({ index, height, study, isActive, open, onChoose }: RowProps) {
   const style = { top: `${index * height}px`, height: `${height}px` };
   const isOpen = study !== undefined && study.uid === open;
   return (
-    <div id={rowId(index)} role="row" aria-rowindex={index + 1} aria-selected={isOpen} class={`row ${isActive ? "active" : ""}`} style={style} onClick={() => study && onChoose(study)}>
-      {study ? <Cells study={study} /> : <div role="gridcell" class="faint">…</div>}
+    <div
+      id={rowId(index)}
+      role="row"
+      aria-rowindex={index + 1}
+      aria-selected={isOpen}
+      class={`row ${isActive ? "active" : ""}`}
+      style={style}
+      onClick={() => study && onChoose(study)}
+    >
+      {study ? (
+        <Cells study={study} />
+      ) : (
+        <div role="gridcell" class="faint">
+          …
+        </div>
+      )}
     </div>
   );
 }

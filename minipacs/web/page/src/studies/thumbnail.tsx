@@ -38,7 +38,11 @@ export function Thumbnail({ study, series, modality }: { study: string; series: 
   }, [study, series]);
   return (
     <div class="thumbnail" ref={box}>
-      {address && !isMissing ? <img src={address} alt="" onError={() => setMissing(true)} /> : <span>{isMissing ? modality || strings.studies.noPicture : ""}</span>}
+      {address && !isMissing ? (
+        <img src={address} alt="" onError={() => setMissing(true)} />
+      ) : (
+        <span>{isMissing ? modality || strings.studies.noPicture : ""}</span>
+      )}
     </div>
   );
 }

@@ -11,7 +11,15 @@ const words = strings.upload;
 const ROW_PX = 44;
 const CARD_PX = 68;
 
-const KINDS: Record<State, string> = { waiting: "", ready: "", sending: "", stored: "good", present: "", refused: "bad", skipped: "" };
+const KINDS: Record<State, string> = {
+  waiting: "",
+  ready: "",
+  sending: "",
+  stored: "good",
+  present: "",
+  refused: "bad",
+  skipped: "",
+};
 
 /** States that are shown together. */
 const FILTERS: { name: keyof typeof words.filters; states: State[] }[] = [
@@ -52,7 +60,13 @@ function Rows({ shown }: { shown: Item[] }) {
     <div ref={box} class="items" role="list" tabIndex={0} aria-label={words.list}>
       <div role="presentation" style={{ height: `${shown.length * rowPx}px` }}>
         {rows.map((item, i) => (
-          <div role="listitem" key={view.first + i} aria-setsize={shown.length} aria-posinset={view.first + i + 1} style={{ top: `${(view.first + i) * rowPx}px`, height: `${rowPx}px` }}>
+          <div
+            role="listitem"
+            key={view.first + i}
+            aria-setsize={shown.length}
+            aria-posinset={view.first + i + 1}
+            style={{ top: `${(view.first + i) * rowPx}px`, height: `${rowPx}px` }}
+          >
             <Row {...item} />
           </div>
         ))}

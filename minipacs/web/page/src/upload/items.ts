@@ -40,7 +40,13 @@ export const version = signal(0);
 
 export const tally = computed<Tally>(() => {
   void version.value;
-  const found: Tally = { count: { waiting: 0, ready: 0, sending: 0, stored: 0, present: 0, refused: 0, skipped: 0 }, total: items.length, done: 0, bytes: 0, bytesDone: 0 };
+  const found: Tally = {
+    count: { waiting: 0, ready: 0, sending: 0, stored: 0, present: 0, refused: 0, skipped: 0 },
+    total: items.length,
+    done: 0,
+    bytes: 0,
+    bytesDone: 0,
+  };
   for (const item of items) {
     found.count[item.state]++;
     found.bytes += item.size;

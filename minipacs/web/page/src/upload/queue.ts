@@ -52,7 +52,16 @@ export async function add(found: AsyncGenerator<Found>): Promise<void> {
   finding.value++;
   for await (const one of found) {
     if (mine !== generation) break;
-    const item: Item = { path: one.path, size: 0, state: "waiting", sent: 0, words: "", sopInstanceUid: "", isAlone: false, source: null };
+    const item: Item = {
+      path: one.path,
+      size: 0,
+      state: "waiting",
+      sent: 0,
+      words: "",
+      sopInstanceUid: "",
+      isAlone: false,
+      source: null,
+    };
     items.push(item);
     if ("content" in one) waiting.push(Object.assign(item, { size: one.size, source: one }));
     else end(item, "refused", one.words);
@@ -88,7 +97,8 @@ export function clear(): void {
 /** Try those again that were refused. */
 export function retryRefused(): void {
   for (const item of items) {
-    if (item.state === "refused" && item.source) waiting.push(Object.assign(item, { state: "waiting", words: "", sent: 0 }));
+    if (item.state === "refused" && item.source)
+      waiting.push(Object.assign(item, { state: "waiting", words: "", sent: 0 }));
   }
   show();
   run();
@@ -175,7 +185,9 @@ function nextBatch(): Item[] {
 async function send(batch: Item[]): Promise<void> {
   const [mine, { signal }] = [generation, call];
   const contents = await Promise.all(batch.map((item) => item.source!.content().catch(() => null)));
-  const parts = batch.flatMap((item, i) => (contents[i] ? [{ item, sopInstanceUid: item.sopInstanceUid, content: contents[i] }] : []));
+  const parts = batch.flatMap((item, i) =>
+    contents[i] ? [{ item, sopInstanceUid: item.sopInstanceUid, content: contents[i] }] : [],
+  );
   for (const [i, item] of batch.entries()) if (!contents[i]) end(item, "refused", strings.upload.unreadable);
   if (!parts.length || mine !== generation) return;
   const sent = parts.map(({ item }) => item);
@@ -199,7 +211,8 @@ async function send(batch: Item[]): Promise<void> {
 
 /** A request failed as a whole: it is tried again if later may help, and file by file if one of several may be why. */
 function failed(batch: Item[], problem: Problem): void {
-  const isOfAll = problem.isAborted || isPassing(problem) || problem.status === SIGNED_OUT || problem.status === FORBIDDEN;
+  const isOfAll =
+    problem.isAborted || isPassing(problem) || problem.status === SIGNED_OUT || problem.status === FORBIDDEN;
   for (const item of batch) {
     if (isOfAll || batch.length > 1) again(item, !isOfAll);
     else end(item, "refused", problem.words);

@@ -26,8 +26,9 @@ const ZIP_DEPTH = 2;
 
 /** Give the files that were dropped, with those of folders and zips within them. Call it before the drop event ends. */
 export function dropped(transfer: DataTransfer): AsyncGenerator<Found> {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  return walkAll(entries);
+  // What comes from other programs than a file manager may be a file and no entry.
+  const things = [...transfer.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
+  return walkAll(things.filter((thing) => thing !== null));
 }
 
 /** Give the files that were picked. */
@@ -35,8 +36,8 @@ export async function* picked(files: File[]): AsyncGenerator<Found> {
   for (const file of files) yield* opened(file, file.webkitRelativePath || file.name);
 }
 
-async function* walkAll(entries: FileSystemEntry[]): AsyncGenerator<Found> {
-  for (const entry of entries) yield* walk(entry);
+async function* walkAll(things: (FileSystemEntry | File)[]): AsyncGenerator<Found> {
+  for (const thing of things) yield* thing instanceof File ? opened(thing, thing.name) : walk(thing);
 }
 
 async function* walk(entry: FileSystemEntry): AsyncGenerator<Found> {
@@ -66,7 +67,12 @@ async function* listed(folder: FileSystemDirectoryEntry): AsyncGenerator<FileSys
 async function* opened(file: Blob, path: string, depth = 0): AsyncGenerator<Found> {
   if (LITTER.test(path)) return;
   if (!/\.zip$/i.test(path)) {
-    yield { path, size: file.size, head: (bytes) => Promise.resolve(file.slice(0, bytes)), content: () => Promise.resolve(file) };
+    yield {
+      path,
+      size: file.size,
+      head: (bytes) => Promise.resolve(file.slice(0, bytes)),
+      content: () => Promise.resolve(file),
+    };
     return;
   }
   if (depth === ZIP_DEPTH) {

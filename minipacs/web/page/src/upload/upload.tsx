@@ -8,7 +8,19 @@ import { link } from "../shell/route";
 import { strings } from "../strings";
 import { items, tally } from "./items";
 import { ItemList } from "./item-list";
-import { add, clear, finding, isPaused, isRunning, pause, resume, retryRefused, sendsAll, studies, trouble } from "./queue";
+import {
+  add,
+  clear,
+  finding,
+  isPaused,
+  isRunning,
+  pause,
+  resume,
+  retryRefused,
+  sendsAll,
+  studies,
+  trouble,
+} from "./queue";
 import { dropped, picked } from "./sources";
 import "./upload.css";
 
@@ -22,7 +34,12 @@ export function Upload() {
       <div class="top">
         <h1>{words.title}</h1>
         <label class="check">
-          <input type="checkbox" checked={sendsAll.value} onChange={(event) => (sendsAll.value = event.currentTarget.checked)} /> {words.sendsAll}
+          <input
+            type="checkbox"
+            checked={sendsAll.value}
+            onChange={(event) => (sendsAll.value = event.currentTarget.checked)}
+          />{" "}
+          {words.sendsAll}
         </label>
       </div>
       <DropZone isSmall={hasItems} />
@@ -51,7 +68,12 @@ function DropZone({ isSmall }: { isSmall: boolean }) {
     input.value = "";
   };
   return (
-    <div class={`drop ${isSmall ? "small" : ""} ${isOver ? "over" : ""}`} onDragOver={over} onDragLeave={() => setOver(false)} onDrop={drop}>
+    <div
+      class={`drop ${isSmall ? "small" : ""} ${isOver ? "over" : ""}`}
+      onDragOver={over}
+      onDragLeave={() => setOver(false)}
+      onDrop={drop}
+    >
       <Icon name="upload" size={isSmall ? 20 : 36} />
       <p>{words.drop}</p>
       <div class="ends">
@@ -170,8 +192,12 @@ function useUnloadWarning(isNeeded: boolean): void {
 
 /** Save what became of each file, for a spreadsheet. */
 function saveList(): void {
-  const rows = items.map((item) => [item.path, words.states[item.state], item.words, item.sopInstanceUid].map(quoted).join(","));
-  const file = new Blob([["\uFEFF" + words.listHead.map(quoted).join(","), ...rows].join("\r\n")], { type: "text/csv" });
+  const rows = items.map((item) =>
+    [item.path, words.states[item.state], item.words, item.sopInstanceUid].map(quoted).join(","),
+  );
+  const file = new Blob([["\uFEFF" + words.listHead.map(quoted).join(","), ...rows].join("\r\n")], {
+    type: "text/csv",
+  });
   const anchor = document.createElement("a");
   anchor.href = URL.createObjectURL(file);
   anchor.download = "upload.csv";

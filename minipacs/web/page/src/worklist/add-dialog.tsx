@@ -85,7 +85,11 @@ export function AddDialog({ date, stations, onClose, onAdded }: AddDialogProps) 
               {words.fields[field.key]}
               {field.isNeeded && <abbr title={words.needed}> *</abbr>}
             </span>
-            <Input field={field} value={values[field.key] ?? ""} onChange={(value) => setValues({ ...values, [field.key]: value })} />
+            <Input
+              field={field}
+              value={values[field.key] ?? ""}
+              onChange={(value) => setValues({ ...values, [field.key]: value })}
+            />
           </label>
         ))}
       </div>
@@ -109,7 +113,17 @@ function Input({ field, value, onChange }: { field: Field; value: string; onChan
       </select>
     );
   }
-  return <input class="input" type={type} required={isNeeded} maxLength={maxLength} list={suggestions ? "stations" : undefined} value={value} onInput={(event) => onChange(event.currentTarget.value)} />;
+  return (
+    <input
+      class="input"
+      type={type}
+      required={isNeeded}
+      maxLength={maxLength}
+      list={suggestions ? "stations" : undefined}
+      value={value}
+      onInput={(event) => onChange(event.currentTarget.value)}
+    />
+  );
 }
 
 /** Write the form as DICOM does: names with carets, dates and times in digits. */

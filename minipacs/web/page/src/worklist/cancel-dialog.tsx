@@ -15,7 +15,15 @@ import { patientOf } from "./worklist";
 const words = strings.worklist;
 
 /** Cancels a step that has not begun, once that is confirmed. */
-export function CancelDialog({ step, onClose, onCanceled }: { step: Step; onClose: () => void; onCanceled: () => void }) {
+export function CancelDialog({
+  step,
+  onClose,
+  onCanceled,
+}: {
+  step: Step;
+  onClose: () => void;
+  onCanceled: () => void;
+}) {
   const [problem, setProblem] = useState<Problem | null>(null);
   const [isBusy, setBusy] = useState(false);
   const cancel = async () => {
@@ -42,7 +50,8 @@ export function CancelDialog({ step, onClose, onCanceled }: { step: Step; onClos
     <Dialog title={words.cancelTitle} onClose={onClose} onSubmit={() => void cancel()} ends={ends}>
       <Identity patient={patientOf(step)} />
       <p>
-        {day(step.ScheduledProcedureStepStartDate)} {clock(step.ScheduledProcedureStepStartTime)} · <Value value={step.ScheduledStationAETitle} /> · <Value value={step.ScheduledProcedureStepDescription} />
+        {day(step.ScheduledProcedureStepStartDate)} {clock(step.ScheduledProcedureStepStartTime)} ·{" "}
+        <Value value={step.ScheduledStationAETitle} /> · <Value value={step.ScheduledProcedureStepDescription} />
       </p>
       <p class="faint">{words.cancelWords}</p>
       {problem && <Trouble problem={problem} />}

@@ -9,7 +9,7 @@ import { useLoaded } from "../parts/loaded";
 import { Empty, Loading, Trouble } from "../parts/state";
 import { type Column, Table } from "../parts/table";
 import { Value } from "../parts/text";
-import { go, link, route } from "../shell/route";
+import { changed, go, link, route } from "../shell/route";
 import { Identity } from "../studies/identity";
 import { strings } from "../strings";
 import { AddDialog } from "./add-dialog";
@@ -30,12 +30,14 @@ export function Worklist() {
   const date = asked.get("day") || dateOf();
   const station = asked.get("station") ?? "";
   const state = asked.get("state") ?? "";
-  const set = (changes: Record<string, string>) => go(link(["worklist"], { ...Object.fromEntries(asked), ...changes }), { replace: true });
+  const set = (changes: Record<string, string>) => go(changed(["worklist"], changes), { replace: true });
   const { value, problem, isLoading, again } = useLoaded((signal) => readSteps(date, signal), date, LOOK_MS);
   const [isAdding, setAdding] = useState(false);
   const [canceling, setCanceling] = useState<Step | null>(null);
   const stations = [...new Set((value ?? []).map((step) => step.ScheduledStationAETitle))].sort(compare);
-  const shown = (value ?? []).filter((step) => (!station || step.ScheduledStationAETitle === station) && (!state || step.state === state));
+  const shown = (value ?? []).filter(
+    (step) => (!station || step.ScheduledStationAETitle === station) && (!state || step.state === state),
+  );
   return (
     <div class="screen">
       <div class="top">
@@ -47,8 +49,20 @@ export function Worklist() {
         )}
       </div>
       <DayBar date={date} onChange={(to) => set({ day: to })}>
-        <Choice label={words.station} all={words.allStations} value={station} options={stations.map((name) => [name, name])} onChange={(to) => set({ station: to })} />
-        <Choice label={words.state} all={words.allStates} value={state} options={Object.entries(words.states)} onChange={(to) => set({ state: to })} />
+        <Choice
+          label={words.station}
+          all={words.allStations}
+          value={station}
+          options={stations.map((name) => [name, name])}
+          onChange={(to) => set({ station: to })}
+        />
+        <Choice
+          label={words.state}
+          all={words.allStates}
+          value={state}
+          options={Object.entries(words.states)}
+          onChange={(to) => set({ state: to })}
+        />
         <Button icon="again" kind="plain" isBare onClick={again}>
           {words.refresh}
         </Button>
@@ -61,7 +75,12 @@ export function Worklist() {
         </Empty>
       )}
       {stations.map((name) => (
-        <Station key={name} name={name} steps={shown.filter((step) => step.ScheduledStationAETitle === name)} onCancel={setCanceling} />
+        <Station
+          key={name}
+          name={name}
+          steps={shown.filter((step) => step.ScheduledStationAETitle === name)}
+          onCancel={setCanceling}
+        />
       ))}
       {isAdding && <AddDialog date={date} stations={stations} onClose={() => setAdding(false)} onAdded={again} />}
       {canceling && <CancelDialog step={canceling} onClose={() => setCanceling(null)} onCanceled={again} />}
@@ -76,7 +95,14 @@ function Station({ name, steps, onCancel }: { name: string; steps: Step[]; onCan
     { name: words.patient, cell: (step) => <Identity patient={patientOf(step)} /> },
     { name: words.procedure, cell: (step) => <Procedure step={step} /> },
     { name: words.accession, cell: (step) => <Value value={step.AccessionNumber} /> },
-    { name: words.state, cell: (step) => <span class={`badge ${KINDS[step.state] ?? ""}`}>{words.states[step.state] ?? <Value value={step.state} />}</span> },
+    {
+      name: words.state,
+      cell: (step) => (
+        <span class={`badge ${KINDS[step.state] ?? ""}`}>
+          {words.states[step.state] ?? <Value value={step.state} />}
+        </span>
+      ),
+    },
     { name: words.actions, cell: (step) => <Doing step={step} onCancel={onCancel} /> },
   ];
   return (
@@ -144,7 +170,12 @@ function DayBar({ date, onChange, children }: DayBarProps) {
       </Button>
       <label>
         <span class="hidden">{words.day}</span>
-        <input class="input" type="date" value={written} onChange={(event) => onChange(event.currentTarget.value.replaceAll("-", ""))} />
+        <input
+          class="input"
+          type="date"
+          value={written}
+          onChange={(event) => onChange(event.currentTarget.value.replaceAll("-", ""))}
+        />
       </label>
       <Button icon="right" isBare onClick={() => onChange(shifted(date, 1))}>
         {words.dayAfter}
@@ -161,7 +192,11 @@ function DayBar({ date, onChange, children }: DayBarProps) {
 }
 
 function shifted(date: string, days: number): string {
-  const [year, month, of] = [date.slice(0, 4), date.slice(4, 6), date.slice(6, 8)].map(Number) as [number, number, number];
+  const [year, month, of] = [date.slice(0, 4), date.slice(4, 6), date.slice(6, 8)].map(Number) as [
+    number,
+    number,
+    number,
+  ];
   return new Date(Date.UTC(year, month - 1, of + days)).toISOString().slice(0, 10).replaceAll("-", "");
 }
 
