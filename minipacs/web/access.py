@@ -149,7 +149,7 @@ class WebAccess:
             raise unauthorized("credentials are a Bearer token or Basic")
         _check_site(scope["method"], headers, origin, self.origins)
         session = self._sessions.check(session_of(headers))
-        user = None if session is None else self._users.get(session.name.partition(" ")[0])
+        user = None if session is None else self._users.get(session.name.rpartition(" ")[0])
         return Caller(user.name, user.rights, origin.address) if user else self.anonymous(origin)
 
     def anonymous(self, origin: Origin) -> Caller:
@@ -163,7 +163,7 @@ class WebAccess:
 
     async def sign_in(self, name: str, passcode: str, origin: Origin) -> tuple[Caller, str]:
         """Begin a session; give who it is and the cookie. Raises Refusal 401."""
-        caller = await self._by_passcode(name, passcode.encode(), origin)
+        caller = await self._by_passcode(name, passcode.encode("utf-8", "surrogatepass"), origin)
         cookie = await asyncio.to_thread(self._begin_session, caller.name)
         secure = "; Secure" if origin.scheme == "https" else ""
         age_s = SESSION_DAYS * 86400

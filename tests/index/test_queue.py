@@ -209,3 +209,28 @@ def test_of_another_namespace_nobody_knows_who_runs():
     assert not owner_module.is_gone(f"{boot}:elsewhere:999999:1")
     assert owner_module.is_gone(f"{boot}:{owner_module._namespace()}:{pid}:{int(started) - 1}")
     assert not owner_module.is_gone(owner_module.this_process())
+
+
+def test_progress_is_noted_by_whoever_has_the_lease(queue: Queue, put: Callable[..., None]):
+    put("PACS", "a")
+    item = queue.claim("PACS", 60)
+    assert item is not None
+    noted = queue.change(lambda connection: queue.note(connection, item, "half", 60))
+    assert noted is not None
+    assert (queue.item("a") or item).payload == "half"
+    assert queue.change(lambda connection: queue.note(connection, item, "more", 60)) is None, "its lease began anew"
+    queue.change(lambda connection: queue.drop(connection, ["a"]))
+    assert queue.change(lambda connection: queue.note(connection, noted, "more", 60)) is None
+    assert queue.item("a") is None
+
+
+def test_what_is_over_is_kept_for_a_while(queue: Queue, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(queue_module, "MAX_WAITING_FOR_ONE", 3)
+    for key, fault in (("a", ""), ("b", "away"), ("c", ""), ("d", ""), ("e", "")):
+        put("PACS", key)
+        item = queue.claim("PACS", 60)
+        assert item is not None
+        assert queue.change(lambda connection, item=item, fault=fault: queue.finish(connection, item, 3, fault))
+    assert [item.key for item in queue.items(("done", "dead"))] == ["c", "d", "e"]
+    assert queue.items() == []
+    assert queue.next_due_s() is None

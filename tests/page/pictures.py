@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import MPEG4HP41, ExplicitVRLittleEndian, generate_uid
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -291,3 +291,14 @@ def encapsulated(found: FileDataset, frames: Sequence[bytes], transfer_syntax_ui
     found["PixelData"].VR = "OB"
     found["PixelData"].is_undefined_length = True
     return found
+
+
+def video(study: Study, stream: bytes) -> FileDataset:
+    """Make a video of an MPEG-4 AVC stream in its container."""
+    found = study.series().object(VIDEO, "GM", "Clip", SamplesPerPixel=3, PhotometricInterpretation="YBR_PARTIAL_420")
+    found.Rows, found.Columns, found.NumberOfFrames, found.FrameTime = 48, 64, 10, 100
+    found.PlanarConfiguration = found.PixelRepresentation = 0
+    found.BitsAllocated, found.BitsStored, found.HighBit = 8, 8, 7
+    padded = stream + b"\0" * (len(stream) % 2)
+    found.LossyImageCompression = "01"
+    return encapsulated(found, [padded], MPEG4HP41)

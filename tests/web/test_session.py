@@ -54,6 +54,20 @@ def test_what_is_no_request_is_refused(site: Web, body: str):
     assert site.ask("POST", "/api/v1/session", body).status in (400, 413)
 
 
+@pytest.mark.parametrize("name", ["", "x" * 65, "a\\nb", "\\ud800"])
+def test_what_is_no_name_is_refused(site: Web, name: str):
+    assert site.ask("POST", "/api/v1/session", f'{{"name": "{name}", "passcode": "passcode"}}').status == 400
+
+
+def test_a_name_of_several_words_and_any_passcode(site: Web):
+    users.add(site.folder / "users", "Anna B", b"passcode", ["read"])
+    answer = site.ask("POST", "/api/v1/session", '{"name": "Anna B", "passcode": "passcode"}')
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    assert site.ask("GET", "/api/v1/session", cookie=cookie).json["name"] == "Anna B"
+    answer = site.ask("POST", "/api/v1/session", '{"name": "Anna B", "passcode": "\\ud800"}')
+    assert answer.status == 401
+
+
 def test_a_page_of_another_site_signs_nobody_in_or_out(site: Web):
     other = {"origin": "http://evil.example", "sec_fetch_site": "cross-site"}
     assert site.ask("POST", "/api/v1/session", '{"name": "anna", "passcode": "passcode"}', **other).status == 403

@@ -5,6 +5,7 @@ import asyncio
 from starlette.responses import Response
 
 from minipacs import __version__
+from minipacs.net.identity.rights import MAX_NAME_CHARS
 from minipacs.web.access import Caller
 from minipacs.web.answers import Refusal
 from minipacs.web.api.answering import answer, asked
@@ -17,10 +18,12 @@ async def show(ask: Ask) -> Response:
 
 
 async def sign_in(ask: Ask) -> Response:
-    """Begin a session. Raises Refusal 401 for a name or a passcode that is wrong."""
+    """Begin a session. Raises Refusal 400, 401 for a name or a passcode that is wrong."""
     body = await asked(ask, name=str, passcode=str)
     name, passcode = str(body.get("name", "")), str(body.get("passcode", ""))
     environment = ask.environment
+    if not name.isprintable() or not 0 < len(name) <= MAX_NAME_CHARS:
+        raise Refusal(400, f"a name has 1 to {MAX_NAME_CHARS} printable characters")
     try:
         caller, cookie = await environment.access.sign_in(name, passcode, ask.origin)
     except Refusal as refusal:

@@ -490,6 +490,7 @@ export const strings = {
         ["w s p z o l a", "window, scroll, move, zoom, rotate, length, angle"],
         ["Shift + arrows", "move the cursor; with Alt by ten pixels"],
         ["Enter", "set a point of a measurement at the cursor"],
+        ["Enter, double click", "with other tools: show that place in the other parts of the screen"],
         ["Delete", "remove the last measurement"],
         ["+ −", "larger, smaller"],
         ["1 to 9", "windows of the list"],

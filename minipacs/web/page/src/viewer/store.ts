@@ -64,12 +64,22 @@ export async function begin(study: string, series?: string, instance?: string): 
   isLoading.value = true;
   try {
     const found = await findSeries(study);
-    studies.value = [{ uid: study, dataSet: found.study, entries: found.series.map((one) => ({ series: one, sets: undefined, error: "" })) }];
+    studies.value = [
+      {
+        uid: study,
+        dataSet: found.study,
+        entries: found.series.map((one) => ({ series: one, sets: undefined, error: "" })),
+      },
+    ];
     const entries = studies.value[0]!.entries!;
-    const first = entries.find((entry) => entry.series.uid === series) ?? entries.find(({ series: { modality } }) => !LAST.has(modality)) ?? entries[0];
+    const first =
+      entries.find((entry) => entry.series.uid === series) ??
+      entries.find(({ series: { modality } }) => !LAST.has(modality)) ??
+      entries[0];
     isLoading.value = false;
     if (!first) return;
     await openIn(cells[0]!, first, instance);
+    void loadSmall(entries);
     void addOthers(text(found.study, TAG.PatientID), study);
   } catch (error) {
     failureOfStudy.value = failure(error);
@@ -101,7 +111,18 @@ async function addOthers(patientID: string, study: string): Promise<void> {
 export async function expand(study: StudyEntry): Promise<void> {
   if (study.entries) return;
   const found = await findSeries(study.uid);
-  replace(study.uid, { ...study, entries: found.series.map((series) => ({ series, sets: undefined, error: "" })) });
+  const entries = found.series.map((series) => ({ series, sets: undefined, error: "" }));
+  replace(study.uid, { ...study, entries });
+  await loadSmall(entries);
+}
+
+/** Up to how many objects a series is opened ahead: it may be a video or clips, which have no one picture in common. */
+export const SMALL_SERIES = 20;
+
+async function loadSmall(entries: readonly Entry[]): Promise<void> {
+  for (const entry of entries)
+    if (entry.series.instances <= SMALL_SERIES && studies.peek().some((study) => study.entries?.includes(entry)))
+      await load(entry);
 }
 
 function replace(uid: string, by: StudyEntry): void {
@@ -151,7 +172,11 @@ export function isOverlay(set: DisplaySet | undefined): boolean {
 }
 
 /** Series of segmentations or structure sets. */
-export const outlining = computed(() => studies.value.flatMap(({ entries }) => entries ?? []).filter(({ series }) => ["SEG", "RTSTRUCT"].includes(series.modality)));
+export const outlining = computed(() =>
+  studies.value
+    .flatMap(({ entries }) => entries ?? [])
+    .filter(({ series }) => ["SEG", "RTSTRUCT"].includes(series.modality)),
+);
 
 const AHEAD_BYTES = 1024 * 1024 * 1024;
 

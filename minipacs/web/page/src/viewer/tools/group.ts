@@ -25,7 +25,10 @@ class WindowTool extends BaseTool {
   static override toolName = "Window";
 
   mouseDragCallback = (event: Drag): void => {
-    const { element, deltaPoints } = event.detail as unknown as { element: Element; deltaPoints: { canvas: [number, number] } };
+    const { element, deltaPoints } = event.detail as unknown as {
+      element: Element;
+      deltaPoints: { canvas: [number, number] };
+    };
     const cell = cellOf(element);
     if (cell) dragWindow(cell, ...deltaPoints.canvas);
   };
@@ -40,7 +43,10 @@ class ScrollTool extends BaseTool {
   private rest = 0;
 
   mouseDragCallback = (event: Drag): void => {
-    const { element, deltaPoints } = event.detail as unknown as { element: Element; deltaPoints: { canvas: [number, number] } };
+    const { element, deltaPoints } = event.detail as unknown as {
+      element: Element;
+      deltaPoints: { canvas: [number, number] };
+    };
     const cell = cellOf(element);
     if (!cell) return;
     const step = Math.max(1, Math.min(PIXELS_A_PICTURE, element.clientHeight / cell.frames.length));
@@ -71,6 +77,17 @@ export const TOOLS = [
 
 export type ToolId = (typeof TOOLS)[number]["id"];
 
+/** Of measurements: yellow is seen on grey, on black and on white. */
+const STYLE = {
+  color: "rgb(255, 214, 90)",
+  colorHighlighted: "rgb(120, 220, 255)",
+  colorSelected: "rgb(120, 220, 255)",
+  textBoxColor: "rgb(255, 214, 90)",
+  textBoxColorHighlighted: "rgb(120, 220, 255)",
+  textBoxColorSelected: "rgb(120, 220, 255)",
+  textBoxFontSize: "14px",
+};
+
 const MEASURING: ReadonlySet<string> = new Set(["length", "angle"]);
 
 export function addTools(group: Group): void {
@@ -78,9 +95,9 @@ export function addTools(group: Group): void {
     addTool(tool);
     group.addTool(tool.toolName, tool === LengthTool || tool === AngleTool ? { getTextLines: textLines } : {});
   }
-  annotation.config.style.setDefaultToolStyles({
-    global: { color: "rgb(255, 214, 90)", colorHighlighted: "rgb(120, 220, 255)", colorSelected: "rgb(120, 220, 255)", textBoxFontSize: "14px" },
-  });
+  const { style } = annotation.config;
+  const usual = style.getDefaultToolStyles();
+  style.setDefaultToolStyles({ ...usual, global: { ...usual.global, ...STYLE } });
   activate(group, "window");
 }
 
