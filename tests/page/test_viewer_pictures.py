@@ -244,7 +244,7 @@ def test_a_frame_that_cannot_be_decoded_is_said_and_not_shown(
     )
     archive.store_file(save(good, tmp_path), save(broken, tmp_path))
     page = open_picture(archive, open_page, good)
-    page.watch.expect("406")  # type: ignore[attr-defined]
+    page.watch.expect("Failed to load resource")  # type: ignore[attr-defined]
     page.keyboard.press("End")
     page.get_by_role("alert").get_by_text("This picture cannot be shown").wait_for()
     assert not page.locator(".viewer-number").is_visible()

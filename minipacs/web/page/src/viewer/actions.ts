@@ -7,7 +7,21 @@ import type { Cell } from "./cell";
 import { dot, normal, type Vector } from "./dicom/geometry";
 import { tools } from "./engine";
 import { failure } from "./pixels/loader";
-import { active, cells, isHelpOpen, isLinked, isPanelOpen, layout, LAYOUTS, type LayoutId, show, showsLines, showsOverlays, tool, visible } from "./store";
+import {
+  active,
+  cells,
+  isHelpOpen,
+  isLinked,
+  isPanelOpen,
+  layout,
+  LAYOUTS,
+  type LayoutId,
+  show,
+  showsLines,
+  showsOverlays,
+  tool,
+  visible,
+} from "./store";
 import { activate as activateTool, type ToolId } from "./tools/group";
 import { pointOf } from "./tools/cursor";
 import { reformat } from "./tools/reformat";
@@ -23,23 +37,83 @@ export interface Action {
   ofPicture?: true;
 }
 
-const turned = (cell: Cell, by: number) => cell.turnBy((turn) => ({ ...turn, rotation: (turn.rotation + by + 360) % 360 }));
+const turned = (cell: Cell, by: number) =>
+  cell.turnBy((turn) => ({ ...turn, rotation: (turn.rotation + by + 360) % 360 }));
 
 export const ACTIONS: readonly Action[] = [
   { id: "left", key: "R", icon: "turnLeft", run: (cell) => turned(cell, -90), ofPicture: true },
   { id: "right", key: "r", icon: "turnRight", run: (cell) => turned(cell, 90), ofPicture: true },
-  { id: "flipHorizontal", key: "h", icon: "flipHorizontal", run: (cell) => cell.turnBy((turn) => ({ ...turn, flipHorizontal: !turn.flipHorizontal })), isOn: (cell) => cell.turn.value.flipHorizontal, ofPicture: true },
-  { id: "flipVertical", key: "v", icon: "flipVertical", run: (cell) => cell.turnBy((turn) => ({ ...turn, flipVertical: !turn.flipVertical })), isOn: (cell) => cell.turn.value.flipVertical, ofPicture: true },
-  { id: "invert", key: "i", icon: "invert", run: (cell) => cell.invert(), isOn: (cell) => cell.inverted.value, ofPicture: true },
+  {
+    id: "flipHorizontal",
+    key: "h",
+    icon: "flipHorizontal",
+    run: (cell) => cell.turnBy((turn) => ({ ...turn, flipHorizontal: !turn.flipHorizontal })),
+    isOn: (cell) => cell.turn.value.flipHorizontal,
+    ofPicture: true,
+  },
+  {
+    id: "flipVertical",
+    key: "v",
+    icon: "flipVertical",
+    run: (cell) => cell.turnBy((turn) => ({ ...turn, flipVertical: !turn.flipVertical })),
+    isOn: (cell) => cell.turn.value.flipVertical,
+    ofPicture: true,
+  },
+  {
+    id: "invert",
+    key: "i",
+    icon: "invert",
+    run: (cell) => cell.invert(),
+    isOn: (cell) => cell.inverted.value,
+    ofPicture: true,
+  },
   { id: "fit", key: "f", icon: "fit", run: (cell) => cell.fit(), ofPicture: true },
   { id: "actualSize", key: "e", icon: "actualSize", run: (cell) => cell.actualSize(), ofPicture: true },
-  { id: "smooth", key: "u", icon: "smooth", run: (cell) => cell.toggleSmoothing(), isOn: (cell) => cell.smooth.value, ofPicture: true },
+  {
+    id: "smooth",
+    key: "u",
+    icon: "smooth",
+    run: (cell) => cell.toggleSmoothing(),
+    isOn: (cell) => cell.smooth.value,
+    ofPicture: true,
+  },
   { id: "reset", key: "x", icon: "reset", run: (cell) => cell.reset(), ofPicture: true },
-  { id: "reformat", key: "m", icon: "cube", run: (cell) => void toggleReformat(cell), isOn: () => isReformatted.value, ofPicture: true },
-  { id: "lines", key: "n", icon: "lines", run: () => void (showsLines.value = !showsLines.value), isOn: () => showsLines.value },
-  { id: "link", key: "y", icon: "chain", run: () => void (isLinked.value = !isLinked.value), isOn: () => isLinked.value },
-  { id: "overlays", key: "t", icon: "words", run: () => void (showsOverlays.value = !showsOverlays.value), isOn: () => showsOverlays.value },
-  { id: "panel", key: "d", icon: "panel", run: () => void (isPanelOpen.value = !isPanelOpen.value), isOn: () => isPanelOpen.value },
+  {
+    id: "reformat",
+    key: "m",
+    icon: "cube",
+    run: (cell) => void toggleReformat(cell),
+    isOn: () => isReformatted.value,
+    ofPicture: true,
+  },
+  {
+    id: "lines",
+    key: "n",
+    icon: "lines",
+    run: () => void (showsLines.value = !showsLines.value),
+    isOn: () => showsLines.value,
+  },
+  {
+    id: "link",
+    key: "y",
+    icon: "chain",
+    run: () => void (isLinked.value = !isLinked.value),
+    isOn: () => isLinked.value,
+  },
+  {
+    id: "overlays",
+    key: "t",
+    icon: "words",
+    run: () => void (showsOverlays.value = !showsOverlays.value),
+    isOn: () => showsOverlays.value,
+  },
+  {
+    id: "panel",
+    key: "d",
+    icon: "panel",
+    run: () => void (isPanelOpen.value = !isPanelOpen.value),
+    isOn: () => isPanelOpen.value,
+  },
   { id: "help", key: "?", icon: "keys", run: () => void (isHelpOpen.value = true) },
 ];
 
@@ -111,7 +185,11 @@ export function locate(cell: Cell): void {
 function goToPoint(from: Cell, to: Cell, point: Vector): void {
   const reference = from.shown.peek()?.frame.frameOfReference;
   const distances = to.frames.map(({ plane, frameOfReference }) =>
-    plane && reference && frameOfReference === reference ? Math.abs(dot(normal(plane), [point[0] - plane.origin[0], point[1] - plane.origin[1], point[2] - plane.origin[2]])) : Infinity,
+    plane && reference && frameOfReference === reference
+      ? Math.abs(
+          dot(normal(plane), [point[0] - plane.origin[0], point[1] - plane.origin[1], point[2] - plane.origin[2]]),
+        )
+      : Infinity,
   );
   const nearest = Math.min(...distances);
   if (Number.isFinite(nearest)) void to.goTo(distances.indexOf(nearest));
@@ -122,7 +200,8 @@ export function follow(from: Cell, by: number): void {
   const frame = from.frames[from.target.peek()];
   for (const other of visible.peek()) {
     if (other === from || other.set.peek()?.kind !== "pictures") continue;
-    const isSameSpace = frame?.plane && frame.frameOfReference && other.frames[0]?.frameOfReference === frame.frameOfReference;
+    const isSameSpace =
+      frame?.plane && frame.frameOfReference && other.frames[0]?.frameOfReference === frame.frameOfReference;
     if (isSameSpace) goToPoint(from, other, frame.plane!.origin);
     else void other.goTo(other.target.peek() + by);
   }

@@ -25,7 +25,10 @@ export function cellOf(element: Element): Cell | undefined {
 /** Scale by which an image fills a canvas; pixels that are not square are stretched in the direction they are longer in. */
 function fitting(image: Loaded, canvas: HTMLCanvasElement): number {
   const { rowPixelSpacing: row, columnPixelSpacing: column } = image;
-  return Math.min(canvas.width / (image.columns * Math.max(1, column / row)), canvas.height / (image.rows * Math.max(1, row / column)));
+  return Math.min(
+    canvas.width / (image.columns * Math.max(1, column / row)),
+    canvas.height / (image.rows * Math.max(1, row / column)),
+  );
 }
 
 export class Cell {
@@ -46,7 +49,9 @@ export class Cell {
   readonly drawn = signal(0);
   readonly window = computed<Window | undefined>(() => {
     const image = this.shown.value;
-    return image?.picture.kind === "grey" ? windowOf(this.choice.value, image.frame, image.picture, image.tables) : undefined;
+    return image?.picture.kind === "grey"
+      ? windowOf(this.choice.value, image.frame, image.picture, image.tables)
+      : undefined;
   });
 
   /** Pictures of the stack that were asked for. */
@@ -63,9 +68,18 @@ export class Cell {
 
   /** Take hold of an element of the page, and draw there from now on. */
   attach(element: HTMLDivElement): () => void {
-    engine().enableElement({ viewportId: this.id, type: Enums.ViewportType.STACK, element, defaultOptions: { background: [0, 0, 0] } });
+    engine().enableElement({
+      viewportId: this.id,
+      type: Enums.ViewportType.STACK,
+      element,
+      defaultOptions: { background: [0, 0, 0] },
+    });
     this.viewport = engine().getViewport<Types.IStackViewport>(this.id);
-    setAppearance(this.viewport.canvas, () => ({ choice: this.choice.peek(), inverted: this.inverted.peek(), smooth: this.smooth.peek() }));
+    setAppearance(this.viewport.canvas, () => ({
+      choice: this.choice.peek(),
+      inverted: this.inverted.peek(),
+      smooth: this.smooth.peek(),
+    }));
     tools().addViewport(this.id, engine().id);
     cells.set(element, this);
     const onRendered = () => (this.drawn.value += 1);
@@ -87,8 +101,11 @@ export class Cell {
   /** Follow the room there is, at the screen's own resolution; what was fitted stays so, what was zoomed as well. */
   private resize(element: HTMLDivElement): void {
     const { viewport } = this;
-    const [width, height] = [element.clientWidth, element.clientHeight].map((side) => Math.round(side * (window.devicePixelRatio || 1))) as [number, number];
-    if (!viewport || !width || !height || (viewport.canvas.width === width && viewport.canvas.height === height)) return;
+    const [width, height] = [element.clientWidth, element.clientHeight].map((side) =>
+      Math.round(side * (window.devicePixelRatio || 1)),
+    ) as [number, number];
+    if (!viewport || !width || !height || (viewport.canvas.width === width && viewport.canvas.height === height))
+      return;
     const image = this.shown.peek();
     const share = image ? viewport.getZoom() / fitting(image, viewport.canvas) : 1;
     Object.assign(viewport.canvas, { width, height });

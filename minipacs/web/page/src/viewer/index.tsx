@@ -3,9 +3,22 @@ import { effect } from "@preact/signals";
 
 import { Empty, Loading } from "../parts/state";
 import { strings } from "../strings";
+import { forget } from "./actions";
 import { begin as beginEngine } from "./engine";
 import { listen } from "./keys";
-import { begin, end, failureOfStudy, isLoading, isPanelOpen, layout, LAYOUTS, loadAhead, studies, visible } from "./store";
+import { release } from "./pixels/loader";
+import {
+  begin,
+  end,
+  failureOfStudy,
+  isLoading,
+  isPanelOpen,
+  layout,
+  LAYOUTS,
+  loadAhead,
+  studies,
+  visible,
+} from "./store";
 import { watch } from "./tools/watch";
 import { CellView } from "./views/cell-view";
 import { Help } from "./views/help";
@@ -30,7 +43,9 @@ export default function Viewer({ study, series, instance }: ViewerProps) {
     const stops = [listen(study), watch(), effect(loadAhead)];
     return () => {
       for (const stop of stops) stop();
+      forget();
       end();
+      release();
     };
   }, [study]);
   useEffect(() => void begin(study, series, instance), [study, series, instance]);
@@ -61,7 +76,10 @@ function Grid() {
   if (isLoading.value) return <Loading />;
   if (!studies.value[0]?.entries?.length) return <Empty icon="view" title={words.emptyStudy} />;
   return (
-    <div class="viewer-grid" style={{ gridTemplate: `repeat(${rows}, minmax(0, 1fr)) / repeat(${columns}, minmax(0, 1fr))` }}>
+    <div
+      class="viewer-grid"
+      style={{ gridTemplate: `repeat(${rows}, minmax(0, 1fr)) / repeat(${columns}, minmax(0, 1fr))` }}
+    >
       {visible.value.map((cell) => (
         <CellView key={cell.id} cell={cell} />
       ))}

@@ -1,12 +1,24 @@
 /** What keys do on pictures. */
 
 import { annotation, AngleTool, LengthTool } from "@cornerstonejs/tools";
-import { isTaken } from "../shell/keyboard";
 import { go, link } from "../shell/route";
 import { ACTIONS, chooseTool, current, locate, nextLayout } from "./actions";
 import { pixelToPoint } from "./dicom/geometry";
 import type { DisplaySet } from "./dicom/sets";
-import { active, activate, type Entry, isHelpOpen, isOverlay, isPanelOpen, openIn, outlining, show, studies, tool, visible } from "./store";
+import {
+  active,
+  activate,
+  type Entry,
+  isHelpOpen,
+  isOverlay,
+  isPanelOpen,
+  openIn,
+  outlining,
+  show,
+  studies,
+  tool,
+  visible,
+} from "./store";
 import { moveCursor } from "./tools/cursor";
 import { measurements, planeOf, remove } from "./tools/measure";
 import { TOOLS } from "./tools/group";
@@ -14,7 +26,10 @@ import { offers, setWindow } from "./tools/window";
 
 type Press = (event: KeyboardEvent) => void;
 
-const by = (pictures: number): Press => () => void current().goTo(current().target.peek() + pictures);
+const by =
+  (pictures: number): Press =>
+  () =>
+    void current().goTo(current().target.peek() + pictures);
 const MANY_PICTURES = 10;
 const CURSOR_STEP = 10;
 const ZOOM_STEP = 1.25;
@@ -40,7 +55,12 @@ const KEYS: Readonly<Record<string, Press>> = {
   g: nextLayout,
 };
 
-const ARROWS: Readonly<Record<string, readonly [number, number]>> = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+const ARROWS: Readonly<Record<string, readonly [number, number]>> = {
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+};
 
 /** Keep a key from cornerstone, which listens on each picture, and from the browser. */
 function take(event: KeyboardEvent): void {
@@ -52,13 +72,14 @@ function take(event: KeyboardEvent): void {
 export function listen(study: string): () => void {
   const press = (event: KeyboardEvent) => {
     const arrow = ARROWS[event.key];
-    if (arrow && event.shiftKey && isOnPicture(event)) {
+    if (isElsewhere(event)) return;
+    if (arrow && event.shiftKey) {
       const step = event.altKey ? CURSOR_STEP : 1;
       moveCursor(current(), arrow[0] * step, arrow[1] * step);
       take(event);
       return;
     }
-    if (isTaken(event) || isOfControl(event)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isOfControl(event)) return;
     const run = KEYS[event.key] ?? runOf(event.key, study);
     if (!run) return;
     take(event);
@@ -68,15 +89,18 @@ export function listen(study: string): () => void {
   return () => removeEventListener("keydown", press, true);
 }
 
-/** Buttons and documents keep the keys that they are used by. */
-function isOfControl(event: KeyboardEvent): boolean {
-  const target = event.target instanceof Element ? event.target : null;
-  if (target?.closest(".viewer-document, summary")) return true;
-  return Boolean(target?.closest("button, a")) && (event.key === " " || event.key === "Enter");
+const targetOf = (event: KeyboardEvent): Element | undefined =>
+  event.target instanceof Element ? event.target : undefined;
+
+/** Fields, documents and dialogs have all keys for themselves. */
+function isElsewhere(event: KeyboardEvent): boolean {
+  const field = targetOf(event)?.closest("input:not([type=checkbox]), select, textarea, .viewer-document");
+  return Boolean(field ?? document.querySelector("dialog[open]"));
 }
 
-function isOnPicture(event: KeyboardEvent): boolean {
-  return !document.querySelector("dialog[open]") && !(event.target instanceof Element && event.target.closest("input, select, textarea"));
+/** Buttons and boxes keep the keys that they are used by. */
+function isOfControl(event: KeyboardEvent): boolean {
+  return Boolean(targetOf(event)?.closest("button, a, input, summary")) && (event.key === " " || event.key === "Enter");
 }
 
 function runOf(key: string, study: string): Press | undefined {
@@ -139,17 +163,26 @@ function setPoint(): void {
   if (!image || !at || !cell.viewport) return;
   corners.push([at.column, at.row]);
   if (corners.length < needed) return;
-  const points = corners.map(([column, row]) => [...pixelToPoint(planeOf(image.frame), column + 0.5, row + 0.5)] as [number, number, number]);
+  const points = corners.map(
+    ([column, row]) => [...pixelToPoint(planeOf(image.frame), column + 0.5, row + 0.5)] as [number, number, number],
+  );
   corners = [];
   const Tool = needed === 2 ? LengthTool : AngleTool;
-  annotation.state.addAnnotation(annotationOf(Tool.toolName, points, cell.viewport.getViewReference()), cell.viewport.element);
+  annotation.state.addAnnotation(
+    annotationOf(Tool.toolName, points, cell.viewport.getViewReference()),
+    cell.viewport.element,
+  );
   cell.viewport.render();
 }
 
 type Annotation = Parameters<typeof annotation.state.addAnnotation>[0];
 
 function annotationOf(toolName: string, points: [number, number, number][], place: object): Annotation {
-  const textBox = { hasMoved: false, worldPosition: [0, 0, 0] as [number, number, number], worldBoundingBox: undefined };
+  const textBox = {
+    hasMoved: false,
+    worldPosition: [0, 0, 0] as [number, number, number],
+    worldBoundingBox: undefined,
+  };
   return {
     highlighted: false,
     invalidated: true,

@@ -64,9 +64,18 @@ export async function begin(study: string, series?: string, instance?: string): 
   isLoading.value = true;
   try {
     const found = await findSeries(study);
-    studies.value = [{ uid: study, dataSet: found.study, entries: found.series.map((one) => ({ series: one, sets: undefined, error: "" })) }];
+    studies.value = [
+      {
+        uid: study,
+        dataSet: found.study,
+        entries: found.series.map((one) => ({ series: one, sets: undefined, error: "" })),
+      },
+    ];
     const entries = studies.value[0]!.entries!;
-    const first = entries.find((entry) => entry.series.uid === series) ?? entries.find(({ series: { modality } }) => !LAST.has(modality)) ?? entries[0];
+    const first =
+      entries.find((entry) => entry.series.uid === series) ??
+      entries.find(({ series: { modality } }) => !LAST.has(modality)) ??
+      entries[0];
     isLoading.value = false;
     if (!first) return;
     await openIn(cells[0]!, first, instance);
@@ -111,7 +120,9 @@ export async function expand(study: StudyEntry): Promise<void> {
 export const SMALL_SERIES = 20;
 
 async function loadSmall(entries: readonly Entry[]): Promise<void> {
-  for (const entry of entries) if (entry.series.instances <= SMALL_SERIES && studies.peek().some((study) => study.entries?.includes(entry))) await load(entry);
+  for (const entry of entries)
+    if (entry.series.instances <= SMALL_SERIES && studies.peek().some((study) => study.entries?.includes(entry)))
+      await load(entry);
 }
 
 function replace(uid: string, by: StudyEntry): void {
@@ -161,7 +172,11 @@ export function isOverlay(set: DisplaySet | undefined): boolean {
 }
 
 /** Series of segmentations or structure sets. */
-export const outlining = computed(() => studies.value.flatMap(({ entries }) => entries ?? []).filter(({ series }) => ["SEG", "RTSTRUCT"].includes(series.modality)));
+export const outlining = computed(() =>
+  studies.value
+    .flatMap(({ entries }) => entries ?? [])
+    .filter(({ series }) => ["SEG", "RTSTRUCT"].includes(series.modality)),
+);
 
 const AHEAD_BYTES = 1024 * 1024 * 1024;
 

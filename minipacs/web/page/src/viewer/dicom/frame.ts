@@ -89,7 +89,11 @@ export function describe(dataSet: DataSet, series: string, index: number, addres
 
 function layoutOf(dataSet: DataSet): Layout {
   const float = has(dataSet, TAG.FloatPixelData) || has(dataSet, TAG.DoubleFloatPixelData);
-  const bitsAllocated = has(dataSet, TAG.DoubleFloatPixelData) ? 64 : has(dataSet, TAG.FloatPixelData) ? 32 : (number(dataSet, TAG.BitsAllocated) ?? 0);
+  const bitsAllocated = has(dataSet, TAG.DoubleFloatPixelData)
+    ? 64
+    : has(dataSet, TAG.FloatPixelData)
+      ? 32
+      : (number(dataSet, TAG.BitsAllocated) ?? 0);
   const bitsStored = float ? bitsAllocated : (number(dataSet, TAG.BitsStored) ?? bitsAllocated);
   const padding = number(dataSet, float ? TAG.FloatPixelPaddingValue : TAG.PixelPaddingValue);
   const limit = number(dataSet, TAG.PixelPaddingRangeLimit) ?? padding;
@@ -104,7 +108,8 @@ function layoutOf(dataSet: DataSet): Layout {
     planar: number(dataSet, TAG.PlanarConfiguration) === 1,
     float,
     interpretation: text(dataSet, TAG.PhotometricInterpretation) || "MONOCHROME2",
-    padding: padding === undefined || limit === undefined ? undefined : [Math.min(padding, limit), Math.max(padding, limit)],
+    padding:
+      padding === undefined || limit === undefined ? undefined : [Math.min(padding, limit), Math.max(padding, limit)],
   };
 }
 
@@ -158,7 +163,11 @@ function planeOf(dataSet: DataSet, index: number, spacing: Spacing): Plane | und
 /** Windows that the object brings along, those that can be (PS3.3 C.11.2.1.2). */
 export function presets(frame: Frame): Preset[] {
   const voi = group(frame.dataSet, frame.index, TAG.FrameVOILUTSequence) ?? frame.dataSet;
-  const [centers, widths, names] = [numbers(voi, TAG.WindowCenter), numbers(voi, TAG.WindowWidth), texts(voi, TAG.WindowExplanation)];
+  const [centers, widths, names] = [
+    numbers(voi, TAG.WindowCenter),
+    numbers(voi, TAG.WindowWidth),
+    texts(voi, TAG.WindowExplanation),
+  ];
   const told = text(voi, TAG.VOILUTFunction).toUpperCase();
   const kind: VoiFunction = told === "SIGMOID" || told === "LINEAR_EXACT" ? told : "LINEAR";
   return centers.flatMap((center, i) => {
@@ -184,7 +193,10 @@ export function rescale(frame: Frame): { slope: number; intercept: number } {
 export function valueUnits(frame: Frame): string {
   const source = transformation(frame);
   const told = text(source, TAG.RescaleType) || text(frame.dataSet, TAG.Units);
-  const mapping = items(group(frame.dataSet, frame.index, TAG.RealWorldValueMappingSequence) ?? frame.dataSet, TAG.RealWorldValueMappingSequence)[0];
+  const mapping = items(
+    group(frame.dataSet, frame.index, TAG.RealWorldValueMappingSequence) ?? frame.dataSet,
+    TAG.RealWorldValueMappingSequence,
+  )[0];
   const mapped = meaning(mapping, "004008EA");
   if (text(frame.dataSet, TAG.Modality) === "RTDOSE") return text(frame.dataSet, TAG.DoseUnits).replace("GY", "Gy");
   if (told && told !== "US") return UNIT_NAMES[told] ?? told;
@@ -192,7 +204,13 @@ export function valueUnits(frame: Frame): string {
   return text(frame.dataSet, TAG.Modality) === "CT" && has(source, TAG.RescaleSlope) ? "HU" : "";
 }
 
-const UNIT_NAMES: Readonly<Record<string, string>> = { BQML: "Bq/ml", CNTS: "counts", OD: "10⁻³ OD", "1CM": "1/cm", GML: "g/ml" };
+const UNIT_NAMES: Readonly<Record<string, string>> = {
+  BQML: "Bq/ml",
+  CNTS: "counts",
+  OD: "10⁻³ OD",
+  "1CM": "1/cm",
+  GML: "g/ml",
+};
 
 /** Tell whether the least value is white (PS3.3 C.11.6.1, C.7.6.3.1.2). */
 export function isInverse(frame: Frame): boolean {

@@ -34,7 +34,10 @@ export function fromNumbers(values: readonly number[]): Vector | undefined {
 
 /** Point of a pixel, counted from 0 at the centre of the first. */
 export function pixelToPoint(plane: Plane, column: number, row: number): Vector {
-  return add(add(plane.origin, times(plane.alongRow, column * plane.columnSpacing)), times(plane.alongColumn, row * plane.rowSpacing));
+  return add(
+    add(plane.origin, times(plane.alongRow, column * plane.columnSpacing)),
+    times(plane.alongColumn, row * plane.rowSpacing),
+  );
 }
 
 /** Column and row that a point falls on, and its distance from the plane in mm. */
@@ -87,6 +90,7 @@ export function intersection(
     if (found.every(([x, y]) => Math.hypot(x - column, y - row) > 1e-6)) found.push([column, row]);
   });
   if (found.length < 2) return undefined;
-  const inside = ([x, y]: [number, number]) => x > -size.columns && y > -size.rows && x < 2 * size.columns && y < 2 * size.rows;
+  const inside = ([x, y]: [number, number]) =>
+    x > -size.columns && y > -size.rows && x < 2 * size.columns && y < 2 * size.rows;
   return found.some(inside) ? [found[0]!, found[1]!] : undefined;
 }

@@ -21,7 +21,9 @@ export function text(dataSet: DataSet | undefined, tag: string): string {
 /** Values of an element as numbers, without those that are none. */
 export function numbers(dataSet: DataSet | undefined, tag: string): number[] {
   return (dataSet?.[tag]?.Value ?? [])
-    .map((value) => (typeof value === "number" ? value : typeof value === "string" && value.trim() ? Number(value) : NaN))
+    .map((value) =>
+      typeof value === "number" ? value : typeof value === "string" && value.trim() ? Number(value) : NaN,
+    )
     .filter(Number.isFinite);
 }
 
@@ -36,7 +38,10 @@ export function items(dataSet: DataSet | undefined, tag: string): DataSet[] {
 
 export function has(dataSet: DataSet | undefined, tag: string): boolean {
   const element = dataSet?.[tag];
-  return element !== undefined && (element.Value !== undefined || element.InlineBinary !== undefined || element.BulkDataURI !== undefined);
+  return (
+    element !== undefined &&
+    (element.Value !== undefined || element.InlineBinary !== undefined || element.BulkDataURI !== undefined)
+  );
 }
 
 /** What a code stands for: its meaning, else its value. */
@@ -53,7 +58,9 @@ function asText(value: unknown): string {
   if (typeof value === "number") return String(value);
   if (typeof value !== "object" || value === null) return "";
   const groups = value as Record<string, unknown>;
-  const named = [groups.Alphabetic, groups.Ideographic, groups.Phonetic].map((group) => (typeof group === "string" ? group : ""));
+  const named = [groups.Alphabetic, groups.Ideographic, groups.Phonetic].map((group) =>
+    typeof group === "string" ? group : "",
+  );
   return named.join("=").replace(/=+$/, "");
 }
 

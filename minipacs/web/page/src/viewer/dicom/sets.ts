@@ -64,7 +64,13 @@ export function displaySets(series: SeriesInfo, instances: readonly DataSet[]): 
 
 function oneSet(series: SeriesInfo, kind: Kind, instances: DataSet[]): DisplaySet {
   const frames = kind === "pictures" ? instances.flatMap((dataSet) => framesOf(series, dataSet)) : [];
-  return { key: `${series.uid}/${text(instances[0], TAG.SOPInstanceUID)}`, kind, series, instances, frames: alongNormal(frames) };
+  return {
+    key: `${series.uid}/${text(instances[0], TAG.SOPInstanceUID)}`,
+    kind,
+    series,
+    instances,
+    frames: alongNormal(frames),
+  };
 }
 
 export function framesOf(series: SeriesInfo, dataSet: DataSet): Frame[] {
@@ -74,7 +80,9 @@ export function framesOf(series: SeriesInfo, dataSet: DataSet): Frame[] {
 
 function inOrder(instances: readonly DataSet[]): DataSet[] {
   const place = (dataSet: DataSet) => number(dataSet, TAG.InstanceNumber) ?? Infinity;
-  return [...instances].sort((a, b) => compare(place(a), place(b)) || compare(text(a, TAG.SOPInstanceUID), text(b, TAG.SOPInstanceUID)));
+  return [...instances].sort(
+    (a, b) => compare(place(a), place(b)) || compare(text(a, TAG.SOPInstanceUID), text(b, TAG.SOPInstanceUID)),
+  );
 }
 
 const compare = <T extends number | string>(a: T, b: T): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -82,7 +82,10 @@ function expand(words: ArrayLike<number>, bits: number, most: number): number[] 
       at = segment(at);
       continue;
     }
-    const offset = bits === 8 ? words[at + 2]! | (words[at + 3]! << 8) | (words[at + 4]! << 16) : words[at + 2]! | (words[at + 3]! << 16);
+    const offset =
+      bits === 8
+        ? words[at + 2]! | (words[at + 3]! << 8) | (words[at + 4]! << 16)
+        : words[at + 2]! | (words[at + 3]! << 16);
     let from = offset;
     for (let i = 0; i < words[at + 1]! && words[from] !== 2 && from < at; i++) from = segment(from);
     at += bits === 8 ? 6 : 4;

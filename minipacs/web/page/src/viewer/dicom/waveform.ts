@@ -41,11 +41,22 @@ export async function readWaveforms(dataSet: DataSet): Promise<Multiplex[]> {
 }
 
 async function read(item: DataSet): Promise<Multiplex> {
-  const [count, total, rate] = [number(item, "003A0005") ?? 0, number(item, "003A0010") ?? 0, number(item, "003A001A") ?? 0];
+  const [count, total, rate] = [
+    number(item, "003A0005") ?? 0,
+    number(item, "003A0010") ?? 0,
+    number(item, "003A001A") ?? 0,
+  ];
   const reader = READERS[text(item, "54001006")];
   const definitions = items(item, "003A0200");
   const bytes = await bulk(item, DATA);
-  if (!reader || !count || !total || rate <= 0 || bytes.length < count * total * reader[0] || definitions.length !== count) {
+  if (
+    !reader ||
+    !count ||
+    !total ||
+    rate <= 0 ||
+    bytes.length < count * total * reader[0] ||
+    definitions.length !== count
+  ) {
     throw new Error("the samples do not fit what is told of them");
   }
   const [size, get] = reader;
@@ -53,7 +64,10 @@ async function read(item: DataSet): Promise<Multiplex> {
   const channels = definitions.map((definition, channel) => {
     const factor = (number(definition, "003A0210") ?? 1) * (number(definition, "003A0212") ?? 1);
     const baseline = number(definition, "003A0213") ?? 0;
-    const samples = Float64Array.from({ length: total }, (_, i) => get(view, (i * count + channel) * size) * factor + baseline);
+    const samples = Float64Array.from(
+      { length: total },
+      (_, i) => get(view, (i * count + channel) * size) * factor + baseline,
+    );
     return { name: nameOf(definition, channel), unit: text(items(definition, "003A0211")[0], "00080100"), samples };
   });
   return { label: text(item, "003A0020"), rate, seconds: total / rate, channels };
@@ -67,7 +81,11 @@ function nameOf(definition: DataSet, channel: number): string {
 /** What was measured or read from the waveforms. */
 export function notes(dataSet: DataSet): Note[] {
   return items(dataSet, "0040B020").flatMap((item) => {
-    const value = [...texts(item, "00700006"), meaning(item, "0040A168"), `${texts(item, "0040A30A").join(", ")} ${text(items(item, "004008EA")[0], "00080100")}`.trim()];
+    const value = [
+      ...texts(item, "00700006"),
+      meaning(item, "0040A168"),
+      `${texts(item, "0040A30A").join(", ")} ${text(items(item, "004008EA")[0], "00080100")}`.trim(),
+    ];
     const name = meaning(item, CONCEPT);
     const told = value.filter(Boolean).join(" ");
     return name || told ? [{ name, value: told }] : [];

@@ -92,7 +92,8 @@ function asWords(bytes: Uint8Array<ArrayBuffer>, bits: number, signed: boolean):
 export function byPixel<T extends Decoded["samples"]>(samples: T, components: number): T {
   const found = samples.slice() as T;
   const pixels = samples.length / components;
-  for (let i = 0; i < pixels; i++) for (let c = 0; c < components; c++) found[i * components + c] = samples[c * pixels + i]!;
+  for (let i = 0; i < pixels; i++)
+    for (let c = 0; c < components; c++) found[i * components + c] = samples[c * pixels + i]!;
   return found;
 }
 
@@ -114,7 +115,12 @@ async function baseline(code: Uint8Array, layout: Layout): Promise<Decoded> {
 async function lossless(code: Uint8Array, layout: Layout): Promise<Decoded> {
   if (layout.samples > 1) throw new NotHere("lossless JPEG in colour");
   const precision = precisionOf(code);
-  const words = new LosslessDecoder().decode(code.buffer as ArrayBuffer, code.byteOffset, code.length, precision > 8 ? 2 : 1);
+  const words = new LosslessDecoder().decode(
+    code.buffer as ArrayBuffer,
+    code.byteOffset,
+    code.length,
+    precision > 8 ? 2 : 1,
+  );
   const samples = precision > 8 ? new Uint16Array(words.buffer) : new Uint8Array(words.buffer);
   return { samples, rows: layout.rows, columns: layout.columns, components: 1, precision, signed: false, rgb: false };
 }

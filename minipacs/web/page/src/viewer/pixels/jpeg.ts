@@ -9,7 +9,8 @@ interface Segment {
 const SOS = 0xda;
 const APP0 = 0xe0;
 const APP14 = 0xee;
-const isFrameHeader = (marker: number): boolean => marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+const isFrameHeader = (marker: number): boolean =>
+  marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
 
 function* segments(code: Uint8Array): Generator<Segment> {
   let at = 2;

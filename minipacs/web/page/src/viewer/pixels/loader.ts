@@ -34,6 +34,12 @@ export function frameOf(imageId: string): Frame | undefined {
   return frames.get(imageId)?.frame;
 }
 
+/** Let go of all pictures. */
+export function release(): void {
+  frames.clear();
+  cache.purgeCache();
+}
+
 /** Make cornerstone load `frame:` and `made:` and know the planes of both. */
 export function install(): void {
   for (const scheme of ["frame", "made"]) {
@@ -66,7 +72,10 @@ async function load(imageId: string, rank: number): Promise<Loaded> {
   const known = frames.get(imageId);
   if (!known) throw new Error("there is no such frame");
   const { frame, make } = known;
-  const [picture, lookup] = await Promise.all([make ? make(frame) : enqueue(imageId, Math.max(rank, 0), () => fetchPicture(frame)), lookupOf(frame)]);
+  const [picture, lookup] = await Promise.all([
+    make ? make(frame) : enqueue(imageId, Math.max(rank, 0), () => fetchPicture(frame)),
+    lookupOf(frame),
+  ]);
   return asImage(frame, picture, lookup.tables);
 }
 
@@ -87,7 +96,12 @@ async function fetchPicture(frame: Frame): Promise<Picture> {
   const stored = await decode({ ...(await fetchFrame(path, "*")), layout: frame.layout, palette, isDecoded: false });
   if ("picture" in stored) return stored.picture;
   if (!stored.elsewhere) throw new Error(stored.error);
-  const native = await decode({ ...(await fetchFrame(path, NATIVE)), layout: decodedLayout(frame), palette, isDecoded: true });
+  const native = await decode({
+    ...(await fetchFrame(path, NATIVE)),
+    layout: decodedLayout(frame),
+    palette,
+    isDecoded: true,
+  });
   if ("picture" in native) return native.picture;
   throw new Error(native.error);
 }
@@ -167,5 +181,7 @@ const ANSWERS: Readonly<Record<string, (frame: Frame) => unknown>> = {
     photometricInterpretation: layout.samples > 1 ? "RGB" : "MONOCHROME2",
     samplesPerPixel: layout.samples,
   }),
-  generalSeriesModule: ({ dataSet }) => ({ modality: text(dataSet, TAG.Modality) === "PT" ? "" : text(dataSet, TAG.Modality) }),
+  generalSeriesModule: ({ dataSet }) => ({
+    modality: text(dataSet, TAG.Modality) === "PT" ? "" : text(dataSet, TAG.Modality),
+  }),
 };

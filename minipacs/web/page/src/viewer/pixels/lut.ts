@@ -5,7 +5,8 @@ import { isInverse, presets, rescale } from "../dicom/frame";
 import type { Picture } from "./samples";
 
 /** What a viewport shows values by: as the object says, one of its windows or tables, or a window by hand. */
-export type Choice = { by: "object" } | { by: "window"; window: Window; name: string } | { by: "table"; index: number } | { by: "range" };
+export type Choice =
+  { by: "object" } | { by: "window"; window: Window; name: string } | { by: "table"; index: number } | { by: "range" };
 
 export interface Tables {
   modality?: Table;
@@ -41,7 +42,9 @@ function wholeRange(frame: Frame, { min, max }: Grey, tables: Tables): Window {
   const turn = toModality(frame, tables);
   const [a, b] = [turn(min), turn(max)];
   const [low, high] = [Math.min(a, b), Math.max(a, b)];
-  return high > low ? { center: (low + high) / 2, width: high - low, voi: "LINEAR_EXACT" } : { center: low, width: 2, voi: "LINEAR_EXACT" };
+  return high > low
+    ? { center: (low + high) / 2, width: high - low, voi: "LINEAR_EXACT" }
+    : { center: low, width: 2, voi: "LINEAR_EXACT" };
 }
 
 /** Grey from 0 to 255 for a value of the modality. */
@@ -59,7 +62,13 @@ function byTable(table: Table): (value: number) => number {
 }
 
 /** Make the function from stored values to opaque grey, as a word of a canvas. */
-function shading(choice: Choice, frame: Frame, picture: Grey, tables: Tables, inverted: boolean): (stored: number) => number {
+function shading(
+  choice: Choice,
+  frame: Frame,
+  picture: Grey,
+  tables: Tables,
+  inverted: boolean,
+): (stored: number) => number {
   const turn = toModality(frame, tables);
   const window = windowOf(choice, frame, picture, tables);
   const table = tables.voi[choice.by === "table" ? choice.index : 0];
@@ -76,7 +85,14 @@ function shading(choice: Choice, frame: Frame, picture: Grey, tables: Tables, in
 const MOST_ENTRIES = 1 << 16;
 
 /** Write a picture into the words of a canvas. */
-export function paint(picture: Picture, words: Uint32Array, choice: Choice, frame: Frame, tables: Tables, inverted: boolean): void {
+export function paint(
+  picture: Picture,
+  words: Uint32Array,
+  choice: Choice,
+  frame: Frame,
+  tables: Tables,
+  inverted: boolean,
+): void {
   if (picture.kind === "colour") return paintColour(picture.rgb, words, inverted);
   const shade = shading(choice, frame, picture, tables, inverted);
   const { samples } = picture;
@@ -91,7 +107,13 @@ export function paint(picture: Picture, words: Uint32Array, choice: Choice, fram
 }
 
 /** Fill only what the samples need: most use a part of their 65,536 values. */
-function tableOf(shade: (stored: number) => number, low: number, size: number, { min, max }: Grey, frame: Frame): Uint32Array {
+function tableOf(
+  shade: (stored: number) => number,
+  low: number,
+  size: number,
+  { min, max }: Grey,
+  frame: Frame,
+): Uint32Array {
   const table = new Uint32Array(size);
   const [from, to] = frame.layout.padding || !Number.isFinite(min) ? [low, low + size - 1] : [min, max];
   for (let stored = from; stored <= to; stored++) table[stored - low] = shade(stored);

@@ -9,7 +9,8 @@ export function decodeRle(code: Uint8Array, layout: Layout): Uint8Array | Uint16
   const pixels = layout.rows * layout.columns;
   const view = new DataView(code.buffer, code.byteOffset, code.byteLength);
   const count = view.getUint32(0, true);
-  if (![1, 2].includes(bytesPerSample) || count !== samples * bytesPerSample) throw new Error("RLE segments do not fit the image");
+  if (![1, 2].includes(bytesPerSample) || count !== samples * bytesPerSample)
+    throw new Error("RLE segments do not fit the image");
   const out = new Uint8Array(pixels * count);
   for (let segment = 0; segment < count; segment++) {
     const from = view.getUint32(4 + 4 * segment, true);

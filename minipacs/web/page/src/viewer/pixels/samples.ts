@@ -3,29 +3,43 @@
 import type { Layout, Table } from "../dicom/frame";
 import { byPixel, type Decoded } from "./codecs";
 
-export type Words = Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array | Float32Array | Float64Array;
+export type Words =
+  Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array | Float32Array | Float64Array;
 
 /** A frame that can be drawn: grey as stored values with their range (padding left out), colours as bytes, three a pixel. */
-export type Picture =
-  | { kind: "grey"; samples: Words; min: number; max: number }
-  | { kind: "colour"; rgb: Uint8Array };
+export type Picture = { kind: "grey"; samples: Words; min: number; max: number } | { kind: "colour"; rgb: Uint8Array };
 
 /** Tables of red, green and blue (PS3.3 C.7.6.3.1.5). */
 export type Palette = [Table, Table, Table];
 
 /** Make a picture of native samples, little endian. `isPixelByPixel`: whatever the object says of planes. */
-export function fromNative(bytes: Uint8Array<ArrayBuffer>, layout: Layout, palette: Palette | undefined, isPixelByPixel: boolean): Picture {
+export function fromNative(
+  bytes: Uint8Array<ArrayBuffer>,
+  layout: Layout,
+  palette: Palette | undefined,
+  isPixelByPixel: boolean,
+): Picture {
   if (layout.bitsAllocated === 1) return grey(unpackBits(bytes, layout.rows * layout.columns), layout);
   const isHalved = layout.interpretation === "YBR_FULL_422" && bytes.length < layout.rows * layout.columns * 3;
   const words = isHalved ? withAllColours(bytes, layout) : asWords(bytes, layout);
   const arePlanes = layout.samples > 1 && layout.planar && !isPixelByPixel && !isHalved;
-  return toPicture(arePlanes ? byPixel(words as Decoded["samples"], layout.samples) : words, layout, palette, layout.interpretation);
+  return toPicture(
+    arePlanes ? byPixel(words as Decoded["samples"], layout.samples) : words,
+    layout,
+    palette,
+    layout.interpretation,
+  );
 }
 
 /** Make a picture of what a codec gave. Raises Error if it is not of the size that the object says. */
 export function fromDecoded(decoded: Decoded, layout: Layout, palette: Palette | undefined): Picture {
-  const fits = decoded.rows === layout.rows && decoded.columns === layout.columns && decoded.components === layout.samples;
-  if (!fits || decoded.precision > layout.bitsAllocated || decoded.samples.length < layout.rows * layout.columns * layout.samples) {
+  const fits =
+    decoded.rows === layout.rows && decoded.columns === layout.columns && decoded.components === layout.samples;
+  if (
+    !fits ||
+    decoded.precision > layout.bitsAllocated ||
+    decoded.samples.length < layout.rows * layout.columns * layout.samples
+  ) {
     throw new Error("the code is of another size than the object says");
   }
   const isTransformed = decoded.rgb || ["YBR_RCT", "YBR_ICT"].includes(layout.interpretation);

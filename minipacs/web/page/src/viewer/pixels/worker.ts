@@ -19,7 +19,8 @@ export type Answer = { id: number; picture: Picture } | { id: number; error: str
 
 self.onmessage = async ({ data }: MessageEvent<Task>) => {
   const answer = await work(data);
-  const transfer = "picture" in answer ? [(answer.picture.kind === "grey" ? answer.picture.samples : answer.picture.rgb).buffer] : [];
+  const transfer =
+    "picture" in answer ? [(answer.picture.kind === "grey" ? answer.picture.samples : answer.picture.rgb).buffer] : [];
   self.postMessage(answer, { transfer });
 };
 
@@ -29,9 +30,15 @@ async function work(task: Task): Promise<Answer> {
   try {
     const decode = DECODERS[task.transferSyntax];
     if (!decode && task.transferSyntax !== NATIVE) throw new NotHere(`frames in ${task.transferSyntax}`);
-    const picture = decode ? fromDecoded(await decode(bytes, layout), layout, palette) : fromNative(bytes, layout, palette, task.isDecoded);
+    const picture = decode
+      ? fromDecoded(await decode(bytes, layout), layout, palette)
+      : fromNative(bytes, layout, palette, task.isDecoded);
     return { id, picture };
   } catch (error) {
-    return { id, error: error instanceof Error ? error.message : String(error), elsewhere: task.transferSyntax !== NATIVE };
+    return {
+      id,
+      error: error instanceof Error ? error.message : String(error),
+      elsewhere: task.transferSyntax !== NATIVE,
+    };
   }
 }

@@ -3,9 +3,11 @@ export function fromLab(words: readonly number[]): string | undefined {
   const [l, a, b] = words;
   if (l === undefined || a === undefined || b === undefined) return undefined;
   const lightness = ((l / 65535) * 100 + 16) / 116;
-  const [x, y, z] = [lightness + ((a / 65535) * 255 - 128) / 500, lightness, lightness - ((b / 65535) * 255 - 128) / 200].map((value) =>
-    value > 6 / 29 ? value ** 3 : 3 * (6 / 29) ** 2 * (value - 4 / 29),
-  ) as [number, number, number];
+  const [x, y, z] = [
+    lightness + ((a / 65535) * 255 - 128) / 500,
+    lightness,
+    lightness - ((b / 65535) * 255 - 128) / 200,
+  ].map((value) => (value > 6 / 29 ? value ** 3 : 3 * (6 / 29) ** 2 * (value - 4 / 29))) as [number, number, number];
   // White is that of D50, as in profiles of PCS; the matrix leads to sRGB.
   const [wx, wy, wz] = [x * 0.9642, y, z * 0.8249];
   const linear = [

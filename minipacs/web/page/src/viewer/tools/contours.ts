@@ -51,7 +51,9 @@ export async function toggle(set: DisplaySet): Promise<void> {
 
 export function toggleSegment(set: DisplaySet, key: string): void {
   const known = segmentations.value.find((one) => one.set.key === set.key);
-  change(set, { segments: (known?.segments ?? []).map((one) => (one.key === key ? { ...one, isShown: !one.isShown } : one)) });
+  change(set, {
+    segments: (known?.segments ?? []).map((one) => (one.key === key ? { ...one, isShown: !one.isShown } : one)),
+  });
 }
 
 function change(set: DisplaySet, by: Partial<Segmentation>): void {
@@ -132,7 +134,8 @@ function ontoFrame(mask: Mask, frame: Frame): Path[] {
     return mask.paths.map((path) => path.map(([column, row]) => onto(frame.plane!, pixelToPoint(from, column, row))));
   }
   const { rows, columns } = frame.layout;
-  const isSource = mask.source === text(frame.dataSet, TAG.SOPInstanceUID) && (mask.sourceFrame ?? 1) === frame.index + 1;
+  const isSource =
+    mask.source === text(frame.dataSet, TAG.SOPInstanceUID) && (mask.sourceFrame ?? 1) === frame.index + 1;
   return isSource && rows === mask.frame.layout.rows && columns === mask.frame.layout.columns ? mask.paths : [];
 }
 
@@ -154,7 +157,13 @@ function ofStructures(dataSet: DataSet): Segment[] {
       name: names.get(number(item, "30060084")) || `${i + 1}`,
       colour: blue === undefined ? PALETTE[i % PALETTE.length]! : `rgb(${red}, ${green}, ${blue})`,
       isShown: true,
-      on: remembering(({ plane }) => (plane ? contours.filter((one) => one.length > 2 && one.every((point) => isOn(plane, point))).map((one) => one.map((point) => onto(plane, point))) : [])),
+      on: remembering(({ plane }) =>
+        plane
+          ? contours
+              .filter((one) => one.length > 2 && one.every((point) => isOn(plane, point)))
+              .map((one) => one.map((point) => onto(plane, point)))
+          : [],
+      ),
     };
   });
 }

@@ -25,7 +25,10 @@ class WindowTool extends BaseTool {
   static override toolName = "Window";
 
   mouseDragCallback = (event: Drag): void => {
-    const { element, deltaPoints } = event.detail as unknown as { element: Element; deltaPoints: { canvas: [number, number] } };
+    const { element, deltaPoints } = event.detail as unknown as {
+      element: Element;
+      deltaPoints: { canvas: [number, number] };
+    };
     const cell = cellOf(element);
     if (cell) dragWindow(cell, ...deltaPoints.canvas);
   };
@@ -40,7 +43,10 @@ class ScrollTool extends BaseTool {
   private rest = 0;
 
   mouseDragCallback = (event: Drag): void => {
-    const { element, deltaPoints } = event.detail as unknown as { element: Element; deltaPoints: { canvas: [number, number] } };
+    const { element, deltaPoints } = event.detail as unknown as {
+      element: Element;
+      deltaPoints: { canvas: [number, number] };
+    };
     const cell = cellOf(element);
     if (!cell) return;
     const step = Math.max(1, Math.min(PIXELS_A_PICTURE, element.clientHeight / cell.frames.length));

@@ -21,10 +21,19 @@ type Pixel = [number, number];
 /** The plane of a frame; of one without a place, that which its pixels span. */
 export function planeOf(frame: Frame): Plane {
   const { column, row } = frame.spacing;
-  return frame.plane ?? { origin: [0, 0, 0], alongRow: [1, 0, 0], alongColumn: [0, 1, 0], columnSpacing: column, rowSpacing: row };
+  return (
+    frame.plane ?? {
+      origin: [0, 0, 0],
+      alongRow: [1, 0, 0],
+      alongColumn: [0, 1, 0],
+      columnSpacing: column,
+      rowSpacing: row,
+    }
+  );
 }
 
-const round = (value: number, digits: number): string => value.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const round = (value: number, digits: number): string =>
+  value.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
 /** Tell a length, with what is known of its unit. */
 export function lengthOf(frame: Frame, a: Pixel, b: Pixel): { value: number; text: string } {
@@ -64,7 +73,12 @@ function measure(found: Annotation): Measurement | undefined {
   const [a, b, c] = pixels;
   const kind = found.metadata?.toolName === "Angle" ? "angle" : "length";
   if (!a || !b || (kind === "angle" && !c)) return undefined;
-  return { uid: found.annotationUID ?? "", kind, frame, ...(kind === "angle" ? angleOf(frame, a, b, c!) : lengthOf(frame, a, b)) };
+  return {
+    uid: found.annotationUID ?? "",
+    kind,
+    frame,
+    ...(kind === "angle" ? angleOf(frame, a, b, c!) : lengthOf(frame, a, b)),
+  };
 }
 
 /** What stands beside a measurement in the picture: the same as in the list. */

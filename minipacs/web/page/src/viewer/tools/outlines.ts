@@ -3,7 +3,8 @@ export type Path = [number, number][];
 
 /** Trace the edges of all pixels above a limit; lines run between pixels. */
 export function outlines(samples: ArrayLike<number>, columns: number, rows: number, limit: number): Path[] {
-  const isIn = (column: number, row: number) => column >= 0 && row >= 0 && column < columns && row < rows && samples[row * columns + column]! > limit;
+  const isIn = (column: number, row: number) =>
+    column >= 0 && row >= 0 && column < columns && row < rows && samples[row * columns + column]! > limit;
   const next = new Map<number, number[]>();
   const width = columns + 1;
   const edge = (from: number, to: number) => next.set(from, [...(next.get(from) ?? []), to]);

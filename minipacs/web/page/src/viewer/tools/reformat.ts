@@ -1,7 +1,17 @@
 /** Stacks cut from a regular stack, along the other two axes of its grid: MPR without a graphics card. */
 
 import type { Frame } from "../dicom/frame";
-import { cross, dot, length, normal, orientationLetters, pixelToPoint, subtract, times, type Vector } from "../dicom/geometry";
+import {
+  cross,
+  dot,
+  length,
+  normal,
+  orientationLetters,
+  pixelToPoint,
+  subtract,
+  times,
+  type Vector,
+} from "../dicom/geometry";
 import type { DisplaySet } from "../dicom/sets";
 import { type Loaded, type Maker, prepare } from "../pixels/loader";
 import type { Picture, Words } from "../pixels/samples";
@@ -19,7 +29,8 @@ export function regularity({ frames }: DisplaySet): { reason: Reason } | { step:
   const [first, second] = frames;
   if (frames.length < 3 || !first || !second) return { reason: "few" };
   if (first.layout.samples !== 1 || first.layout.interpretation === "PALETTE COLOR") return { reason: "colour" };
-  if (!first.plane || !second.plane || !first.frameOfReference || frames.some(({ plane }) => !plane)) return { reason: "place" };
+  if (!first.plane || !second.plane || !first.frameOfReference || frames.some(({ plane }) => !plane))
+    return { reason: "place" };
   const facing = normal(first.plane);
   const isAlike = ({ layout, plane, spacing }: Frame) =>
     layout.rows === first.layout.rows &&
@@ -32,12 +43,17 @@ export function regularity({ frames }: DisplaySet): { reason: Reason } | { step:
   if (!frames.every(isAlike)) return { reason: "parallel" };
   const step = times(subtract(frames[frames.length - 1]!.plane!.origin, first.plane.origin), 1 / (frames.length - 1));
   const isStraight = length(cross(step, facing)) < TOLERANCE_MM && length(step) > TOLERANCE_MM;
-  const isEven = frames.every(({ plane }, i) => length(subtract(subtract(plane!.origin, first.plane!.origin), times(step, i))) < TOLERANCE_MM);
+  const isEven = frames.every(
+    ({ plane }, i) => length(subtract(subtract(plane!.origin, first.plane!.origin), times(step, i))) < TOLERANCE_MM,
+  );
   return isStraight && isEven ? { step } : { reason: "spacing" };
 }
 
 /** The stack itself and the two cut from it; loads all slices first. */
-export async function reformat(set: DisplaySet, onProgress: (done: number) => void): Promise<{ set: DisplaySet; make?: Maker }[]> {
+export async function reformat(
+  set: DisplaySet,
+  onProgress: (done: number) => void,
+): Promise<{ set: DisplaySet; make?: Maker }[]> {
   const found = regularity(set);
   if ("reason" in found) throw new Error(words.notRegular[found.reason]);
   let done = 0;
@@ -50,17 +66,28 @@ export async function reformat(set: DisplaySet, onProgress: (done: number) => vo
   );
   const isAlike = (image: Loaded) => image.picture.kind === "grey" && sameScale(image, slices[0]!);
   if (!slices.every(isAlike)) throw new Error(words.notRegular.parallel);
-  return [{ set: { ...set, reformatted: planeName(set.frames[0]!) } }, cut(set, slices, found.step, "rows"), cut(set, slices, found.step, "columns")];
+  return [
+    { set: { ...set, reformatted: planeName(set.frames[0]!) } },
+    cut(set, slices, found.step, "rows"),
+    cut(set, slices, found.step, "columns"),
+  ];
 }
 
 /** Tell whether stored values mean the same: those of PET often have a slope for each slice. */
 function sameScale(a: Loaded, b: Loaded): boolean {
   const tags = ["00281052", "00281053"];
-  return tags.every((tag) => JSON.stringify(a.frame.dataSet[tag]?.Value) === JSON.stringify(b.frame.dataSet[tag]?.Value));
+  return tags.every(
+    (tag) => JSON.stringify(a.frame.dataSet[tag]?.Value) === JSON.stringify(b.frame.dataSet[tag]?.Value),
+  );
 }
 
 /** Cut along the rows, or the columns. A picture of it is as wide as a row or column, and as high as there are slices. */
-function cut(set: DisplaySet, slices: readonly Loaded[], step: Vector, across: "rows" | "columns"): { set: DisplaySet; make: Maker } {
+function cut(
+  set: DisplaySet,
+  slices: readonly Loaded[],
+  step: Vector,
+  across: "rows" | "columns",
+): { set: DisplaySet; make: Maker } {
   const first = set.frames[0]!;
   const { rows, columns } = first.layout;
   const plane = first.plane!;
@@ -73,7 +100,11 @@ function cut(set: DisplaySet, slices: readonly Loaded[], step: Vector, across: "
   const frames = Array.from({ length: count }, (_, i): Frame => {
     const start = across === "rows" ? pixelToPoint(plane, 0, i) : pixelToPoint(plane, i, 0);
     const last = times(step, height - 1);
-    const spacing = { known: "patient" as const, row: length(step), column: across === "rows" ? plane.columnSpacing : plane.rowSpacing };
+    const spacing = {
+      known: "patient" as const,
+      row: length(step),
+      column: across === "rows" ? plane.columnSpacing : plane.rowSpacing,
+    };
     return {
       ...first,
       id: `made:${set.key}/${across}/${i}`,
@@ -96,7 +127,14 @@ function cut(set: DisplaySet, slices: readonly Loaded[], step: Vector, across: "
 
 type Grey = Extract<Picture, { kind: "grey" }>;
 
-function picture(slices: readonly Loaded[], place: number, across: "rows" | "columns", columns: number, isUpward: boolean, width: number): Grey {
+function picture(
+  slices: readonly Loaded[],
+  place: number,
+  across: "rows" | "columns",
+  columns: number,
+  isUpward: boolean,
+  width: number,
+): Grey {
   const greys = slices.map((slice) => slice.picture as Grey);
   const Kind = greys[0]!.samples.constructor as new (count: number) => Words;
   const samples = new Kind(width * greys.length);
@@ -113,5 +151,9 @@ function picture(slices: readonly Loaded[], place: number, across: "rows" | "col
 /** What people call a plane. */
 function planeName({ plane }: Frame): string {
   const facing = plane ? orientationLetters(normal(plane))[0] : "";
-  return facing === "H" || facing === "F" ? words.planes.axial : facing === "A" || facing === "P" ? words.planes.coronal : words.planes.sagittal;
+  return facing === "H" || facing === "F"
+    ? words.planes.axial
+    : facing === "A" || facing === "P"
+      ? words.planes.coronal
+      : words.planes.sagittal;
 }

@@ -56,7 +56,8 @@ export function rateOf(cell: Cell): number {
 
 export function setRate(cell: Cell, rate: number): void {
   const set = cell.set.peek();
-  if (set && Number.isFinite(rate)) rates.value = { ...rates.value, [set.key]: Math.min(Math.max(rate, SLOWEST), FASTEST) };
+  if (set && Number.isFinite(rate))
+    rates.value = { ...rates.value, [set.key]: Math.min(Math.max(rate, SLOWEST), FASTEST) };
 }
 
 const running = new WeakSet<Cell>();

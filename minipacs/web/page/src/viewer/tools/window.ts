@@ -55,12 +55,20 @@ export function offers(cell: Cell): Offer[] {
     label: preset.name || `${i + 1}`,
     choice: { by: "window", window: preset, name: preset.name } as Choice,
   }));
-  const tables = image.tables.voi.map((table, index) => ({ name: "table", label: table.name || `${index + 1}`, choice: { by: "table", index } as Choice }));
+  const tables = image.tables.voi.map((table, index) => ({
+    name: "table",
+    label: table.name || `${index + 1}`,
+    choice: { by: "table", index } as Choice,
+  }));
   const usual = text(image.frame.dataSet, TAG.Modality) === "CT" ? CT_WINDOWS : [];
   return [
     ...tables,
     ...own,
     { name: "range", label: "", choice: { by: "range" } },
-    ...usual.map(([name, center, width]) => ({ name, label: "", choice: { by: "window", window: { center, width, voi: "LINEAR" }, name } as Choice })),
+    ...usual.map(([name, center, width]) => ({
+      name,
+      label: "",
+      choice: { by: "window", window: { center, width, voi: "LINEAR" }, name } as Choice,
+    })),
   ];
 }

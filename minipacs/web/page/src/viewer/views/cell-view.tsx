@@ -2,6 +2,7 @@ import { useEffect, useRef } from "preact/hooks";
 
 import { Loading } from "../../parts/state";
 import { strings } from "../../strings";
+import { locate } from "../actions";
 import type { Cell } from "../cell";
 import { text } from "../dicom/json";
 import type { Kind } from "../dicom/sets";
@@ -15,11 +16,17 @@ import { Report } from "./report";
 import { Video } from "./video";
 import { Waveform } from "./waveform";
 import { Patient } from "./identity";
+import "./documents.css";
 
 const words = strings.viewer;
 
 /** What shows sets that are no pictures. */
-const VIEWS: Partial<Record<Kind, typeof Report>> = { report: Report, document: Document, video: Video, waveform: Waveform };
+const VIEWS: Partial<Record<Kind, typeof Report>> = {
+  report: Report,
+  document: Document,
+  video: Video,
+  waveform: Waveform,
+};
 
 /** One part of the screen. */
 export function CellView({ cell }: { cell: Cell }) {
@@ -46,8 +53,12 @@ export function CellView({ cell }: { cell: Cell }) {
           <View key={set.key} set={set} />
         </div>
       )}
-      {set && !View && set.kind !== "pictures" && <Words title={words.kinds[set.kind]} details={words.otherWords(text(set.instances[0], TAG.Modality))} />}
-      {cell.error.value && <Words title={set ? words.cannotShow : words.cannotOpen} details={cell.error.value} isAlert />}
+      {set && !View && set.kind !== "pictures" && (
+        <Words title={words.kinds[set.kind]} details={words.otherWords(text(set.instances[0], TAG.Modality))} />
+      )}
+      {cell.error.value && (
+        <Words title={set ? words.cannotShow : words.cannotOpen} details={cell.error.value} isAlert />
+      )}
       {!set && !cell.error.value && <Words title={words.empty} details="" />}
       {set?.kind === "pictures" && !cell.shown.value && !cell.error.value && (
         <div class="viewer-cover">
@@ -71,7 +82,8 @@ function labelOf(cell: Cell): string {
   const set = cell.set.value;
   if (!set) return words.empty;
   const name = `${words.series(set.series.number)} ${set.series.description}`;
-  const image = set.kind === "pictures" ? words.imageSaid(cell.target.value + 1, cell.frames.length) : words.kinds[set.kind];
+  const image =
+    set.kind === "pictures" ? words.imageSaid(cell.target.value + 1, cell.frames.length) : words.kinds[set.kind];
   return `${name}. ${image}`;
 }
 
@@ -81,7 +93,13 @@ function Pictures({ cell }: { cell: Cell }) {
   useEffect(() => cell.attach(element.current!), [cell]);
   return (
     <>
-      <div ref={element} class="viewer-canvas" onPointerMove={(event) => hover(cell, event)} onContextMenu={(event) => event.preventDefault()} />
+      <div
+        ref={element}
+        class="viewer-canvas"
+        onPointerMove={(event) => hover(cell, event)}
+        onDblClick={() => locate(cell)}
+        onContextMenu={(event) => event.preventDefault()}
+      />
       {cell.shown.value && !cell.error.value && (
         <>
           <Lines cell={cell} image={cell.shown.value} />

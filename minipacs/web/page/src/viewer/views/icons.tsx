@@ -20,7 +20,8 @@ const SHAPES = {
   pause: "M5 3v10m6-10v10",
   cube: "M8 1.500 14 4.800v6.400L8 14.500 2 11.200V4.800ZM2 4.800 8 8l6-3.200M8 8v6.500",
   lines: "M2 4.500h12M2 11.500 14 7",
-  chain: "M6.500 9.500l3-3M7 4.500l1.500-1.500a3.200 3.200 0 0 1 4.500 4.500L11.500 9M9 11.500 7.500 13A3.200 3.200 0 0 1 3 8.500L4.500 7",
+  chain:
+    "M6.500 9.500l3-3M7 4.500l1.500-1.500a3.200 3.200 0 0 1 4.500 4.500L11.500 9M9 11.500 7.500 13A3.200 3.200 0 0 1 3 8.500L4.500 7",
   words: "M3 3.500h10M8 3.500v9.500M6 13h4",
   panel: "M2 3h12v10H2Zm8 0v10",
   keys: "M1.500 4h13v8h-13Zm2.500 2.500h.01m2.700 0h.01m2.700 0h.01M4.500 9.500h7",
@@ -56,7 +57,17 @@ export function ToolButton({ icon, label, hint, isOn, isDisabled, onClick }: Too
       disabled={isDisabled}
       onClick={onClick}
     >
-      <svg width="18" height="18" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.4" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
+      <svg
+        width="18"
+        height="18"
+        viewBox="0 0 16 16"
+        fill="none"
+        stroke="currentColor"
+        stroke-width="1.4"
+        stroke-linecap="round"
+        stroke-linejoin="round"
+        aria-hidden="true"
+      >
         <path d={SHAPES[icon]} />
       </svg>
     </button>

@@ -30,7 +30,9 @@ export function Patient({ dataSet }: { dataSet: DataSet }) {
 
 /** What tells one patient from another. */
 export function patientKey(dataSet: DataSet): string {
-  return [TAG.PatientID, TAG.PatientName, TAG.PatientBirthDate].map((tag) => text(dataSet, tag).trim().toUpperCase()).join("\n");
+  return [TAG.PatientID, TAG.PatientName, TAG.PatientBirthDate]
+    .map((tag) => text(dataSet, tag).trim().toUpperCase())
+    .join("\n");
 }
 
 /** The patient and the study of the part of the screen that is in use. */
@@ -47,7 +49,8 @@ export function Identity({ study }: { study: string }) {
             <Patient dataSet={shown} />
           </h1>
           <span class="viewer-study">
-            <Value value={day(text(shown, TAG.StudyDate))} short /> <Text value={text(shown, TAG.StudyDescription)} short />
+            <Value value={day(text(shown, TAG.StudyDate))} short />{" "}
+            <Text value={text(shown, TAG.StudyDescription)} short />
           </span>
         </>
       )}

@@ -22,10 +22,21 @@ function Reference({ cell, image }: { cell: Cell; image: Loaded }) {
   const from = active.value;
   const other = from.shown.value?.frame;
   const { plane, frameOfReference, layout } = image.frame;
-  if (from === cell || !visible.value.includes(cell) || !other?.plane || !plane || !frameOfReference || other.frameOfReference !== frameOfReference) return null;
+  if (
+    from === cell ||
+    !visible.value.includes(cell) ||
+    !other?.plane ||
+    !plane ||
+    !frameOfReference ||
+    other.frameOfReference !== frameOfReference
+  )
+    return null;
   const ends = intersection(plane, layout, other.plane, other.layout);
   if (!ends) return null;
-  const [[x1, y1], [x2, y2]] = ends.map(([column, row]) => toCanvas(cell, image, column, row)) as [[number, number], [number, number]];
+  const [[x1, y1], [x2, y2]] = ends.map(([column, row]) => toCanvas(cell, image, column, row)) as [
+    [number, number],
+    [number, number],
+  ];
   return <line class="viewer-reference" x1={x1} y1={y1} x2={x2} y2={y2} />;
 }
 
@@ -46,7 +57,18 @@ function Contours({ cell, image }: { cell: Cell; image: Loaded }) {
           key={segment.key}
           class="viewer-contour"
           stroke={segment.colour}
-          d={paths.map((path) => `M${path.map(([column, row]) => toCanvas(cell, image, column, row).map((value) => value.toFixed(2)).join(" ")).join("L")}Z`).join("")}
+          d={paths
+            .map(
+              (path) =>
+                `M${path
+                  .map(([column, row]) =>
+                    toCanvas(cell, image, column, row)
+                      .map((value) => value.toFixed(2))
+                      .join(" "),
+                  )
+                  .join("L")}Z`,
+            )
+            .join("")}
         >
           <title>{segment.name}</title>
         </path>

@@ -28,7 +28,8 @@ export function Overlay({ cell, image }: { cell: Cell; image: Loaded }) {
           <span>{day(text(frame.dataSet, TAG.StudyDate))}</span>
           <Text value={text(frame.dataSet, TAG.SeriesDescription)} short />
           <span>
-            <Text value={text(frame.dataSet, TAG.Modality)} short /> {words.series(text(frame.dataSet, TAG.SeriesNumber))}
+            <Text value={text(frame.dataSet, TAG.Modality)} short />{" "}
+            {words.series(text(frame.dataSet, TAG.SeriesNumber))}
           </span>
           {cell.set.value?.reformatted && <strong>{cell.set.value.reformatted}</strong>}
         </div>
@@ -62,7 +63,9 @@ function Shown({ cell, image }: { cell: Cell; image: Loaded }) {
         {words.image(place, total)}
       </span>
       {image.picture.kind === "grey" && (
-        <span class="viewer-window">{window ? words.windowed(written(window.width), written(window.center)) : words.byTable}</span>
+        <span class="viewer-window">
+          {window ? words.windowed(written(window.width), written(window.center)) : words.byTable}
+        </span>
       )}
     </>
   );

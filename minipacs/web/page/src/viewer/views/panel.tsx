@@ -45,7 +45,9 @@ function Measured({ measurement }: { measurement: Measurement }) {
 }
 
 function Segments() {
-  const others = outlining.value.filter(({ series }) => !segmentations.value.some(({ set }) => set.series.uid === series.uid));
+  const others = outlining.value.filter(
+    ({ series }) => !segmentations.value.some(({ set }) => set.series.uid === series.uid),
+  );
   if (!segmentations.value.length && !others.length) return <p class="faint">{words.noSegments}</p>;
   return (
     <>
@@ -53,7 +55,8 @@ function Segments() {
         <fieldset key={set.key}>
           <legend>
             <label>
-              <input type="checkbox" checked={isShown} onChange={() => void toggle(set)} /> <Text value={set.series.description || words.kinds[set.kind]} short />
+              <input type="checkbox" checked={isShown} onChange={() => void toggle(set)} />{" "}
+              <Text value={set.series.description || words.kinds[set.kind]} short />
             </label>
           </legend>
           {isLoading && <p role="status">{strings.parts.loading}</p>}

@@ -48,7 +48,16 @@ function Item({ item, depth }: { item: DataSet; depth: number }) {
   const isTitle = text(item, TYPE) === "CONTAINER";
   return (
     <li>
-      {name && (isTitle ? <h3><Text value={name} /></h3> : <span class="viewer-concept"><Text value={name} />: </span>)}
+      {name &&
+        (isTitle ? (
+          <h3>
+            <Text value={name} />
+          </h3>
+        ) : (
+          <span class="viewer-concept">
+            <Text value={name} />:{" "}
+          </span>
+        ))}
       {!isTitle && <Value item={item} />}
       {inner.length > 0 && <Content content={inner} depth={depth + 1} />}
     </li>
@@ -71,7 +80,8 @@ function Value({ item }: { item: DataSet }) {
   if (kind === "DATE") return <>{day(text(item, "0040A121"))}</>;
   if (kind === "CODE") return <Text value={meaning(item, "0040A168")} />;
   if (kind === "NUM") return <Measured item={item} />;
-  if (kind === "SCOORD" || kind === "SCOORD3D") return <Text value={`${text(item, "00700023")} ${numbers(item, "00700022").join(", ")}`} />;
+  if (kind === "SCOORD" || kind === "SCOORD3D")
+    return <Text value={`${text(item, "00700023")} ${numbers(item, "00700022").join(", ")}`} />;
   return plain ? <Text value={texts(item, plain).join("; ").replaceAll("^", " ")} /> : null;
 }
 
@@ -89,7 +99,9 @@ function Measured({ item }: { item: DataSet }) {
 function Reference({ item }: { item: DataSet }) {
   const uid = text(items(item, TAG.ReferencedSOPSequence)[0], TAG.ReferencedSOPInstanceUID);
   const entries = studies.value.flatMap((study) => study.entries ?? []);
-  const entry = entries.find(({ sets }) => sets?.some(({ instances }) => instances.some((one) => text(one, TAG.SOPInstanceUID) === uid)));
+  const entry = entries.find(({ sets }) =>
+    sets?.some(({ instances }) => instances.some((one) => text(one, TAG.SOPInstanceUID) === uid)),
+  );
   if (!entry) return <span class="mono">{uid}</span>;
   return (
     <button type="button" class="viewer-link" onClick={() => void openIn(active.value, entry, uid)}>

@@ -7,7 +7,18 @@ import { address } from "../archive";
 import { text } from "../dicom/json";
 import { addressOf, type DisplaySet } from "../dicom/sets";
 import { TAG } from "../dicom/tags";
-import { active, type Entry, expand, isOverlay, openIn, show, SMALL_SERIES, studies, type StudyEntry, visible } from "../store";
+import {
+  active,
+  type Entry,
+  expand,
+  isOverlay,
+  openIn,
+  show,
+  SMALL_SERIES,
+  studies,
+  type StudyEntry,
+  visible,
+} from "../store";
 import { segmentations } from "../tools/contours";
 
 const words = strings.viewer;
@@ -58,7 +69,9 @@ function Other({ study }: { study: StudyEntry }) {
 /** A series, or one of the sets that it shows. */
 function Item({ entry, set }: { entry: Entry; set: DisplaySet | undefined }) {
   const { series } = entry;
-  const isShown = visible.value.some((cell) => (set ? cell.set.value?.key === set.key : cell.set.value?.series.uid === series.uid));
+  const isShown = visible.value.some((cell) =>
+    set ? cell.set.value?.key === set.key : cell.set.value?.series.uid === series.uid,
+  );
   const isOn = isOverlay(set) ? segmentations.value.some((one) => one.set.key === set?.key && one.isShown) : isShown;
   const open = () => void (set ? show(active.value, set) : openIn(active.value, entry));
   return (
@@ -84,14 +97,42 @@ function countOf({ series }: Entry, set: DisplaySet | undefined): string {
 }
 
 /** Modalities of objects that are no pictures; they are not asked for one. */
-const WITHOUT_PICTURE: ReadonlySet<string> = new Set(["SR", "DOC", "ECG", "HD", "EPS", "RTSTRUCT", "RTPLAN", "RTRECORD", "PR", "KO", "REG", "AU", "PLAN", "RWV", "FID"]);
+const WITHOUT_PICTURE: ReadonlySet<string> = new Set([
+  "SR",
+  "DOC",
+  "ECG",
+  "HD",
+  "EPS",
+  "RTSTRUCT",
+  "RTPLAN",
+  "RTRECORD",
+  "PR",
+  "KO",
+  "REG",
+  "AU",
+  "PLAN",
+  "RWV",
+  "FID",
+]);
 
 const broken = signal<ReadonlySet<string>>(new Set());
 
 function Thumbnail({ entry: { series }, set }: { entry: Entry; set: DisplaySet | undefined }) {
-  const place = set ? addressOf(series, set.instances[set.instances.length >> 1]!) : `studies/${series.study}/series/${series.uid}`;
-  const hasNone = set ? set.kind !== "pictures" : series.instances <= SMALL_SERIES || WITHOUT_PICTURE.has(series.modality);
+  const place = set
+    ? addressOf(series, set.instances[set.instances.length >> 1]!)
+    : `studies/${series.study}/series/${series.uid}`;
+  const hasNone = set
+    ? set.kind !== "pictures"
+    : series.instances <= SMALL_SERIES || WITHOUT_PICTURE.has(series.modality);
   if (hasNone || broken.value.has(place)) return <span class="viewer-thumbnail">{series.modality}</span>;
   const fail = () => (broken.value = new Set([...broken.value, place]));
-  return <img class="viewer-thumbnail" src={address(`${place}/thumbnail?viewport=96,96`)} alt="" loading="lazy" onError={fail} />;
+  return (
+    <img
+      class="viewer-thumbnail"
+      src={address(`${place}/thumbnail?viewport=96,96`)}
+      alt=""
+      loading="lazy"
+      onError={fail}
+    />
+  );
 }

@@ -19,7 +19,14 @@ export function Toolbar() {
     <div class="viewer-toolbar">
       <div role="group" aria-label={words.tools}>
         {TOOLS.map(({ id, key }) => (
-          <ToolButton key={id} icon={id} label={words.tool[id]} hint={key} isOn={tool.value === id} onClick={() => chooseTool(id)} />
+          <ToolButton
+            key={id}
+            icon={id}
+            label={words.tool[id]}
+            hint={key}
+            isOn={tool.value === id}
+            onClick={() => chooseTool(id)}
+          />
         ))}
       </div>
       <Windows />
@@ -40,11 +47,20 @@ export function Toolbar() {
       {!isReformatted.value && (
         <div role="group" aria-label={words.layouts}>
           {LAYOUTS.map(({ id }) => (
-            <ToolButton key={id} icon={id} label={words.layout[id]} hint="g" isOn={layout.value === id} onClick={() => chooseLayout(id)} />
+            <ToolButton
+              key={id}
+              icon={id}
+              label={words.layout[id]}
+              hint="g"
+              isOn={layout.value === id}
+              onClick={() => chooseLayout(id)}
+            />
           ))}
         </div>
       )}
-      {progress && <Progress label={words.reformatting(progress.done, progress.of)} done={progress.done} total={progress.of} />}
+      {progress && (
+        <Progress label={words.reformatting(progress.done, progress.of)} done={progress.done} total={progress.of} />
+      )}
     </div>
   );
 }
@@ -85,10 +101,26 @@ function Windows() {
       {window && (
         <>
           <label>
-            W <input class="input" type="number" step="any" aria-label={words.width} value={written(window.width)} onChange={set("width")} />
+            W{" "}
+            <input
+              class="input"
+              type="number"
+              step="any"
+              aria-label={words.width}
+              value={written(window.width)}
+              onChange={set("width")}
+            />
           </label>
           <label>
-            L <input class="input" type="number" step="any" aria-label={words.center} value={written(window.center)} onChange={set("center")} />
+            L{" "}
+            <input
+              class="input"
+              type="number"
+              step="any"
+              aria-label={words.center}
+              value={written(window.center)}
+              onChange={set("center")}
+            />
           </label>
         </>
       )}
@@ -111,7 +143,17 @@ function Cine() {
         onClick={() => (cell.playing.value = !isPlaying)}
       />
       <label>
-        <input class="input" type="number" min="1" max="60" step="any" aria-label={words.framesPerSecond} value={rateOf(cell)} onChange={set} /> /s
+        <input
+          class="input"
+          type="number"
+          min="1"
+          max="60"
+          step="any"
+          aria-label={words.framesPerSecond}
+          value={rateOf(cell)}
+          onChange={set}
+        />{" "}
+        /s
       </label>
     </div>
   );

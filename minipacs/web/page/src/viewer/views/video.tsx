@@ -17,7 +17,11 @@ export function Video({ set }: { set: DisplaySet }) {
       <h2>
         <Text value={set.series.description || words.video.title} />
       </h2>
-      {isBroken ? <p role="alert">{words.video.failed}</p> : <video src={place} controls preload="metadata" aria-label={words.video.title} onError={() => setBroken(true)} />}
+      {isBroken ? (
+        <p role="alert">{words.video.failed}</p>
+      ) : (
+        <video src={place} controls preload="metadata" aria-label={words.video.title} onError={() => setBroken(true)} />
+      )}
       <div class="viewer-links">
         <ButtonLink href={place} icon="download" download>
           {words.document.download}

@@ -113,7 +113,9 @@ function Trace({ channel, y, multiplex }: { channel: Channel; y: number; multipl
   const scale = scaleOf(channel);
   const step = (MM_A_SECOND * PIXELS_A_MM) / multiplex.rate;
   let path = "";
-  channel.samples.forEach((value, i) => (path += `${i ? "L" : "M"}${(NAME_PIXELS + i * step).toFixed(1)} ${(y - value * scale).toFixed(1)}`));
+  channel.samples.forEach(
+    (value, i) => (path += `${i ? "L" : "M"}${(NAME_PIXELS + i * step).toFixed(1)} ${(y - value * scale).toFixed(1)}`),
+  );
   return (
     <g data-lead={channel.name}>
       <text x="4" y={y}>
