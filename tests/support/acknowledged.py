@@ -90,13 +90,16 @@ class Acknowledged:
             pass
 
     def schedule(self, config: Path, is_over: Callable[[], bool]) -> None:
-        """Put items into the worklist by command, until it is over."""
+        """Put items into the worklist by command, until it is over or the disk is gone."""
         number = 0
         while not is_over():
             number += 1
             name = f"A{number}"
             path = config.parent / "request.json"
-            path.write_text(json.dumps(request(AccessionNumber=name, step={"ScheduledProcedureStepID": name})))
+            try:
+                path.write_text(json.dumps(request(AccessionNumber=name, step={"ScheduledProcedureStepID": name})))
+            except OSError:
+                return
             if _command("worklist", "import", "--config", config, path):
                 self.rows["worklist"][name] = time.monotonic()
 
