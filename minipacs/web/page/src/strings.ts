@@ -373,7 +373,6 @@ export const strings = {
       link: "Scroll together",
       overlays: "Text on pictures",
       reformat: "Reformat (MPR)",
-      endReformat: "End reformat",
       panel: "Measurements and details",
       help: "Keys",
     },
@@ -454,7 +453,6 @@ export const strings = {
     },
     report: {
       title: "Report",
-      observer: "Reported by",
       unverified: "Not verified",
       verified: "Verified",
       date: "Date",
@@ -471,7 +469,6 @@ export const strings = {
       greatest: "Greatest",
       table: "Values",
       annotations: "Annotations",
-      seconds: (value: string) => `${value} s`,
       said: (leads: number, seconds: string) => `${of(leads, "lead", "leads")} over ${seconds} s`,
       broken: "The samples of this waveform cannot be read.",
     },
