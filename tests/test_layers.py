@@ -28,7 +28,8 @@ def test_imports_go_down_only():
 
 
 def test_no_module_is_too_long():
-    lines = {path: len(path.read_text().splitlines()) for path in (ROOT / "minipacs").rglob("*.py")}
+    modules = [path for path in (ROOT / "minipacs").rglob("*.py") if "node_modules" not in path.parts]
+    lines = {path: len(path.read_text().splitlines()) for path in modules}
     assert lines
     assert {str(path.relative_to(ROOT)): n for path, n in lines.items() if n > MAX_LINES} == {}
 

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from minipacs.errors import MinipacsError, system_words
@@ -152,7 +153,7 @@ def _unpack(file: Path, folder: Path) -> None:
             name = _name(member)
             stream = packed.extractfile(member) if name else None
             if stream is not None:
-                _write(folder / name, iter(lambda stream=stream: stream.read(READ_BYTES), b""))
+                _write(folder / name, iter(partial(stream.read, READ_BYTES), b""))
 
 
 def _name(member: tarfile.TarInfo) -> str:

@@ -10,8 +10,10 @@ import { listen } from "./shell/keyboard";
 import { route } from "./shell/route";
 import { askUser } from "./shell/sign-in";
 import { followTheme } from "./shell/theme";
+import { listenForDrops } from "./upload/dropping";
 
 followTheme();
 onUnauthorized(askUser);
+listenForDrops();
 listen(() => route.value.path[2] === "view");
 render(<App />, document.getElementById("page")!);

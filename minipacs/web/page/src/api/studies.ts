@@ -52,6 +52,9 @@ export interface Removal {
 /** Matching keys of a search, by keyword. */
 export type Keys = Record<string, string | string[]>;
 
+/** Counts what this page has changed of the archive: what was read before is old then. */
+export const changes = { count: 0 };
+
 const STUDY_FIELDS = ["InstitutionName", "IssuerOfPatientID"];
 const SERIES_FIELDS = ["BodyPartExamined", "SeriesDate"];
 const SERIES_ORDER = ["SeriesNumber", "SeriesInstanceUID"];
@@ -104,6 +107,7 @@ export function readRemoval(study: string, series: string | undefined, signal: A
 
 export async function removeStudy(study: string, series?: string): Promise<Result<null>> {
   const answer = await ask(pathOf(study, series), { method: "DELETE" });
+  changes.count++;
   return answer.ok ? json(answer.value) : answer;
 }
 

@@ -1,6 +1,7 @@
 import { strings } from "../strings";
 import { bad, good, PAGE_HEADERS, problemFrom, type Problem, type Result, sendJson } from "./client";
 import type { DataSet, Element } from "./dicom";
+import { changes } from "./studies";
 
 /** A file on its way to the archive. */
 export interface Part {
@@ -42,6 +43,7 @@ export async function store(
     onProgress,
     signal,
   );
+  changes.count++;
   return answer.ok ? good(outcomes(parts, answer.value)) : answer;
 }
 

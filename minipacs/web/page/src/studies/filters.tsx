@@ -22,6 +22,9 @@ export function Filters({ search, list, onChange }: FiltersProps) {
   return (
     <search class="filters">
       <Box typed={search.typed} onType={(q) => onChange({ q, by: "" })} />
+      <Button icon="again" kind="plain" isBare onClick={() => void list.search(search, true)}>
+        {words.refresh}
+      </Button>
       <label>
         <span class="hidden">{words.modality}</span>
         <select
@@ -37,9 +40,6 @@ export function Filters({ search, list, onChange }: FiltersProps) {
       </label>
       <Days days={search.days} onChange={(days) => onChange({ days })} />
       {total !== null && <span class="total faint">{words.found(number(total), total)}</span>}
-      <Button icon="again" kind="plain" isBare onClick={() => void list.search(search, true)}>
-        {words.refresh}
-      </Button>
       {list.counts.value && <Places list={list} onChange={onChange} />}
     </search>
   );

@@ -1,13 +1,13 @@
 import { signal } from "@preact/signals";
 
 import type { Problem } from "../api/client";
-import { countStudies, findStudies, type Keys, type Study } from "../api/studies";
+import { changes, countStudies, findStudies, type Keys, type Study } from "../api/studies";
 import { keysFor, orderOf, parse, type Parsed, type Place, PLACES, type Search } from "./search";
 
 const PAGE_ROWS = 50;
 const SETTLE_MS = 80;
-const MAX_PAGES = 60;
 /** Pages that are kept; those that were fetched longest ago go. */
+const MAX_PAGES = 60;
 
 /** The studies that match, fetched page by page as they come into view; what was fetched stays for the way back. */
 export class StudyList {
@@ -36,7 +36,7 @@ export class StudyList {
   /** Begin a search; the same again is none, unless it is to be `fresh`. What was found before stays until then. */
   async search(search: Search, fresh = false): Promise<void> {
     const parsed = parse(search);
-    const asked = JSON.stringify([parsed, search.by, search.sort]);
+    const asked = JSON.stringify([parsed, search.by, search.sort, changes.count]);
     if (asked === this.asked && !fresh) return;
     this.asked = asked;
     this.call.abort();
@@ -64,11 +64,6 @@ export class StudyList {
     const total = await counting;
     if (!signal.aborted && total?.ok) this.total.value = total.value;
     else if (total && !total.ok) this.fail(total.problem);
-  }
-
-  /** Let the next search be a fresh one: something has changed. */
-  forget(): void {
-    this.asked = "";
   }
 
   /** Give a row, if it is there already. */

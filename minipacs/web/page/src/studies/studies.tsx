@@ -14,7 +14,7 @@ import { strings } from "../strings";
 import { Details } from "./details";
 import { Filters } from "./filters";
 import { list } from "./list";
-import { type Place, type Search, USUAL_SORT } from "./search";
+import { PLACES, type Search, USUAL_SORT } from "./search";
 import { StudyTable } from "./table";
 import "./studies.css";
 
@@ -31,7 +31,7 @@ export function Studies() {
   const asked = route.value.query;
   const search: Search = {
     typed: asked.get("q") ?? "",
-    by: (asked.get("by") ?? "") as Place | "",
+    by: PLACES.find((place) => place === asked.get("by")) ?? "",
     modality: asked.get("modality") ?? "",
     days: asked.get("days") ?? "",
     sort: asked.get("sort") ?? USUAL_SORT,
@@ -125,7 +125,7 @@ function Beside({ study, onClose, onRemoved }: { study: string; onClose: () => v
       {value?.length === 0 && <Empty icon="search" title={words.notHere} />}
       {value && value.length > 1 && <p class="note bad">{words.severalPatients}</p>}
       {value?.map((found) => (
-        <Details study={found} onRemoved={onRemoved} />
+        <Details key={`${found.uid} ${found.patient.id}`} study={found} onRemoved={onRemoved} />
       ))}
     </aside>
   );

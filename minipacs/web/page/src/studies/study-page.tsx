@@ -5,7 +5,6 @@ import { Empty, Loading, Trouble } from "../parts/state";
 import { go, link } from "../shell/route";
 import { strings } from "../strings";
 import { Details } from "./details";
-import { list } from "./list";
 import { lastSearch } from "./studies";
 
 const words = strings.studies;
@@ -33,7 +32,7 @@ export function StudyPage({ study }: { study: string }) {
       {value && value.length > 1 && <p class="note bad">{words.severalPatients}</p>}
       {value?.map((found) => (
         <div class="panel">
-          <Details study={found} onRemoved={() => (list.forget(), go(back))} />
+          <Details study={found} onRemoved={() => go(back)} />
         </div>
       ))}
     </div>

@@ -14,7 +14,7 @@ const words = strings.studies;
 
 const ROW_PX = 56;
 const CARD_PX = 96;
-export const NARROW = "(max-width: 640px)";
+const NARROW = "(max-width: 640px)";
 
 /** The columns, with the ways to sort that each offers. */
 const HEADINGS: { sorts: [string, string][] }[] = [
@@ -136,13 +136,7 @@ function Headings({ sort, onSort }: { sort: string; onSort: (sort: string) => vo
         <div>
           {sorts.map(([key, label]) =>
             key ? (
-              <button
-                type="button"
-                aria-pressed={key === name}
-                onClick={() =>
-                  onSort(key === name && !isDown ? `-${key}` : key === name ? key : key === "date" ? "-date" : key)
-                }
-              >
+              <button type="button" aria-pressed={key === name} onClick={() => onSort(nextSort(key, sort))}>
                 {label}
                 {key === name && <Icon name={isDown ? "down" : "up"} size={12} />}
                 {key === name && <span class="hidden">{isDown ? words.descending : words.ascending}</span>}
@@ -155,6 +149,12 @@ function Headings({ sort, onSort }: { sort: string; onSort: (sort: string) => vo
       ))}
     </div>
   );
+}
+
+/** Give the sort that a click on a heading means: the other way round, or by this one; the newest come first. */
+function nextSort(key: string, sort: string): string {
+  if (key === sort) return `-${key}`;
+  return sort !== `-${key}` && key === "date" ? "-date" : key;
 }
 
 interface RowProps {

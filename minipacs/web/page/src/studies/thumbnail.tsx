@@ -3,8 +3,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { readThumbnail } from "../api/studies";
 import { strings } from "../strings";
 
-const AT_ONCE = 4;
 /** Pictures that are fetched at the same time: the archive makes each. */
+const AT_ONCE = 4;
 
 const waiting: (() => void)[] = [];
 let running = 0;

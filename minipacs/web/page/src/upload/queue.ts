@@ -1,4 +1,4 @@
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 
 import { askToSignIn, isPassing, type Problem } from "../api/client";
 import { store, whichAreHere } from "../api/upload";
@@ -7,8 +7,8 @@ import { HEAD_BYTES, MEDIA_DIRECTORY, readHead } from "./head";
 import { end, isOver, type Item, items, show, tally, version } from "./items";
 import type { Found } from "./sources";
 
-const LANES = 4;
 /** Requests at the same time: browsers open six connections. */
+const LANES = 4;
 const BATCH_FILES = 32;
 const BATCH_BYTES = 4 << 20;
 const HEADS_AT_ONCE = 256;
@@ -35,6 +35,13 @@ export const uploadShare = computed(() => {
   const { bytes, bytesDone } = tally.value;
   return isRunning.value ? `${bytes ? Math.floor((bytesDone / bytes) * 100) : 0} %` : null;
 });
+
+/** Leaving the page would end what is under way, so the browser asks before. */
+effect(() => (isRunning.value ? addEventListener : removeEventListener)("beforeunload", keep));
+
+function keep(event: Event): void {
+  event.preventDefault();
+}
 
 const waiting: Item[] = [];
 const ready: Item[] = [];

@@ -21,8 +21,8 @@ export type Found = Source | Unreadable;
 /** What systems leave beside the files of a person. */
 const LITTER = /(?:^|\/)(?:\.DS_Store|Thumbs\.db|desktop\.ini|__MACOSX\/.*|\._[^/]*)$/i;
 
-const ZIP_DEPTH = 2;
 /** A zip within a zip is opened, one within that is not. */
+const ZIP_DEPTH = 2;
 
 /** Give the files that were dropped, with those of folders and zips within them. Call it before the drop event ends. */
 export function dropped(transfer: DataTransfer): AsyncGenerator<Found> {

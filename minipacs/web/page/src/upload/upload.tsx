@@ -21,7 +21,8 @@ import {
   studies,
   trouble,
 } from "./queue";
-import { dropped, picked } from "./sources";
+import { picked } from "./sources";
+import { StopDialog } from "./stop-dialog";
 import "./upload.css";
 
 const words = strings.upload;
@@ -53,15 +54,6 @@ function DropZone({ isSmall }: { isSmall: boolean }) {
   const [isOver, setOver] = useState(false);
   const files = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
-  const drop = (event: DragEvent) => {
-    event.preventDefault();
-    setOver(false);
-    if (event.dataTransfer) void add(dropped(event.dataTransfer));
-  };
-  const over = (event: DragEvent) => {
-    event.preventDefault();
-    setOver(true);
-  };
   const pick = (event: Event) => {
     const input = event.currentTarget as HTMLInputElement;
     void add(picked([...(input.files ?? [])]));
@@ -70,9 +62,9 @@ function DropZone({ isSmall }: { isSmall: boolean }) {
   return (
     <div
       class={`drop ${isSmall ? "small" : ""} ${isOver ? "over" : ""}`}
-      onDragOver={over}
+      onDragOver={() => setOver(true)}
       onDragLeave={() => setOver(false)}
-      onDrop={drop}
+      onDrop={() => setOver(false)}
     >
       <Icon name="upload" size={isSmall ? 20 : 36} />
       <p>{words.drop}</p>
@@ -93,7 +85,7 @@ function DropZone({ isSmall }: { isSmall: boolean }) {
 /** How far all of it has come, and what can be done about it. */
 function Sum() {
   const { count, total, done, bytes: size, bytesDone } = tally.value;
-  useUnloadWarning(isRunning.value);
+  const [isStopping, setStopping] = useState(false);
   return (
     <section class="panel sum" aria-label={words.progress}>
       <div class="line">
@@ -121,7 +113,7 @@ function Sum() {
           <Button icon="download" onClick={saveList}>
             {words.saveList}
           </Button>
-          <Button icon="close" onClick={() => (!isRunning.value || confirm(words.sureToStop)) && clear()}>
+          <Button icon="close" onClick={() => (isRunning.value ? setStopping(true) : clear())}>
             {isRunning.value ? words.stop : words.clear}
           </Button>
         </div>
@@ -129,6 +121,7 @@ function Sum() {
       <Progress label={words.progress} done={size ? bytesDone : done} total={size || total} />
       <Held />
       <Studies />
+      {isStopping && <StopDialog onClose={() => setStopping(false)} />}
     </section>
   );
 }
@@ -179,15 +172,6 @@ function Remaining({ done, total }: { done: number; total: number }) {
   const [seconds, gone] = [(Date.now() - start.at) / 1000, done - start.done];
   if (!isGoing || seconds < 2 || gone <= 0) return null;
   return <> · {words.left(duration(((total - done) / gone) * seconds))}</>;
-}
-
-function useUnloadWarning(isNeeded: boolean): void {
-  useEffect(() => {
-    if (!isNeeded) return undefined;
-    const warn = (event: BeforeUnloadEvent) => event.preventDefault();
-    addEventListener("beforeunload", warn);
-    return () => removeEventListener("beforeunload", warn);
-  }, [isNeeded]);
 }
 
 /** Save what became of each file, for a spreadsheet. */
