@@ -60,15 +60,15 @@ def lines(server: Server) -> list[bytes]:
 
 def try_one(kind: type[SyslogDaemon], folder: Path, seconds: float, away_s: float) -> str:
     """Return what was sent to a collector and has come; raises AssertionError if it is not all."""
-    authority, web_port = Authority(folder / "ca"), free_port()
+    authority, web_port, hl7_port = Authority(folder / "ca"), free_port(), free_port()
     collector = kind(folder / "collector", authority.issue("COLLECTOR"), authority.certificate)
     is_over = threading.Event()
     with Receiver() as receiver, ThreadPoolExecutor(MODALITIES) as pool:
-        settings = collector.settings(authority.issue("ARCHIVE")) + Day.lines(receiver, web_port)
+        settings = collector.settings(authority.issue("ARCHIVE")) + Day.lines(receiver, web_port, hl7_port)
         server = Server(folder / "archive", more=settings)
         try:
             modalities = [pool.submit(modality, server, number, is_over) for number in range(MODALITIES)]
-            day = Day(server, web_port)
+            day = Day(server, web_port, hl7_port)
             work(day, time.monotonic() + seconds)
             collector.stop(signal.SIGKILL)
             before, told = len(collector.lines()), len(lines(server))

@@ -25,6 +25,8 @@ MAX_HEAD_BYTES = 65536
 HEAD_TIMEOUT_S = 30.0
 """From the beginning of a connection, or of the next request on it, to the end of its header fields."""
 KEEP_ALIVE_S = 75
+FIRST_REQUEST_S = 1.0
+"""What a connection that is new is given to ask, when a process leaves: its request may be on the way."""
 MAX_CONNECTIONS = 500
 """Of one process; who comes later is answered 503."""
 MAX_CONNECTIONS_OF_ADDRESS = 200
@@ -46,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._address = self.client[0] if self.client else ""
         self._by_address[self._address] += 1
         self._head_ends: asyncio.TimerHandle | None = None
+        self._is_leaving = False
         if self._by_address[self._address] > MAX_CONNECTIONS_OF_ADDRESS:
             self._answer(503, "too many connections from this address")
         else:
@@ -80,6 +83,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._answer(431, f"header fields may have {MAX_HEAD_BYTES} bytes")
             return
         super().on_headers_complete()
+        if self._is_leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Leave with the request that is under way, or with the first one of a connection that is new."""
+        if self.cycle is None and not self._is_leaving:
+            self._is_leaving = True
+            self.loop.call_later(FIRST_REQUEST_S, self.shutdown)
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request."""

@@ -74,6 +74,9 @@ def test_what_is_there_already_is_said_and_not_sent(archive: Served, open_page: 
     page.locator("[data-folder]").set_input_files(tmp_path / "again")
     wait_until_done(page)
     assert (count(page, "Here already"), count(page, "Stored")) == (4, 2)
+    rows = page.get_by_role("list", name="Files").get_by_role("listitem")
+    expect(rows.filter(has_text="here already")).to_have_count(4)
+    expect(rows.filter(has_text="stored")).to_have_count(2)
     assert len(bodies) == 1
     page.get_by_role("button", name="Clear the list").click()
     page.get_by_role("checkbox", name="Send also what is here already").check()

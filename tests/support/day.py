@@ -8,6 +8,8 @@ from minipacs.audit.events import EVENTS
 from minipacs.net.identity import users
 from tests.support import wire
 from tests.support.finder import Finder
+from tests.support.hl7 import Sender as Ris
+from tests.support.hl7 import order
 from tests.support.objects import save, study
 from tests.support.receiver import Receiver
 from tests.support.retriever import get, move
@@ -26,17 +28,18 @@ KINDS = set(EVENTS) | {type_.value for event in EVENTS.values() for type_ in eve
 class Day:
     """What people and machines do to `server`, which was started with `lines`."""
 
-    def __init__(self, server: Server, web_port: int) -> None:
-        self._server, self._web_port = server, web_port
+    def __init__(self, server: Server, web_port: int, hl7_port: int) -> None:
+        self._server, self._web_port, self._hl7_port = server, web_port, hl7_port
         self._number = 0
         users.add(server.data / "users", USER.decode(), PASSCODE, ["echo", "store"])
 
     @staticmethod
-    def lines(receiver: Receiver, web_port: int) -> str:
+    def lines(receiver: Receiver, web_port: int, hl7_port: int) -> str:
         """Return what the configuration needs for all of it."""
         peer = '[[peer]]\ntitle = "ECHOER"\nallow = ["echo"]\n'
         web = f'[web]\nport = {web_port}\nanonymous = ["read", "store"]\n'
-        return f'[access]\nidentity = "check"\n{web}{receiver.peer()}{peer}'
+        hl7 = f'[hl7]\nport = {hl7_port}\n[[station]]\ntitle = "CT1"\n'
+        return f'[access]\nidentity = "check"\n{web}{hl7}{receiver.peer()}{peer}'
 
     def pass_by(self) -> None:
         """Do everything once."""
@@ -45,6 +48,7 @@ class Day:
             self._receive_and_give,
             self._keep_out,
             self._sign_in,
+            self._order,
             self._search_over_http,
             self._administer,
         )
@@ -113,6 +117,11 @@ class Day:
         for changed in (text + "[query]\nmax_matches = 7\n", text + '[[peer]]\ntitle = "OTHER"\n', other_size, text):
             self._server.config.write_text(changed)
             self._server.reload()
+
+    def _order(self) -> None:
+        sender = Ris(self._hl7_port)
+        sender.send(order(control_id=f"day{self._number}"))
+        sender.close()
 
     def _search_over_http(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._web_port, timeout=10)

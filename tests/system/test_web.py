@@ -129,3 +129,21 @@ def test_check_tells_of_packages_and_of_who_may_ask(tmp_path: Path, monkeypatch:
     done = run("check", config=config, check=False)
     assert done.returncode == 1
     assert "fault  packages for HTTP: web.port needs more packages: pip install 'minipacs[web]'" in done.stdout
+
+
+def test_a_request_to_a_new_connection_is_answered_by_a_process_that_leaves(tmp_path: Path):
+    port = free_port()
+    server = Server(tmp_path / "site", more=f"[web]\nport = {port}\nworkers = 1\n")
+    try:
+        with socket.create_connection(("127.0.0.1", port), 10) as early:
+            ask(port, "GET", "/dicom-web/studies")  # the connection before was accepted by then
+            server.reload()
+            early.sendall(b"GET /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = b""
+            while piece := early.recv(4096):
+                answer += piece
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert answer.endswith(b"[]")
+    finally:
+        server.stop()
+    server.no_traceback()
