@@ -62,6 +62,13 @@ def test_a_source_distribution_has_all_sources_and_the_page(sources: Path):
     assert "node" not in asked
 
 
+def test_the_page_without_its_viewer_is_small():
+    parts = [path for path in (page_built() / "assets").glob("*.gz") if not path.name.startswith(("viewer", "worker"))]
+    sizes = {path.name: path.stat().st_size for path in parts if ".wasm" not in path.name}
+    assert any(name.endswith(".js.gz") for name in sizes)
+    assert sum(sizes.values()) < 200_000, sizes
+
+
 def test_a_wheel_asks_for_node_only_where_the_page_is_to_be_built(sources: Path, tmp_path: Path):
     changed = tmp_path / "changed"
     shutil.copytree(sources, changed)

@@ -17,24 +17,23 @@ from pydicom.dataset import FileDataset
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.page import pictures
 from tests.support.browser import Served, launch
-from tests.support.objects import ct, save_all
+from tests.support.objects import ct, save_all, study
 from tests.support.web import free_port
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs/images"
-TODAY = "20260314"
 PEOPLE = (
-    ("Rossi^Anna", "P-1041", "19610314", "CT", "CT thorax with contrast"),
-    ("Müller^Jörg", "P-1038", "19480702", "CT", "CT abdomen"),
-    ("Nowak^Zofia", "P-1036", "19870921", "MR", "MR knee left"),
-    ("Yamada^Tarou=山田^太郎=やまだ^たろう", "P-1033", "19550101", "CR", "Chest PA and lateral"),
-    ("Dubois^Émilie", "P-1029", "20191130", "US", "Abdominal ultrasound"),
-    ("O'Brien^Seán", "P-1027", "19700605", "CT", "CT head"),
-    ("Παπαδόπουλος^Νίκος", "P-1024", "19651212", "MR", "MR lumbar spine"),
-    ("Smith^John^^Dr", "P-1019", "19330228", "DX", "Pelvis AP"),
-    ("García^Lucía", "P-1015", "19920817", "MG", "Mammography screening"),
-    ("Hansen^Ida", "P-1012", "20010420", "CT", "CT sinuses"),
-    ("Ковальчук^Олена", "P-1008", "19781103", "MR", "MR brain"),
-    ("Silva^João", "P-1003", "19590525", "XA", "Coronary angiography"),
+    ("Rossi^Anna", "P-1041", "19610314", "F", "CT", "CT thorax with contrast"),
+    ("Müller^Jörg", "P-1038", "19480702", "M", "CT", "CT abdomen"),
+    ("Nowak^Zofia", "P-1036", "19870921", "F", "MR", "MR knee left"),
+    ("Yamada^Tarou", "P-1033", "19550101", "M", "CR", "Chest PA and lateral"),
+    ("Dubois^Émilie", "P-1029", "20191130", "F", "US", "Abdominal ultrasound"),
+    ("O'Brien^Seán", "P-1027", "19700605", "M", "CT", "CT head"),
+    ("Παπαδόπουλος^Νίκος", "P-1024", "19651212", "M", "MR", "MR lumbar spine"),
+    ("Smith^John^^Dr", "P-1019", "19330228", "M", "DX", "Pelvis AP"),
+    ("García^Lucía", "P-1015", "19920817", "F", "MG", "Mammography screening"),
+    ("Hansen^Ida", "P-1012", "20010420", "F", "CT", "CT sinuses"),
+    ("Ковальчук^Олена", "P-1008", "19781103", "F", "MR", "MR brain"),
+    ("Silva^João", "P-1003", "19590525", "M", "XA", "Coronary angiography"),
 )
 STEPS = (
     ("Rossi^Anna", "P-1041", "CT", "CT1", "0830", "CT thorax follow-up"),
@@ -46,20 +45,20 @@ STEPS = (
 
 def studies() -> Iterator[list[FileDataset]]:
     """Make a study for each of PEOPLE, the first a CT to be looked at."""
-    for number, (name, patient_id, born, modality, description) in enumerate(PEOPLE):
-        study = pictures.Study(name, patient_id, born)
-        found = list(islice(pictures.ct(study, 60 if number == 0 else 3, 256, 0.5), 60))
+    for number, (name, patient_id, born, sex, modality, description) in enumerate(PEOPLE):
+        person = pictures.Study(name, patient_id, born)
+        found = list(islice(pictures.ct(person, 60 if number == 0 else 3, 256, 0.5), 60))
         if number == 0:
-            found += [pictures.segmentation(study, found), pictures.ecg(study), pictures.report(study, study.uid)]
+            found += [pictures.segmentation(person, found), pictures.ecg(person), pictures.report(person, person.uid)]
         for ds in found:
-            ds.StudyDescription, ds.AccessionNumber = description, f"A{20417 - number}"
+            ds.PatientSex, ds.StudyDescription, ds.AccessionNumber = sex, description, f"A{20417 - number}"
             ds.StudyDate = f"202603{14 - number:02d}"
             ds.Modality = modality if ds.SOPClassUID == pictures.CT and number else ds.Modality
         yield found
 
 
-def fill(served: Served) -> str:
-    """Store what is to be seen; give the study that is opened."""
+def fill(served: Served) -> FileDataset:
+    """Store what is to be seen; give the image that is opened."""
     made = list(studies())
     for found in made:
         served.store(*found)
@@ -74,7 +73,7 @@ def fill(served: Served) -> str:
             "ScheduledProcedureStepDescription": description,
         }
         assert served.ask("POST", "/api/v1/worklist", json.dumps(step)).status == 201
-    return str(made[0][0].StudyInstanceUID)
+    return made[0][30]
 
 
 def shoot(
@@ -118,17 +117,19 @@ def main() -> None:
         served = Served(folder / "site", free_port(), ["read", "store", "delete", "admin"])
         browser = launch(playwright)
         try:
-            study = fill(served)
+            image = fill(served)
+            place = f"/study/{image.StudyInstanceUID}"
+            view = f"{place}/view/{image.SeriesInstanceUID}/{image.SOPInstanceUID}"
             upload = folder / "from-cd"
-            save_all([ct(PatientName="Weber^Lena", PatientID="P-1050") for _ in range(12)], upload)
+            save_all(study(instances=12, PatientName="Weber^Lena", PatientID="P-1050"), upload)
             (upload / "README.TXT").write_text("no image")
             dark = {"color_scheme": "dark"}
             shoot(browser, served, "studies", "/studies", listed)
-            shoot(browser, served, "viewer", f"/study/{study}/view", drawn, **dark)
+            shoot(browser, served, "viewer", view, drawn, **dark)
             shoot(browser, served, "upload", "/upload", uploaded(upload))
             shoot(browser, served, "worklist", "/worklist", settled)
             shoot(browser, served, "operations", "/operations", settled, **dark)
-            shoot(browser, served, "phone", f"/study/{study}", settled, viewport={"width": 375, "height": 700})
+            shoot(browser, served, "phone", place, settled, viewport={"width": 375, "height": 700})
         finally:
             browser.close()
             served.stop()

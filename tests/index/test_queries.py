@@ -90,6 +90,17 @@ def test_pages_of_a_range_join_to_the_answer(index: Index, files: Files, page_ro
     assert index.count(query, 4) == 4
 
 
+@pytest.mark.parametrize(("level", "count"), [("PATIENT", 3), ("STUDY", 6), ("SERIES", 12), ("IMAGE", 30)])
+def test_everything_is_counted_without_reading_it(
+    index: Index, files: Files, level: Level, count: int, monkeypatch: pytest.MonkeyPatch
+):
+    fill(index, files)
+    monkeypatch.setattr(Index, "find", None)
+    for keys in ([], [key("PatientName", "")], [key("PatientID", "*")]):
+        assert index.count(Query(level, keys, []), 1000) == count
+    assert index.count(Query(level, [], []), 2) == 2
+
+
 def test_nothing_is_held_between_pages(index: Index, files: Files):
     fill(index, files, studies=3)
     rows = index.find(Query("IMAGE", [], [BY_KEYWORD["SOPInstanceUID"]]), page_rows=2)

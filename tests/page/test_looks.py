@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.support.browser import Served, check_accessibility, shoot
 
+from tests.support.browser import Served, check_accessibility, shoot
 from tests.support.objects import ct
 
 Open = Callable[..., Page]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 from pydicom.uid import generate_uid
 from pynetdicom import AE
-from tests.support.browser import Served, shoot
 
+from tests.support.browser import Served, shoot
 from tests.support.objects import ct
 
 Open = Callable[..., Page]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pydicom
 from playwright.sync_api import Page, expect
 from pydicom.uid import generate_uid
-from tests.support.browser import Served, shoot
 
+from tests.support.browser import Served, shoot
 from tests.support.objects import ct, study
 
 Open = Callable[..., Page]

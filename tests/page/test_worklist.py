@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
-from tests.support.browser import Served
 
+from tests.support.browser import Served
 from tests.support.server import run
 from tests.support.signing import sign_in
 

@@ -39,13 +39,16 @@ class Archive:
     def studies(self) -> int:
         return self.instances // (self.series_of_study * self.instances_of_series)
 
+    def person(self, study: int) -> int:
+        return study - (study % 5 == 4)
+
     def patient_id(self, study: int) -> str:
-        return f"PAT{study - (study % 5 == 4):07d}"
+        return f"PAT{self.person(study):07d}"
 
     def name(self, study: int) -> str:
-        study -= study % 5 == 4
-        family = _FAMILIES[study % len(_FAMILIES)]
-        return f"{family}{study // 97}^{_GIVEN[study % len(_GIVEN)]}"
+        person = self.person(study)
+        family = _FAMILIES[person % len(_FAMILIES)]
+        return f"{family}{person // 97}^{_GIVEN[person % len(_GIVEN)]}"
 
     def accession_number(self, study: int) -> str:
         return f"ACC{study:08d}"
@@ -73,8 +76,8 @@ class Archive:
         values = {
             "PatientID": self.patient_id(study),
             "PatientName": self.name(study),
-            "PatientBirthDate": f"19{study % 90 + 10}0101",
-            "PatientSex": "FM"[study % 2],
+            "PatientBirthDate": f"19{self.person(study) % 90 + 10}0101",
+            "PatientSex": "FM"[self.person(study) % 2],
             "StudyInstanceUID": self.study_uid(study),
             "StudyDate": day,
             "StudyTime": f"{study % 24:02d}{study % 60:02d}00",

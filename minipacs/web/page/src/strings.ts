@@ -376,7 +376,6 @@ export const strings = {
       link: "Scroll together",
       overlays: "Text on pictures",
       reformat: "Reformat (MPR)",
-      endReformat: "End reformat",
       panel: "Measurements and details",
       help: "Keys",
     },
@@ -457,7 +456,6 @@ export const strings = {
     },
     report: {
       title: "Report",
-      observer: "Reported by",
       unverified: "Not verified",
       verified: "Verified",
       date: "Date",
@@ -474,7 +472,6 @@ export const strings = {
       greatest: "Greatest",
       table: "Values",
       annotations: "Annotations",
-      seconds: (value: string) => `${value} s`,
       said: (leads: number, seconds: string) => `${of(leads, "lead", "leads")} over ${seconds} s`,
       broken: "The samples of this waveform cannot be read.",
     },
