@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.support.browser import Served
 
+from tests.support.browser import Served
 from tests.support.objects import ct
 from tests.support.signing import sign_in
 
@@ -80,3 +80,17 @@ def test_a_session_that_ends_loses_no_work(guarded: Served, open_page: Open):
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("Work, Goes On")
     expect(page.get_by_role("searchbox")).to_have_value("work")
+
+
+def test_another_user_begins_anew(guarded: Served, open_page: Open):
+    guarded.store(ct(PatientID="OTHER1", PatientName="Other^Olaf"))
+    page = open_page(guarded, "/studies?q=other1")
+    page.watch.expect(UNAUTHORIZED)  # type: ignore[attr-defined]
+    sign_in(page, "reader")
+    page.get_by_role("grid").get_by_role("row").first.wait_for()
+    page.evaluate("window.isTheSamePage = true")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Look again").click()
+    sign_in(page, "writer")
+    expect(page.get_by_role("banner")).to_contain_text("writer")
+    assert page.evaluate("window.isTheSamePage") is None

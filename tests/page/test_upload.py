@@ -6,8 +6,8 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 from pydicom.dataset import Dataset
-from tests.support.browser import Served, shoot
 
+from tests.support.browser import Served, shoot
 from tests.support.objects import ct, save_all, study
 from tests.support.signing import sign_in
 
@@ -74,6 +74,9 @@ def test_what_is_there_already_is_said_and_not_sent(archive: Served, open_page: 
     page.locator("[data-folder]").set_input_files(tmp_path / "again")
     wait_until_done(page)
     assert (count(page, "Here already"), count(page, "Stored")) == (4, 2)
+    rows = page.get_by_role("list", name="Files").get_by_role("listitem")
+    expect(rows.filter(has_text="here already")).to_have_count(4)
+    expect(rows.filter(has_text="stored")).to_have_count(2)
     assert len(bodies) == 1
     page.get_by_role("button", name="Clear the list").click()
     page.get_by_role("checkbox", name="Send also what is here already").check()

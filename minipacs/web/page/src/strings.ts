@@ -110,6 +110,7 @@ export const strings = {
     sendSeries: (name: string) => `Send series ${name}`,
     copyLink: "Copy link",
     linkCopied: "The link is in the clipboard.",
+    linkIs: (address: string) => `The link: ${address}`,
     remove: "Delete",
     removeSeries: (name: string) => `Delete series ${name}`,
     loadingSeries: "Loading series…",

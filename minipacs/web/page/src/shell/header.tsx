@@ -2,6 +2,7 @@ import { may, session, signOut } from "../api/session";
 import { Button } from "../parts/button";
 import { Icon } from "../parts/icons";
 import { Text } from "../parts/text";
+import { tellProblem } from "../parts/toast";
 import { strings } from "../strings";
 import { uploadShare } from "../upload/queue";
 import { areKeysShown } from "./keyboard";
@@ -77,6 +78,13 @@ function ThemeSwitch() {
   );
 }
 
+/** Sign out, and forget all that this page has read: the next one at it may be somebody else. */
+async function leave(): Promise<void> {
+  const answer = await signOut();
+  if (answer.ok) location.reload();
+  else tellProblem(answer.problem);
+}
+
 function Who() {
   const now = session.value;
   if (now?.name) {
@@ -87,7 +95,7 @@ function Who() {
           <span class="hidden">{strings.signIn.signedInAs("")}</span>
           <Text value={now.name} short />
         </span>
-        <Button onClick={() => void signOut()}>{strings.signIn.out}</Button>
+        <Button onClick={() => void leave()}>{strings.signIn.out}</Button>
       </>
     );
   }

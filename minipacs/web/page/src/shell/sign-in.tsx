@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 
 import type { Problem } from "../api/client";
 import { session, signIn } from "../api/session";
@@ -37,13 +37,15 @@ function SignInDialog() {
   const [passcode, setPasscode] = useState("");
   const [problem, setProblem] = useState<Problem | null>(null);
   const [isBusy, setBusy] = useState(false);
-  const wasSignedIn = Boolean(session.value?.name);
+  const before = useRef(session.value?.name ?? "").current;
   const submit = async () => {
     setBusy(true);
     const answer = await signIn(name, passcode);
     setBusy(false);
-    if (answer.ok) settle(true);
-    else setProblem(answer.problem);
+    if (!answer.ok) setProblem(answer.problem);
+    // What another user has read and begun is not for this one.
+    else if (before && before !== answer.value.name) location.reload();
+    else settle(true);
   };
   const ends = (
     <>
@@ -55,7 +57,7 @@ function SignInDialog() {
   );
   return (
     <Dialog title={words.title} onClose={() => settle(false)} onSubmit={() => void submit()} ends={ends}>
-      {wasSignedIn && <p>{words.again}</p>}
+      {before && <p>{words.again}</p>}
       {problem && <Trouble problem={problem} />}
       <label class="field">
         <span>{words.name}</span>

@@ -47,8 +47,13 @@ export function Details({ study, onRemoved }: DetailsProps) {
 
 function Actions({ study, onDo }: { study: Study; onDo: (doing: Doing) => void }) {
   const copy = async () => {
-    await navigator.clipboard?.writeText(new URL(link(["study", study.uid]), location.href).href);
-    tell(words.linkCopied);
+    const address = new URL(link(["study", study.uid]), location.href).href;
+    // Without HTTPS browsers give pages no clipboard.
+    const isCopied = await (navigator.clipboard?.writeText(address) ?? Promise.reject()).then(
+      () => true,
+      () => false,
+    );
+    tell(isCopied ? words.linkCopied : words.linkIs(address));
   };
   return (
     <div class="actions">

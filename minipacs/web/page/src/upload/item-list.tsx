@@ -5,7 +5,7 @@ import { Progress } from "../parts/progress";
 import { Text } from "../parts/text";
 import { useMedia, useWindow } from "../parts/window";
 import { strings } from "../strings";
-import { type Item, items, type State, tally } from "./items";
+import { type Item, items, type State, tally, version } from "./items";
 
 const words = strings.upload;
 const ROW_PX = 44;
@@ -52,6 +52,8 @@ export function ItemList() {
 }
 
 function Rows({ shown }: { shown: Item[] }) {
+  // The list is the same one whatever changes in it.
+  void version.value;
   const box = useRef<HTMLDivElement>(null);
   const rowPx = useMedia("(max-width: 640px)") ? CARD_PX : ROW_PX;
   const view = useWindow(box, rowPx);
