@@ -91,6 +91,7 @@ def test_another_user_begins_anew(guarded: Served, open_page: Open):
     page.evaluate("window.isTheSamePage = true")
     page.context.clear_cookies()
     page.get_by_role("button", name="Look again").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Your session has ended")
     sign_in(page, "writer")
     expect(page.get_by_role("banner")).to_contain_text("writer")
     assert page.evaluate("window.isTheSamePage") is None
