@@ -4,6 +4,7 @@ The rows run in an order that the database gives without sorting, so that readin
 not as much as its square: down the ids from the level where an indexed key begins, led by its column if it is a range.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
@@ -155,7 +156,7 @@ class Selection:
         self._order: list[Field] = [_STUDY_DATE, Study.id] if self.is_descending else _order(query.level, driver)
         self._inexact = [f for f in found if not f.match.exact]
         attributes = [*(a for f in found for a in f.condition.attributes), *query.returns]
-        levels = (level_within(a, query.level) for a in attributes if a != AVAILABILITY)
+        levels = (level_within(a, query.level) for a in attributes if a is not AVAILABILITY)
         self._top = min(map(_depth, (query.level, *levels)))
 
     def page(self, after: Place, rows: int) -> Select:
@@ -249,6 +250,8 @@ def selections(query: Query) -> Iterator[Selection]:
 
 def is_in_order(query: Query) -> bool:
     """Tell whether the rows of a query that wishes for the newest first come so. Raises Failure INVALID."""
+    if any(_PLAIN.fullmatch(text) and a.keyword in INDEXED and a is not _STUDY_DATE_KEY for a, text in query.keys):
+        return False  # read at one value: nothing has to be composed to know that
     first, *others = islice(selections(query), 2)
     return first.is_descending and not others
 
@@ -324,7 +327,11 @@ def _depth(level: Level) -> int:
     return LEVELS.index(level)
 
 
-_DATES = columns_within(BY_KEYWORD["StudyDate"], "STUDY")
+_PLAIN = re.compile(r"[A-Za-z0-9.]+")
+"""One value, whatever the key."""
+
+_STUDY_DATE_KEY = BY_KEYWORD["StudyDate"]
+_DATES = columns_within(_STUDY_DATE_KEY, "STUDY")
 _STUDY_DATE = _DATES.normal or _DATES.value
 
 _IDS: dict[Level, Field] = {"PATIENT": Patient.id, "STUDY": Study.id, "SERIES": Series.id, "IMAGE": Instance.id}
@@ -338,9 +345,9 @@ def _order(level: Level, driver: _Found | None) -> list[Field]:
 
 
 def _text(attribute: Attribute, level: Level) -> ColumnBase:
-    if attribute == TRANSFER_SYNTAX:
+    if attribute is TRANSFER_SYNTAX:
         return Instance.transfer_syntax_uid
-    if attribute == AVAILABILITY:
+    if attribute is AVAILABILITY:
         if level == "IMAGE":
             return Instance.availability
         return Case(None, [(UNAVAILABLE_INSTANCES[level] > 0, UNAVAILABLE)], ONLINE)
