@@ -42,7 +42,7 @@ def setup(level: str, format: str, *, identifiers: bool = False) -> None:
     heard from warnings on, those that are silenced not at all.
     """
     handler = StderrHandler()
-    handler.setFormatter(FORMATTERS[format](is_journal(STDERR), identifiers=identifiers))
+    handler.setFormatter(FORMATTERS[format](journal=is_journal(STDERR), identifiers=identifiers))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
@@ -84,7 +84,7 @@ class StderrHandler(logging.Handler):
 class LineFormatter(logging.Formatter):
     """What both formats share; `journal` leaves the time to journald and gives it the priority."""
 
-    def __init__(self, journal: bool = False, *, identifiers: bool = False) -> None:
+    def __init__(self, *, journal: bool = False, identifiers: bool = False) -> None:
         super().__init__()
         self.journal = journal
         self.identifiers = identifiers

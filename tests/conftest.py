@@ -63,7 +63,7 @@ def open_archive(tmp_path: Path) -> Iterator[Callable[..., Archive]]:
     opened: list[Archive] = []
 
     def open_(
-        path: Path = tmp_path / "archive", sync: str = "always", recovers: bool = False, **policy: object
+        path: Path = tmp_path / "archive", sync: str = "always", *, recovers: bool = False, **policy: object
     ) -> Archive:
         archive = Archive.open(path, StoragePolicy(**policy), sync=sync, recovers=recovers)  # type: ignore[arg-type]
         opened.append(archive)

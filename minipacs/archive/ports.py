@@ -36,7 +36,7 @@ from minipacs.index.ledger.sends import Sends
 from minipacs.index.objects.growth import Day
 from minipacs.index.objects.queries import Receipts
 from minipacs.index.workflow.commitments import Commitments
-from minipacs.index.workflow.procedure_steps import ProcedureSteps
+from minipacs.index.workflow.performed_steps import PerformedSteps
 from minipacs.index.workflow.worklist import Worklist
 from minipacs.tree.layout import PREFIXES
 from minipacs.tree.locks import DaemonLock, Held
@@ -268,7 +268,7 @@ class Catalogue(Objects, Protocol):
 
     keys: KeyTable
     worklist: Worklist
-    procedure_steps: ProcedureSteps
+    performed_steps: PerformedSteps
     commitments: Commitments
     associations: Associations
     checks: Checks

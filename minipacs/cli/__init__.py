@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "find": "query:find",
     "import": "objects:import_",
     "passwd": "identity:passwd",
-    "procedure-steps": "procedure_steps:procedure_steps",
+    "procedure-steps": "performed_steps:performed_steps",
     "quarantine": "quarantine:quarantine",
     "reindex": "care:reindex",
     "send": "transfer:send",

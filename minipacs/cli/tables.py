@@ -125,7 +125,7 @@ def table_lines(rows: Sequence[Row], columns: Sequence[str], screen: int | None)
     groups = _groups(widths, screen)
     for line in cells:
         for number, group in enumerate(groups):
-            parts = [_padded(line[i], widths[i], is_number[i]) for i in group]
+            parts = [_padded(line[i], widths[i], is_number=is_number[i]) for i in group]
             yield (INDENT * bool(number) + GAP.join(parts)).rstrip()
 
 
@@ -185,7 +185,7 @@ def _char_width(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
 
 
-def _padded(text: str, width: int, is_number: bool) -> str:
+def _padded(text: str, width: int, *, is_number: bool) -> str:
     blanks = " " * (width - width_of(text))
     return blanks + text if is_number else text + blanks
 

@@ -34,8 +34,8 @@ def _sockets(count: int, names: list[str]) -> Iterator[tuple[str, socket.socket]
         is_listening = sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         if sock.family not in (socket.AF_INET, socket.AF_INET6) or not is_listening:
             raise MinipacsError(f"descriptor {FIRST_FD + i} of LISTEN_FDS is no listening TCP socket")
-        os.set_inheritable(sock.fileno(), False)
-        sock.setblocking(False)
+        sock.set_inheritable(inheritable=False)
+        sock.settimeout(0)
         yield (names[i] if i < len(names) else ""), sock
 
 
@@ -74,5 +74,5 @@ class ServiceManager:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.setblocking(False)
+            sock.settimeout(0)
             sock.sendto(text.encode(), address)

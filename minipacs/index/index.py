@@ -25,7 +25,7 @@ from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
 from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed, Rows
 from minipacs.index.workflow.commitments import Commitments
-from minipacs.index.workflow.procedure_steps import ProcedureSteps
+from minipacs.index.workflow.performed_steps import PerformedSteps
 from minipacs.index.workflow.worklist import Worklist
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ class Index(Reader):
     """One index file; safe to use from any thread.
 
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
-    `procedure_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
+    `performed_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
     accounts of the last associations, `removals` the files that are to go, `duties` the leases of work that one process
     is to do at a time, `sends` what people asked to be sent, `checks` when files were last checked.
     """
@@ -60,7 +60,7 @@ class Index(Reader):
             self._objects_or_none = Rows(database, writer.transaction, keys, told)
         self.worklist = Worklist(database, self._change)
         self.associations = Associations(database, self._change)
-        self.procedure_steps = ProcedureSteps(database, self._change)
+        self.performed_steps = PerformedSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
         self.removals = Removals(database, self._change)
         self.duties = Queue(database, self._change, "duties")

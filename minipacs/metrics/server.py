@@ -41,7 +41,7 @@ class MetricsServer(ThreadingTCPServer):
         super().__init__(self.address, _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = sock.dup()
-        self.socket.setblocking(False)
+        self.socket.settimeout(0)
         self.registry = registry
         self.ready = ready
         self._open: dict[socket.socket, float] = {}

@@ -297,7 +297,7 @@ def _caller(told: Explanation, proposal: Proposal, admission: Admission | Reject
 
 
 def _origin(transport: Transport, address: str) -> Origin:
-    return Origin(address, transport.channel.is_encrypted, transport.channel.certificate)
+    return Origin(address, transport.channel.certificate, is_encrypted=transport.channel.is_encrypted)
 
 
 def _refused(told: Explanation) -> str | None:

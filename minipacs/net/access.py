@@ -69,8 +69,8 @@ class Origin:
     """Where a call comes from; if it is encrypted, with the certificate that was shown, if one was."""
 
     address: str
-    is_encrypted: bool = False
     certificate: Certificate | None = None
+    is_encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,8 @@ class Access:
         policy: Literal["open", "peers"],
         peers: PeerTable,
         max_associations: int,
-        check_called_title: bool,
+        *,
+        check_called_title: bool = False,
         places: Places | None = None,
         users: UserCheck | None = None,
     ) -> None:

@@ -171,12 +171,12 @@ class Association:
 
     def encode(self, context_id: int, command: CommandSet, data: bytes | None = None) -> list[bytes]:
         """Return the PDUs of a message, for `send_all`: many responses go out in one write."""
-        pdus = [*stream.p_data(context_id, True, encode(command), self.max_pdu_bytes)]
+        pdus = [*stream.p_data(context_id, encode(command), self.max_pdu_bytes, is_command=True)]
         return pdus if data is None else pdus + self.encode_data(context_id, data)
 
     def encode_data(self, context_id: int, data: bytes) -> list[bytes]:
         """Return the PDUs of a data set alone, for a message whose command set is encoded already."""
-        return [*stream.p_data(context_id, False, data, self.max_pdu_bytes)]
+        return [*stream.p_data(context_id, data, self.max_pdu_bytes, is_command=False)]
 
     def send_all(self, buffers: list[bytes]) -> None:
         """Write what `encode` returned. Raises AssociationEnded."""
@@ -188,7 +188,7 @@ class Association:
         An odd size is padded with one NUL: peers abort on odd fragments. Raises AssociationEnded, also if `pieces`
         raises OSError with half of the message on its way; before anything is sent, that OSError.
         """
-        pending: list[bytes | memoryview] = [*stream.p_data(context_id, True, encode(command), self.max_pdu_bytes)]
+        pending: list[bytes | memoryview] = list(self.encode(context_id, command))
         left, source = size_bytes, iter(pieces)
         while left:
             try:
@@ -208,7 +208,7 @@ class Association:
             piece = data[begin : begin + size]
             ends = is_last and begin + size >= len(data)
             padding = len(piece) % 2 if ends else 0
-            buffers += stream.p_data_header(context_id, False, ends, len(piece) + padding), piece
+            buffers += stream.p_data_header(context_id, len(piece) + padding, is_command=False, is_last=ends), piece
         return [*buffers, b"\0"] if is_last and len(data) % 2 else buffers
 
     def release(self) -> None:
@@ -319,26 +319,26 @@ class Association:
                 return found
             if found is not None:
                 self._control(found)
-            elif not self._fill_within(self._patience_s(timeout_s), wakeable):
+            elif not self._fill_within(self._patience_s(timeout_s), wakeable=wakeable):
                 return None
 
     def _patience_s(self, timeout_s: float) -> float:
         """A message that has begun must go on within the DIMSE limit."""
         return min(timeout_s, self.timeouts.dimse) if self._is_mid_message else timeout_s
 
-    def _fill_within(self, timeout_s: float, wakeable: bool) -> bool:
+    def _fill_within(self, timeout_s: float, *, wakeable: bool) -> bool:
         """Read once, false if nothing comes; a message that has begun has a time for the whole of it, by its size."""
         if not (self._is_mid_message or self._is_in_data_set):
             self._pace.begin()
-            return self._filled(timeout_s, wakeable) > 0
+            return self._filled(timeout_s, wakeable=wakeable) > 0
         began = time.monotonic()
-        size = self._filled(timeout_s, wakeable)
+        size = self._filled(timeout_s, wakeable=wakeable)
         self._pace.add(time.monotonic() - began, size)
         if size and self._pace.is_too_slow(self.timeouts.dimse):
             raise timed_out(f"message comes slower than {MIN_RATE_BYTES_S} bytes a second")
         return size > 0
 
-    def _filled(self, timeout_s: float, wakeable: bool) -> int:
+    def _filled(self, timeout_s: float, *, wakeable: bool) -> int:
         try:
             return self._fill(timeout_s, wakeable=wakeable)
         except TimedOut:

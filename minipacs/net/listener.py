@@ -64,7 +64,7 @@ def bind(addresses: Sequence[str], port: int, *, shared: bool = False) -> list[s
                 opened.close()
             hint = f": {PRIVILEGED_PORT}" if error.errno == errno.EACCES else ""
             raise MinipacsError(f"cannot listen on {address} port {port}: {error.strerror}{hint}") from error
-        sock.setblocking(False)
+        sock.settimeout(0)
         port = sock.getsockname()[1]
     return sockets
 

@@ -75,7 +75,10 @@ def read_codestream(frame: bytes) -> Codestream:
         # openjpeg takes subsampled components for YCbCr and turns them to RGB, whatever they are.
         raise TranscodeError("components of the codestream differ")
     return Codestream(
-        x - left, y - top, components, (depth & 0x7F) + 1, depth >= 0x80, transformed == 1, transformation == 1
+        *(x - left, y - top, components, (depth & 0x7F) + 1),
+        signed=depth >= 0x80,
+        transformed=transformed == 1,
+        reversible=transformation == 1,
     )
 
 

@@ -116,7 +116,7 @@ class EncapsulatedImage:
         layout, uid = self.layout, self._transfer_syntax_uid
         if uid == RLE_LOSSLESS:
             check_rle(encoded, layout.rle_segments)
-            return encoded, Coding(layout.bits_allocated, layout.representation == 1, 0)
+            return encoded, Coding(layout.bits_allocated, signed=layout.representation == 1)
         # JPEG and JPEG 2000 end alike; decoders do not mind if what is missing was replaced by zeros.
         if _END_OF_CODE not in encoded[-_MAX_PADDING_BYTES:]:
             raise TranscodeError("encoded frame has no end")
@@ -125,7 +125,7 @@ class EncapsulatedImage:
             frame = read_jpeg(encoded)
             self._check_size(frame)
             self._has_lost = frame.max_error > 0
-            return encoded, Coding(frame.precision, signed=False, max_error=frame.max_error)
+            return encoded, Coding(frame.precision, frame.max_error)
         codestream = read_codestream(encoded)
         self._check_size(codestream)
         if layout.interpretation in ("YBR_RCT", "YBR_ICT") and not codestream.transformed:
@@ -133,7 +133,7 @@ class EncapsulatedImage:
         self._has_lost = not codestream.reversible
         # A reversible codestream may have been cut where it may lose something.
         max_error = lossy_error(codestream.precision) if self._may_lose or self._has_lost else 0
-        return encoded, Coding(codestream.precision, codestream.signed, max_error)
+        return encoded, Coding(codestream.precision, max_error, signed=codestream.signed)
 
     def _check_size(self, told: Codestream | JpegFrame) -> None:
         layout, size = self.layout, (told.columns, told.rows, told.components)

@@ -20,8 +20,8 @@ class Coding(NamedTuple):
     """How a frame was coded: bits of a sample, whether they have a sign, and by how much any may have changed."""
 
     precision: int
-    signed: bool
-    max_error: int
+    max_error: int = 0
+    signed: bool = False
 
 
 def native(samples: "Samples", coding: Coding, layout: ImageLayout) -> bytes:

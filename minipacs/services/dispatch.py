@@ -11,8 +11,8 @@ from minipacs.dicom.data_set.command_set import CommandField, CommandSet
 from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.sop_classes import (
     MODALITY_WORKLIST,
-    PROCEDURE_STEP,
-    PROCEDURE_STEP_RETRIEVE,
+    PERFORMED_STEP,
+    PERFORMED_STEP_RETRIEVE,
     QUERY_RETRIEVE,
     STORAGE_COMMITMENT,
     VERIFICATION,
@@ -22,7 +22,7 @@ from minipacs.net.access import Caller
 from minipacs.net.association import Association, Message
 from minipacs.net.ending import AssociationEnded
 from minipacs.net.wire.bell import Bell
-from minipacs.services import commitment, procedure_step, storage, verification
+from minipacs.services import commitment, performed_step, storage, verification
 from minipacs.services.answers import Answer, answer
 from minipacs.services.auditing import requestor
 from minipacs.services.environment import RESPONSE, Environment, Request
@@ -49,18 +49,18 @@ _RETRIEVAL: Mapping[str, tuple[int, Service]] = {
 }
 
 UNKNOWN = "unknown"
-_N_GET = Service("N-GET", procedure_step.get)
+_N_GET = Service("N-GET", performed_step.get)
 
 SERVICES: Mapping[str, Mapping[int, Service]] = {
     VERIFICATION: {CommandField.C_ECHO_RQ: Service("C-ECHO", verification.echo)},
     **{uid: dict([_RETRIEVAL[known.operation]]) for uid, known in QUERY_RETRIEVE.items()},
     MODALITY_WORKLIST: {CommandField.C_FIND_RQ: Service("C-FIND-MWL", worklist.find)},
-    PROCEDURE_STEP: {
-        CommandField.N_CREATE_RQ: Service("N-CREATE", procedure_step.create),
-        CommandField.N_SET_RQ: Service("N-SET", procedure_step.change),
+    PERFORMED_STEP: {
+        CommandField.N_CREATE_RQ: Service("N-CREATE", performed_step.create),
+        CommandField.N_SET_RQ: Service("N-SET", performed_step.change),
         CommandField.N_GET_RQ: _N_GET,
     },
-    PROCEDURE_STEP_RETRIEVE: {CommandField.N_GET_RQ: _N_GET},
+    PERFORMED_STEP_RETRIEVE: {CommandField.N_GET_RQ: _N_GET},
     STORAGE_COMMITMENT: {CommandField.N_ACTION_RQ: Service("N-ACTION", commitment.ask)},
 }
 """The operations of each SOP class by command field; every other class that is accepted is one of storage."""
@@ -69,7 +69,7 @@ _STORAGE: Mapping[int, Service] = {CommandField.C_STORE_RQ: Service("C-STORE", s
 NAMES = sorted({service.name for known in (_STORAGE, *SERVICES.values()) for service in known.values()} | {UNKNOWN})
 """What operations are called in the log and in metrics."""
 _COMMAND_FIELDS = frozenset(_STORAGE).union(*SERVICES.values())
-_SERVED_WITH = {PROCEDURE_STEP_RETRIEVE: PROCEDURE_STEP}
+_SERVED_WITH = {PERFORMED_STEP_RETRIEVE: PERFORMED_STEP}
 """Classes whose instances are of another class, which a request may name instead (PS3.4 F.8.2)."""
 _NORMALIZED = frozenset(field for field in CommandField if field & 0x0100 and field != CommandField.C_CANCEL_RQ)
 """Requests of DIMSE-N, where a wrong class is answered in other words (PS3.7 10)."""

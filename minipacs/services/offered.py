@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from minipacs.dicom.tables.sop_classes import (
     MODALITY_WORKLIST,
-    PROCEDURE_STEP,
-    PROCEDURE_STEP_RETRIEVE,
+    PERFORMED_STEP,
+    PERFORMED_STEP_RETRIEVE,
     QUERY_RETRIEVE,
     STORAGE,
     STORAGE_COMMITMENT,
@@ -23,8 +23,8 @@ _MESSAGE_SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 _MESSAGE_CLASSES: Mapping[str, Right] = {
     VERIFICATION: "echo",
     MODALITY_WORKLIST: "worklist",
-    PROCEDURE_STEP: "mpps",
-    PROCEDURE_STEP_RETRIEVE: "mpps",
+    PERFORMED_STEP: "mpps",
+    PERFORMED_STEP_RETRIEVE: "mpps",
     STORAGE_COMMITMENT: "commit",
 }
 """Classes whose messages are all that there is to negotiate, with the right that they need."""

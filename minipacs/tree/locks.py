@@ -46,7 +46,7 @@ class FolderLocks:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-            mine[folder] = held = Held(fd, exclusive)
+            mine[folder] = held = Held(fd, exclusive=exclusive)
             try:
                 yield held
             finally:

@@ -30,9 +30,9 @@ class MediaRange:
     """
 
     media_type: str
-    is_multipart: bool = False
     transfer_syntax: str = ""
     quality: float = 1.0
+    is_multipart: bool = False
 
     @property
     def specificity(self) -> int:
@@ -72,9 +72,9 @@ def parse(header: str) -> list[MediaRange]:
             continue
         syntax = parameters.get("transfer-syntax", "")
         if media_type == "multipart/related":
-            found.append(MediaRange(parameters.get("type", "*/*").lower(), True, syntax, float(quality)))
+            found.append(MediaRange(parameters.get("type", "*/*").lower(), syntax, float(quality), is_multipart=True))
         else:
-            found.append(MediaRange(media_type, False, syntax, float(quality)))
+            found.append(MediaRange(media_type, syntax, float(quality)))
     return found
 
 

@@ -102,7 +102,7 @@ class Places:
         if prefix and not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", prefix):
             raise Refusal(400, "the prefix of a request is a path")
         is_ours = _is_unmistakable(told) or (self._url is not None and told == self._url.netloc)
-        return Origin(scheme, host, prefix, address, _is_loopback(address) and is_ours and not is_proxied)
+        return Origin(scheme, host, prefix, address, is_local=_is_loopback(address) and is_ours and not is_proxied)
 
     def _client(self, forwarded: str, address: str) -> str:
         """Go back along the proxies to the first address that is none of them."""

@@ -125,7 +125,7 @@ class Ask:
             raise Refusal(400, f"limit is from {least} to {most}")
         return limit, self.number("offset") or 0
 
-    def switch(self, name: str, default: bool = False) -> bool:
+    def switch(self, name: str, *, default: bool = False) -> bool:
         """Return a parameter that is true or false. Raises Refusal 400."""
         text = self.parameter(name)
         if text is not None and text.lower() not in ("true", "false"):

@@ -18,7 +18,7 @@ from minipacs.web.dicomweb.store import store
 from minipacs.web.dicomweb.wado_uri import wado
 from minipacs.web.environment import DICOM_WEB, Handler
 from minipacs.web.site import ohif, page
-from minipacs.web.workflow import commitment, procedure_steps, worklist
+from minipacs.web.workflow import commitment, performed_steps, worklist
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", _SCHEDULED, worklist.search, ("read", "worklist"), "14.4", "search for scheduled procedure steps"),
     Route(
-        "POST", _PERFORMED, procedure_steps.post, ("mpps", "admin"), "15.4, 15.5", "begin or change a performed step"
+        "POST", _PERFORMED, performed_steps.post, ("mpps", "admin"), "15.4, 15.5", "begin or change a performed step"
     ),
-    Route("GET", _PERFORMED, procedure_steps.get, ("read", "mpps"), "15.6", "a performed procedure step"),
+    Route("GET", _PERFORMED, performed_steps.get, ("read", "mpps"), "15.6", "a performed procedure step"),
     Route("POST", _COMMITMENT, commitment.ask_for, ("commit", "store"), "13.4", "ask for storage commitment"),
     Route("GET", _COMMITMENT, commitment.result, ("commit", "store"), "13.5", "what became of it"),
     Route("POST", f"{DICOM_WEB}/studies", store, ("store",), "10.5", "store instances"),

@@ -25,7 +25,7 @@ def config(tmp_path: Path) -> Path:
     commitments.expire(commitments.telling.claim("CT1", 10))
     commitments.ask("MR1", "US", "1.2", OBJECTS[:1], "", {})
     step = {"PerformedProcedureStepStatus": "IN PROGRESS", "Modality": "CT", "PatientID": "P1", "PatientName": "Doe^J"}
-    archive.index.procedure_steps.create(UID, parse(step), "CT1")
+    archive.index.performed_steps.create(UID, parse(step), "CT1")
     assert (archive.figures().commitments_pending, archive.figures().commitments_given_up) == (1, 1)
     archive.close()
     path = tmp_path / "minipacs.toml"

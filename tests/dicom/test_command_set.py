@@ -83,7 +83,7 @@ def test_encoded_bytes_are_those_of_pydicom(command: CommandSet) -> None:
         value = getattr(command, name)
         if value not in (None, ()):
             setattr(ds, keyword, list(value) if isinstance(value, tuple) else value)
-    body = pydicom_encode(ds, True, True)
+    body = pydicom_encode(ds, is_implicit_vr=True, is_little_endian=True)
     assert body is not None
     assert encode(command) == body[:8] + struct.pack("<I", len(body) - 12) + body[12:]
 
@@ -92,7 +92,7 @@ def test_encoded_bytes_are_those_of_pydicom(command: CommandSet) -> None:
 def test_b2_group_length_is_right_and_elements_ascend(command: CommandSet) -> None:
     raw = encode(command)
     assert len(raw) % 2 == 0
-    ds = pydicom_decode(BytesIO(raw), True, True)
+    ds = pydicom_decode(BytesIO(raw), is_implicit_vr=True, is_little_endian=True)
     assert ds.CommandGroupLength == len(raw) - 12
     tags, pos = [], 0
     while pos < len(raw):

@@ -154,7 +154,7 @@ def test_an_answer_reads_back_as_written_here_and_by_pydicom(
         assert identifier.charsets
     assert identifier.charsets in ((), charsets, ("ISO_IR 192",))
     assert all(len(element.raw) % 2 == 0 for element in identifier.elements.values())
-    dataset = pydicom.filereader.read_dataset(io.BytesIO(data), implicit, True)
+    dataset = pydicom.filereader.read_dataset(io.BytesIO(data), implicit, is_little_endian=True)
     assert list(dataset._dict) == list(identifier.elements)
     for tag, element in identifier.elements.items():
         assert (dataset.get_item(tag).value or b"") == element.raw or tag == SPECIFIC_CHARACTER_SET

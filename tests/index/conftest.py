@@ -74,7 +74,7 @@ def ask(index: Index) -> Callable[..., list[str]]:
 
     def ask_(level: Level, returned: str, *, match_unknown: bool = False, **keys: str) -> list[str]:
         asked = [(BY_KEYWORD[keyword], text) for keyword, text in keys.items()]
-        query = Query(level, asked, [BY_KEYWORD[returned]], match_unknown)
+        query = Query(level, asked, [BY_KEYWORD[returned]], match_unknown=match_unknown)
         found = sorted(text for (text,) in index.find(query))
         assert index.count(query, len(found) + 10) == len(found)
         return found

@@ -25,7 +25,7 @@ def index(tmp_path_factory: pytest.TempPathFactory):
     opened.close()
 
 
-def plans(index: Index, level: Level, keys: dict[str, str], after_first: bool = False) -> list[str]:
+def plans(index: Index, level: Level, keys: dict[str, str], *, after_first: bool = False) -> list[str]:
     """Return the steps of the plan of each page that the query begins with."""
     returns = [BY_KEYWORD[k] for k in WANTED if BY_KEYWORD[k].level in ("PATIENT", level) or level != "PATIENT"]
     query = Query(level, [(index.keys.by_keyword[k], v) for k, v in keys.items()], returns)
@@ -66,7 +66,7 @@ SELECTIVE: list[tuple[Level, dict[str, str], str]] = [
 @pytest.mark.parametrize("after_first", [False, True])
 @pytest.mark.parametrize(("level", "keys", "step"), SELECTIVE, ids=[f"{lv} {k}" for lv, k, _ in SELECTIVE])
 def test_selective_queries_are_read_from_an_index(index: Index, level: Level, keys, step: str, after_first: bool):
-    found = plans(index, level, keys, after_first)
+    found = plans(index, level, keys, after_first=after_first)
     assert any(step in line for line in found), found
     assert not [line for line in found if line.startswith("SCAN ")], found
 

@@ -13,7 +13,7 @@ from tests.index.conftest import Files
 from tests.support.zones import MOMENTS, OFFSETS, moved, text
 
 
-def find(index: Index, offset: str, combined: bool = False, level: Level = "STUDY", **keys: str) -> list[str]:
+def find(index: Index, offset: str, *, combined: bool = False, level: Level = "STUDY", **keys: str) -> list[str]:
     asked = [(BY_KEYWORD[keyword], value) for keyword, value in keys.items()]
     query = Query(level, asked, [BY_KEYWORD["PatientID"]], combined=combined, offset=offset)
     return sorted(value for (value,) in index.find(query))
@@ -54,7 +54,7 @@ def test_x3_sql_matches_what_datetime_matches(
         if combined:
             within = [low + f"{begin:02}" <= f"{m:%Y%m%d%H}" <= high + f"{end:02}" for m in there]
         expected = [uid for uid, fits in zip(uids, within, strict=True) if fits]
-        assert find(index, text(target), combined, **keys) == expected
+        assert find(index, text(target), combined=combined, **keys) == expected
     finally:
         index.remove(uids)
 

@@ -55,7 +55,6 @@ class Accepting:
             "peers",
             PeerTable([Peer("CT1"), Peer("CT2")]),
             10,
-            False,
             users=UserCheck("check", Users(folder)),
         )
         self.told: list[Explanation] = []

@@ -25,7 +25,7 @@ def proposal(calling: str = "CALLER", called: str = "MINIPACS", **more: object) 
 def control(
     policy: str = "open", *peers: Peer, limit: int = 10, check_called: bool = False, users: UserCheck | None = None
 ) -> Access:
-    return Access("MINIPACS", policy, PeerTable(peers), limit, check_called, users=users)  # type: ignore[arg-type]
+    return Access("MINIPACS", policy, PeerTable(peers), limit, check_called_title=check_called, users=users)  # type: ignore[arg-type]
 
 
 def rejection(found: Admission | Rejection) -> tuple[int, int, int]:
@@ -115,7 +115,11 @@ def test_a_name_that_does_not_resolve_is_a_passing_fault_and_says_so(monkeypatch
 
 
 CERTIFICATE = Certificate("sha256:ab12", "CN=CT1", frozenset({"sha256:ab12", "CN=CT1", "DNS:ct1.hospital"}))
-PLAIN, ANONYMOUS, SHOWN = HOME, Origin(HOME.address, True), Origin(HOME.address, True, CERTIFICATE)
+PLAIN, ANONYMOUS, SHOWN = (
+    HOME,
+    Origin(HOME.address, is_encrypted=True),
+    Origin(HOME.address, CERTIFICATE, is_encrypted=True),
+)
 TLS_PEER, NAMED_PEER = Peer("CALLER", tls=True), Peer("CALLER", certificate="DNS:CT1.hospital")
 
 
@@ -206,7 +210,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserCheck:
     return UserCheck("require", Users(tmp_path / "users"))
 
 
-ANNA, WRONG_ANNA = UserIdentity(2, True, b"anna", b"right"), UserIdentity(2, True, b"anna", b"wrong")
+ANNA, WRONG_ANNA = UserIdentity(2, b"anna", b"right"), UserIdentity(2, b"anna", b"wrong")
 
 
 @pytest.mark.parametrize(
@@ -223,8 +227,8 @@ def test_a_user_may_what_the_peer_may_and_the_user_may(checked, allow, rights):
     ("claim", "check_s", "expected", "says"),
     [
         (WRONG_ANNA, 10, (1, 2, 1), WRONG),
-        (UserIdentity(2, True, b"bert", b"right"), 10, (1, 2, 1), WRONG),
-        (UserIdentity(4, True, b"<saml/>"), 10, (1, 2, 1), "unsupported type: a SAML assertion"),
+        (UserIdentity(2, b"bert", b"right"), 10, (1, 2, 1), WRONG),
+        (UserIdentity(4, b"<saml/>"), 10, (1, 2, 1), "unsupported type: a SAML assertion"),
         (None, 10, (1, 2, 1), "no user identity"),
         (ANNA, 0, (2, 3, 1), "too many passcodes"),
     ],

@@ -69,7 +69,7 @@ def test_a_request_is_read_in_full():
         extended={STUDY_FIND: b"\1\0"},
         general_classes={"1.2.3": (CT,)},
         wants_async_window=True,
-        user_identity=UserIdentity(2, True, b"user", b"code"),
+        user_identity=UserIdentity(2, b"user", b"code", is_response_requested=True),
     )
 
 

@@ -22,7 +22,7 @@ WAIT_S = 10
 class Greeter(Acceptor):
     """Greets each caller and holds on to it until it closes or the listener stops."""
 
-    def __init__(self, is_named: bool = True) -> None:
+    def __init__(self, *, is_named: bool = True) -> None:
         self.served = 0
         self.is_named = is_named
 
@@ -43,9 +43,9 @@ class Greeter(Acceptor):
 class Running:
     """A listener driven by a thread, with room for so many connections."""
 
-    def __init__(self, room: int, is_named: bool = True) -> None:
+    def __init__(self, room: int, *, is_named: bool = True) -> None:
         sockets = bind(["127.0.0.1"], 0)
-        self.listener = Listener(sockets, Greeter(is_named), room - MAX_PENDING_CONNECTIONS)
+        self.listener = Listener(sockets, Greeter(is_named=is_named), room - MAX_PENDING_CONNECTIONS)
         self.port = sockets[0].getsockname()[1]
         self.stop_fd = os.eventfd(0)
         self.thread = threading.Thread(target=self.run)
@@ -69,9 +69,9 @@ class Running:
         assert not self.thread.is_alive()
 
 
-@pytest.fixture(params=[(10, True)])
+@pytest.fixture(params=[{"room": 10}])
 def running(request: pytest.FixtureRequest) -> Iterator[Running]:
-    found = Running(*request.param)
+    found = Running(**request.param)
     yield found
     found.stop()
 
@@ -109,7 +109,7 @@ def test_connections_are_served_side_by_side_and_told_of_the_stop(running):
         running.call()
 
 
-@pytest.mark.parametrize("running", [(2, True)], indirect=True)
+@pytest.mark.parametrize("running", [{"room": 2}], indirect=True)
 def test_a2_connections_beyond_what_is_bearable_are_closed_and_logged(running, caplog):
     first, second, third = running.call(), running.call(), running.call()
     assert third.recv(10) == b""
@@ -117,7 +117,7 @@ def test_a2_connections_beyond_what_is_bearable_are_closed_and_logged(running, c
     assert [r.message for r in caplog.records] == ["too many connections: one closed"]
 
 
-@pytest.mark.parametrize("running", [(4, False)], indirect=True)
+@pytest.mark.parametrize("running", [{"room": 4, "is_named": False}], indirect=True)
 def test_a2_one_more_than_is_bearable_takes_the_place_of_the_silent_one_of_the_busiest_address(running, caplog):
     first = running.call("127.0.0.3")
     crowd = [running.call("127.0.0.2") for _ in range(3)]

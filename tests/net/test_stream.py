@@ -53,7 +53,7 @@ MESSAGES = st.lists(
 def test_framing_round_trip_at_any_split(messages, sizes):
     data, expected = b"", []
     for context_id, is_command, payload, max_pdu in messages:
-        pdus = list(stream.p_data(context_id, is_command, payload, max_pdu))
+        pdus = list(stream.p_data(context_id, payload, max_pdu, is_command=is_command))
         assert all(len(pdu) - 6 <= max_pdu for pdu in pdus)
         data += b"".join(pdus)
         expected.append((context_id, is_command, payload))
@@ -64,7 +64,7 @@ def test_framing_round_trip_at_any_split(messages, sizes):
 
 
 def test_byte_by_byte():
-    data = b"".join(stream.p_data(3, True, bytes(range(100)), 30)) + stream.abort_pdu(2, 1)
+    data = b"".join(stream.p_data(3, bytes(range(100)), 30, is_command=True)) + stream.abort_pdu(2, 1)
     expected = [(3, True, bytes(range(100))), ControlPdu(stream.A_ABORT, bytes((0, 0, 2, 1)))]
     assert read_all([bytes((b,)) for b in data]) == expected
 
@@ -98,7 +98,7 @@ def test_a_pdu_of_any_size_is_read_in_bounded_memory():
 @pytest.mark.parametrize("pdu_size", [16384, 262144, 4 << 20])
 def test_bulk_data_is_read_in_large_pieces(pdu_size):
     reader, reads, spaces = PduReader(), 0, set()
-    data = memoryview(stream.p_data_header(1, False, True, pdu_size - 12) + bytes(pdu_size - 12))
+    data = memoryview(stream.p_data_header(1, pdu_size - 12, is_command=False, is_last=True) + bytes(pdu_size - 12))
     sent = 0
     while sent < len(data):
         space = reader.space()
@@ -115,7 +115,7 @@ def test_bulk_data_is_read_in_large_pieces(pdu_size):
 
 def test_a_reader_is_not_empty_inside_a_pdv():
     reader = PduReader()
-    header = stream.p_data_header(1, False, True, 2)
+    header = stream.p_data_header(1, 2, is_command=False, is_last=True)
     for byte in header + b"ab":
         reader.space()[0] = byte
         reader.filled(1)

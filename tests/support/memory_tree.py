@@ -119,7 +119,7 @@ class MemoryTree:
                 self._writers.add(folder)
             else:
                 self._readers[folder] = self._readers.get(folder, 0) + 1
-        mine[folder] = Held(-1, exclusive)
+        mine[folder] = Held(-1, exclusive=exclusive)
         try:
             yield mine[folder]
         finally:

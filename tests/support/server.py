@@ -62,6 +62,7 @@ class Server:
         storage: str = "",
         reserve: int = 0,
         wrapper: list[str] | None = None,
+        *,
         program: bool = False,
     ):
         folder.mkdir(parents=True, exist_ok=True)

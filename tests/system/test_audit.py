@@ -20,7 +20,7 @@ from tests.support.retriever import STUDY_GET, Retriever, move
 from tests.support.sender import Sender
 from tests.support.server import Server, run
 from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire, context
-from tests.system import test_procedure_step as steps
+from tests.system import test_performed_step as steps
 
 START, STOP = "110120", "110121"
 BEGIN, TRANSFERRED, QUERY, ALERT, USER = "110102", "110104", "110112", "110113", "110114"

@@ -10,7 +10,7 @@ from tests.support.modality import ask, dataset, request
 from tests.support.objects import ct
 from tests.support.server import Server, run
 from tests.system.test_commitment import COMMITMENT, WELL_KNOWN, Events, action
-from tests.system.test_procedure_step import MPPS, begun, ended
+from tests.system.test_performed_step import MPPS, begun, ended
 
 UID = "1.2.3.4.5.6"
 

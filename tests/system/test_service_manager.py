@@ -111,7 +111,7 @@ def test_nothing_is_ready_that_cannot_start(manager):
     manager.config.write_text(manager.config.read_text().replace('"data"', '"/proc/none"'))
     manager.start()
     assert manager.process.wait(WAIT_S) == 1
-    manager.socket.setblocking(False)
+    manager.socket.settimeout(0)
     with pytest.raises(BlockingIOError):
         manager.socket.recv(100)
 

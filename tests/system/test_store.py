@@ -62,7 +62,7 @@ def shipped():
             continue
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")
-            read_preamble(file, False)
+            read_preamble(file, force=False)
             meta = _read_file_meta_info(file)
             data = file.read()
             ds = pydicom.dcmread(path, stop_before_pixels=True)

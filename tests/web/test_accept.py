@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from minipacs.web.accept import Choice, MediaRange, Offer, choose, parse
 
-PARTS = Offer("application/dicom", True)
+PARTS = Offer("application/dicom", is_multipart=True)
 SINGLE = Offer("application/dicom")
 JSON = Offer("application/dicom+json")
-FRAMES = Offer("application/octet-stream", True)
+FRAMES = Offer("application/octet-stream", is_multipart=True)
 ANYTHING = "1.2.840.10008.1.2.4.50"
 
 
@@ -25,7 +25,7 @@ ANYTHING = "1.2.840.10008.1.2.4.50"
     ],
 )
 def test_one_wish_in_many_ways(header: str):
-    assert parse(header) == [MediaRange("application/dicom", True, "*")]
+    assert parse(header) == [MediaRange("application/dicom", "*", is_multipart=True)]
 
 
 def test_what_ohif_asks_of_metadata_is_understood():
@@ -89,7 +89,8 @@ def test_no_header_is_an_error(header: str):
 TYPES = st.sampled_from(["application/dicom", "application/dicom+json", "image/png", "image/*", "*/*"])
 QUALITIES = st.integers(0, 1000).map(lambda thousandths: thousandths / 1000)
 RANGES = st.lists(
-    st.builds(MediaRange, TYPES, st.booleans(), st.sampled_from(["", "*", ANYTHING]), QUALITIES), max_size=6
+    st.builds(MediaRange, TYPES, st.sampled_from(["", "*", ANYTHING]), QUALITIES, is_multipart=st.booleans()),
+    max_size=6,
 )
 
 

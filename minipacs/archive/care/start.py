@@ -30,7 +30,7 @@ def prepare(archive: Archive, lock: DaemonLock, tell: Callable[[str], None] = la
             logger.warning("unfinished files removed from incoming", extra={"fields": {"files": swept}})
         is_lost = archive.index.recall(RECOVERY) == DUE
         if is_lost:
-            fields = {"lost": "worklist, procedure steps, commitments", "remedy": "restore a backup of the index"}
+            fields = {"lost": "worklist, performed steps, commitments", "remedy": "restore a backup of the index"}
             logger.error("index is new: filled from the files", extra={"fields": fields})
         refuse_if_gone(archive.tree, archive.index)
         if is_lost or not lock.ended_cleanly:

@@ -37,7 +37,7 @@ def associations(context: click.Context, load: Load, last: int, output: Output) 
 @click.argument("association_id", metavar="ID")
 @json_option
 @click.pass_context
-def show(context: click.Context, load: Load, association_id: str, as_json: bool) -> None:
+def show(context: click.Context, load: Load, association_id: str, *, as_json: bool) -> None:
     """Show all of an association: each context that was proposed, its answer, and which setting would accept it."""
     if context.get_parameter_source("path") is ParameterSource.DEFAULT and context.parent is not None:
         load = context.parent.obj

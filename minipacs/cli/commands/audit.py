@@ -28,7 +28,7 @@ def audit() -> None:
 @click.option("--since", default="", metavar="TIME", help="From then on: 2026-11-24T08:00, or 90m, 8h, 7d ago.")
 @click.option("--follow", is_flag=True, help="Go on with what comes; as lines, with --json an object each.")
 @listing
-def show(load: Load, since: str, follow: bool, output: Output) -> None:
+def show(load: Load, since: str, *, follow: bool, output: Output) -> None:
     """Show what the file of the trail has, and what is still on its way to it; that it was read is told there, too."""
     config = load()
     prepare(config)

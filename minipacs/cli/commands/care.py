@@ -38,7 +38,7 @@ _BACKUP_NAME = "index-%Y%m%d-%H%M%S.db"
 @click.option("--rate", type=click.IntRange(min=0), default=0, help="Bytes to read in a second; 0 sets no limit.")
 @click.option("--repair", "is_repair", is_flag=True, help="Index orphans, set damaged files aside, mark their rows.")
 @json_option
-def verify(load: Load, rate: int, is_repair: bool, as_json: bool) -> None:
+def verify(load: Load, rate: int, *, is_repair: bool, as_json: bool) -> None:
     """Read every file again and check it against its digest and its row; safe beside a running daemon.
 
     Tells what is missing, damaged, orphaned or marked unavailable though it is whole; exit status 1 if anything is.
@@ -97,7 +97,7 @@ def _note(load: Load, check: LastCheck) -> None:
 @config_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY=VALUE...")
-def delete(load: Load, yes: bool, keys: Sequence[str]) -> None:
+def delete(load: Load, *, yes: bool, keys: Sequence[str]) -> None:
     """Remove the instances that match, for good, after showing what and asking.
 
     Keys are those of every level: PatientID=P1 StudyDate=20240101, or SOPInstanceUID=... for one instance.
@@ -181,7 +181,7 @@ def _backup_path(target: str) -> Path:
 @click.command()
 @config_option
 @json_option
-def reindex(load: Load, as_json: bool) -> None:
+def reindex(load: Load, *, as_json: bool) -> None:
     """Rebuild patients, studies, series and instances from the files; the archive must not be running.
 
     Needed after a change of index.keys, for what is stored already. Until it is done the old index stays in use. No row

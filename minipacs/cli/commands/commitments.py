@@ -23,7 +23,7 @@ def commitments() -> None:
 @config_option
 @click.option("--open", "only_open", is_flag=True, help="Only those whose peer is still to be told.")
 @listing
-def list_(load: Load, only_open: bool, output: Output) -> None:
+def list_(load: Load, *, only_open: bool, output: Output) -> None:
     """List the commitments that are known, the oldest first."""
     with opened(load, read_only=True) as archive:
         found = archive.index.commitments.accounts()

@@ -23,8 +23,8 @@ from minipacs.dicom.tables.dictionary import is_retired, uid_name
 from minipacs.dicom.tables.keys import KeyTable, extended_key
 from minipacs.dicom.tables.sop_classes import (
     MODALITY_WORKLIST,
-    PROCEDURE_STEP,
-    PROCEDURE_STEP_RETRIEVE,
+    PERFORMED_STEP,
+    PERFORMED_STEP_RETRIEVE,
     QUERY_RETRIEVE,
     STORAGE,
     STORAGE_COMMITMENT,
@@ -51,8 +51,8 @@ _KEY_TYPES = {"U": "unique", "R": "required", "O": "optional"}
 
 _WORKFLOW = {
     MODALITY_WORKLIST: "Modality Worklist Information Model - FIND",
-    PROCEDURE_STEP: "Modality Performed Procedure Step",
-    PROCEDURE_STEP_RETRIEVE: "Modality Performed Procedure Step Retrieve",
+    PERFORMED_STEP: "Modality Performed Procedure Step",
+    PERFORMED_STEP_RETRIEVE: "Modality Performed Procedure Step Retrieve",
     STORAGE_COMMITMENT: "Storage Commitment Push Model",
 }
 

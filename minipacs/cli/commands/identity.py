@@ -23,7 +23,7 @@ _USUAL_RIGHTS = tuple(right for right in RIGHTS if right not in ("delete", "admi
 @click.argument("name")
 @click.option("--allow", default="", metavar="RIGHT,...", help=f"What the user may do; of: {' '.join(RIGHTS)}.")
 @click.option("--delete", is_flag=True, help="Remove the user.")
-def passwd(load: Load, name: str, allow: str, delete: bool) -> None:
+def passwd(load: Load, name: str, allow: str, *, delete: bool) -> None:
     """Add a user, or give it another passcode and rights.
 
     Asks twice for the passcode; without a terminal, two lines of standard input. Without --allow a new user may do

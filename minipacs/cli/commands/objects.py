@@ -98,7 +98,7 @@ def _told(config: Config, paths: Sequence[Path]) -> Iterator[Importing]:
     "is sound.",
 )
 @json_option
-def import_(load: Load, paths: Sequence[Path], move: bool, lenient: bool, as_json: bool) -> None:
+def import_(load: Load, paths: Sequence[Path], *, move: bool, lenient: bool, as_json: bool) -> None:
     """Store DICOM files, folders of them and zip archives.
 
     A DICOMDIR is skipped: the files that it tells of are imported themselves. Ctrl-C ends after the object under way,

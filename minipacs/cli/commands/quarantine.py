@@ -54,7 +54,7 @@ def list_(load: Load, output: Output) -> None:
 @config_option
 @click.argument("digest")
 @json_option
-def show(load: Load, digest: str, as_json: bool) -> None:
+def show(load: Load, digest: str, *, as_json: bool) -> None:
     """Show a file: why it is there, what it holds, and what is stored in its place."""
     with opened(load, read_only=True) as archive:
         file = shelf.named(archive.tree, digest)
@@ -103,7 +103,7 @@ def _tell_released(audit: Audit, archive: Archive, digest: str) -> None:
 @click.option("--all", "everything", is_flag=True, help="Every file.")
 @click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Files that came before so many days.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def purge(load: Load, digests: Sequence[str], everything: bool, older_than: float | None, yes: bool) -> None:
+def purge(load: Load, digests: Sequence[str], *, everything: bool, older_than: float | None, yes: bool) -> None:
     """Remove files for ever: those named, all, or the old ones."""
     if sum((bool(digests), everything, older_than is not None)) != 1:
         raise click.UsageError("name DIGESTS, or --all, or --older-than")

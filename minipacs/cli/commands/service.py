@@ -37,7 +37,7 @@ def serve(load: Load, data: Path | None, bind: str | None, port: int | None, ae_
 @config_option
 @click.option("--show", "show_", is_flag=True, help="Print the effective configuration.")
 @click.option("--settings", is_flag=True, help="Check the configuration alone, as a reload does.")
-def check(load: Load, show_: bool, settings: bool) -> None:
+def check(load: Load, *, show_: bool, settings: bool) -> None:
     """Check the configuration, the folders, the free space, the index, the ports, and the names of peers."""
     config = load()
     if show_:

@@ -69,7 +69,7 @@ def send(load: Load, title: str, keys: Sequence[str]) -> None:
 @click.option("--zip", "zipped", is_flag=True, help=f"Write one file, {ZIP_NAME}, instead of folders.")
 @click.option("--dicomdir", "with_dicomdir", is_flag=True, help="Write a DICOM file-set: File IDs, and a DICOMDIR.")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY=VALUE...")
-def export_(load: Load, folder: Path, zipped: bool, with_dicomdir: bool, keys: Sequence[str]) -> None:
+def export_(load: Load, folder: Path, *, zipped: bool, with_dicomdir: bool, keys: Sequence[str]) -> None:
     """Write what matches as DICOM files, in folders of patients, studies and series: --to out PatientID=P1."""
     config = load()
     asked = _asked(config, keys)

@@ -27,7 +27,7 @@ def viewer() -> None:
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--npm", is_flag=True, help="Fetch the file with npm.")
 @click.option("--untested", is_flag=True, help="Also a version that is not known to work.")
-def install(load: Load, file: Path | None, npm: bool, untested: bool) -> None:
+def install(load: Load, *, file: Path | None, npm: bool, untested: bool) -> None:
     """Install OHIF at /ohif/; "Open in OHIF" appears on the page at once.
 
     FILE is what `npm pack @ohif/app@VERSION` writes, on any machine. Versions that are known to work are told by their

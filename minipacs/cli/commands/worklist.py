@@ -92,7 +92,7 @@ def edit(load: Load, step_id: int, values: Sequence[str], output: Output) -> Non
 @click.option("--all", "everything", is_flag=True, help="Also steps that are begun or over.")
 @click.argument("keys", nargs=-1, metavar="KEY=VALUE...")
 @listing
-def list_(load: Load, everything: bool, keys: Sequence[str], output: Output) -> None:
+def list_(load: Load, *, everything: bool, keys: Sequence[str], output: Output) -> None:
     """List the steps that match, by the rules of C-FIND: Modality=CT ScheduledProcedureStepStartDate=20240101-."""
     asked = [(_key(name), value) for name, value in parse_keys(keys).items()]
     with opened(load, read_only=True) as archive:
@@ -127,7 +127,7 @@ def remove(load: Load, step_ids: Sequence[int]) -> None:
 @config_option
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @json_option
-def import_(load: Load, paths: Sequence[Path], as_json: bool) -> None:
+def import_(load: Load, paths: Sequence[Path], *, as_json: bool) -> None:
     """Schedule what files say: dcmtk's .wl files, JSON by keyword or in the DICOM JSON Model, and folders of both."""
     refused: dict[str, str] = {}
     steps: list[Values] = []

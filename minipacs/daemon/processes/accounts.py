@@ -26,7 +26,7 @@ def channel() -> tuple[socket.socket, socket.socket]:
     """Make the way, before the fork: the workers' end and the jobs process's."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for sock in (ours, theirs):
-        sock.setblocking(False)
+        sock.settimeout(0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     return ours, theirs
 

@@ -144,7 +144,7 @@ def fork(
     if slot is None:
         return None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
+    ours.settimeout(0)
     parent = os.getpid()
     slots.show(slot, role)
     signals = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

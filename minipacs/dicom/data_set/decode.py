@@ -122,22 +122,21 @@ def _charsets(elements: Mapping[int, Element]) -> tuple[str, ...]:
 
 
 class _Encoding(NamedTuple):
-    implicit: bool
-    big_endian: bool
     tag: struct.Struct
     length: struct.Struct
     short_length: struct.Struct
+    implicit: bool
+    big_endian: bool
 
 
-def _encoding(implicit: bool, order: str) -> _Encoding:
-    return _Encoding(
-        implicit, order == ">", struct.Struct(order + "HH"), struct.Struct(order + "I"), struct.Struct(order + "H")
-    )
+def _encoding(order: str, *, implicit: bool) -> _Encoding:
+    tag, length, short_length = (struct.Struct(order + format_) for format_ in ("HH", "I", "H"))
+    return _Encoding(tag, length, short_length, implicit=implicit, big_endian=order == ">")
 
 
-_IMPLICIT = _encoding(True, "<")
-_EXPLICIT = _encoding(False, "<")
-_BIG_ENDIAN = _encoding(False, ">")
+_IMPLICIT = _encoding("<", implicit=True)
+_EXPLICIT = _encoding("<", implicit=False)
+_BIG_ENDIAN = _encoding(">", implicit=False)
 
 
 class _Reader:

@@ -28,7 +28,7 @@ class _Field(NamedTuple):
     is_number: bool
 
 
-def _field(tag: int, vr: str, implicit: bool) -> _Field:
+def _field(tag: int, vr: str, *, implicit: bool) -> _Field:
     """Lay out an element; text too long for a length of 16 bits goes out as UN (PS3.5 6.2.2)."""
     name = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
     pad = b"\0" if vr == "UI" else b" "
@@ -65,8 +65,8 @@ class ResponseEncoder:
         tags = [SPECIFIC_CHARACTER_SET, *(tag for tag, _ in elements)]
         if any(tag >= following for tag, following in pairwise(tags)):
             raise ValueError("tags of an answer have to ascend, beyond (0008,0005)")
-        self._fields = tuple(_field(tag, vr, implicit) for tag, vr in elements)
-        self._charset_field = _field(SPECIFIC_CHARACTER_SET, "CS", implicit)
+        self._fields = tuple(_field(tag, vr, implicit=implicit) for tag, vr in elements)
+        self._charset_field = _field(SPECIFIC_CHARACTER_SET, "CS", implicit=implicit)
         self._charsets = tuple(charsets)
         self._holds_ascii = charset.encode("~", charsets, "LO") == b"~"
         self._head = self._named(self._charsets)

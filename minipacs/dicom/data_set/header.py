@@ -46,12 +46,12 @@ class _Encoding(NamedTuple):
     their keys, that the scan must not just pass over.
     """
 
-    implicit: bool
-    big_endian: bool
     read_head: Callable[[Buffer, int], Any]
     read_item: Callable[[Buffer, int], Any]
     read_length: Callable[[Buffer, int], Any]
     notable: dict[int, int]
+    implicit: bool
+    big_endian: bool
 
 
 def _swap(tag: int) -> int:
@@ -59,25 +59,26 @@ def _swap(tag: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def _by_key(tags: frozenset[int], big_endian: bool) -> dict[int, int]:
+def _by_key(tags: frozenset[int], *, big_endian: bool) -> dict[int, int]:
     return {tag if big_endian else _swap(tag): tag for tag in tags}
 
 
 @lru_cache(maxsize=16)
-def _notable(wanted: frozenset[int], big_endian: bool) -> dict[int, int]:
+def _notable(wanted: frozenset[int], *, big_endian: bool) -> dict[int, int]:
     """Give what is notable at the top: remembered by the set itself, whose hash is counted but once.
 
     Each private key stands for hundreds of tags, one for every block.
     """
-    return _by_key(wanted | _STRUCTURAL, big_endian)
+    return _by_key(wanted | _STRUCTURAL, big_endian=big_endian)
 
 
-def _encoding(implicit: bool, big_endian: bool) -> _Encoding:
+def _encoding(*, implicit: bool, big_endian: bool) -> _Encoding:
     order = ">" if big_endian else "<"
     item = struct.Struct(order + "II").unpack_from
     head = item if implicit else struct.Struct(order + "I2sH").unpack_from
     length = struct.Struct(order + "I").unpack_from
-    return _Encoding(implicit, big_endian, head, item, length, _by_key(_STRUCTURAL, big_endian))
+    notable = _by_key(_STRUCTURAL, big_endian=big_endian)
+    return _Encoding(head, item, length, notable, implicit=implicit, big_endian=big_endian)
 
 
 _IMPLICIT = _encoding(implicit=True, big_endian=False)
@@ -106,7 +107,7 @@ class HeaderScanner:
             _IMPLICIT if transfer_syntax.implicit else _BIG_ENDIAN if transfer_syntax.big_endian else _EXPLICIT
         )
         self._outermost = self._encoding
-        self._notable = _notable(wanted, transfer_syntax.big_endian)
+        self._notable = _notable(wanted, big_endian=transfer_syntax.big_endian)
         self._inflater = Inflater() if transfer_syntax.deflated else None
         self._values: dict[int, tuple[bytes, bytes]] = {}
         self._kept_bytes = 0
@@ -154,7 +155,7 @@ class HeaderScanner:
 
     def header(self) -> "Header":
         """Give what was found so far."""
-        return Header(self._values, self._outermost, self._has_pixel_data, self._fragments)
+        return Header(self._values, self._outermost, has_pixel_data=self._has_pixel_data, fragments=self._fragments)
 
     def _last_tag(self) -> int | None:
         if self._skip:
@@ -197,7 +198,7 @@ class HeaderScanner:
         return pos
 
     def _elements(self, data: Buffer, pos: int) -> int:
-        implicit, _, read_head, _, read_length, notable = self._encoding
+        read_head, _, read_length, notable, implicit, _ = self._encoding
         if not self._levels:
             notable = self._notable
         vr, end = b"", len(data)
@@ -289,7 +290,7 @@ class HeaderScanner:
             raise DataSetError(f"fragments in {tag_text(tag)}, in a native transfer syntax", tag, kind)
         if not fragments and vr not in (b"", b"SQ", b"UN"):
             raise DataSetError(f"undefined length, but no sequence, in {tag_text(tag)}", tag)
-        self._levels.append(_Level(tag, self._encoding, fragments))
+        self._levels.append(_Level(tag, self._encoding, fragments=fragments))
         self._in_items = True
         if fragments:
             self._item_count = 0
@@ -332,7 +333,12 @@ class Header:
     __slots__ = ("_encoding", "_values", "charsets", "fragments", "has_pixel_data")
 
     def __init__(
-        self, values: dict[int, tuple[bytes, bytes]], encoding: _Encoding, has_pixel_data: bool, fragments: int | None
+        self,
+        values: dict[int, tuple[bytes, bytes]],
+        encoding: _Encoding,
+        *,
+        has_pixel_data: bool,
+        fragments: int | None,
     ) -> None:
         self._values = values
         self._encoding = encoding
@@ -378,5 +384,7 @@ class Header:
         return charset.decode(stored[1], self.charsets, vr)
 
     def _items(self, tag: int, vr: bytes, raw: bytes) -> str:
-        implicit, big_endian, *_ = _IMPLICIT if vr == b"UN" else self._encoding
-        return items.stored(tag, raw, implicit=implicit, big_endian=big_endian, charsets=self.charsets)
+        encoding = _IMPLICIT if vr == b"UN" else self._encoding
+        return items.stored(
+            tag, raw, implicit=encoding.implicit, big_endian=encoding.big_endian, charsets=self.charsets
+        )

@@ -74,10 +74,10 @@ def encode(values: Values, charsets: Sequence[str], *, implicit: bool, vrs: Mapp
     """
     texts = list(_texts(values, vrs))
     if not charsets and all(value.isascii() for _, value in texts):
-        return _encode(values, (), implicit, vrs)
+        return _encode(values, (), implicit=implicit, vrs=vrs)
     chosen = charset.choose(texts, charsets)
     named = {SPECIFIC_CHARACTER_SET: "\\".join(chosen)} if chosen else {}
-    return _encode({**named, **values}, chosen, implicit, vrs)
+    return _encode({**named, **values}, chosen, implicit=implicit, vrs=vrs)
 
 
 def _texts(values: Values, vrs: Mapping[int, str] = _NO_VRS) -> Iterator[tuple[str, str]]:
@@ -89,14 +89,14 @@ def _texts(values: Values, vrs: Mapping[int, str] = _NO_VRS) -> Iterator[tuple[s
                 yield from _texts(item)
 
 
-def _encode(values: Values, charsets: Sequence[str], implicit: bool, vrs: Mapping[int, str] = _NO_VRS) -> bytes:
+def _encode(values: Values, charsets: Sequence[str], *, implicit: bool, vrs: Mapping[int, str] = _NO_VRS) -> bytes:
     out: list[bytes] = []
     for tag in sorted(values):
         value, vr = values[tag], vrs.get(tag) or vr_of(tag)
         if isinstance(value, str):
             raw = _raw(value, vr, charsets)
         else:
-            encoded = [_encode(item, charsets, implicit) for item in value]
+            encoded = [_encode(item, charsets, implicit=implicit) for item in value]
             raw = b"".join(_head(ITEM) + struct.pack("<I", len(item)) + item for item in encoded)
         out.append(_head(tag))
         if implicit:

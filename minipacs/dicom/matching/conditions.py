@@ -160,7 +160,7 @@ def conditions(
     for attribute, text in keys:
         matching = None if attribute in used else _matching(attribute, text, semantics)
         if matching is not None:
-            found.append(KeyCondition(attribute, matching, semantics.match_unknown))
+            found.append(KeyCondition(attribute, matching, match_unknown=semantics.match_unknown))
     return found
 
 

@@ -57,9 +57,9 @@ class Attribute:
     vr: str
     level: Level
     key: KeyType = "O"
+    column: str = ""
     multi: bool = False
     computed: bool = False
-    column: str = ""
     creator: str = ""
 
 
@@ -183,7 +183,11 @@ _KEY_TYPES: dict[str, KeyType] = {"U": "U", "R": "R", "O": "O"}
 
 def _attributes() -> tuple[Attribute, ...]:
     return tuple(
-        Attribute(keyword, tag, vr, level, _KEY_TYPES[flags[0]], "m" in flags, "c" in flags, column_name(keyword))
+        Attribute(
+            *(keyword, tag, vr, level, _KEY_TYPES[flags[0]], column_name(keyword)),
+            multi="m" in flags,
+            computed="c" in flags,
+        )
         for level, rows in _ROWS
         for keyword, tag, vr, flags in rows
     )

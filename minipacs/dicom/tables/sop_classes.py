@@ -76,8 +76,8 @@ QUERY_RETRIEVE: Mapping[str, QueryRetrieveClass] = MappingProxyType(
 """The three models of Query/Retrieve, three operations each, by UID."""
 
 MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
-PROCEDURE_STEP = "1.2.840.10008.3.1.2.3.3"
-PROCEDURE_STEP_RETRIEVE = "1.2.840.10008.3.1.2.3.4"
+PERFORMED_STEP = "1.2.840.10008.3.1.2.3.3"
+PERFORMED_STEP_RETRIEVE = "1.2.840.10008.3.1.2.3.4"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 """The one well-known SOP Instance of Storage Commitment (PS3.4 J.3.5)."""

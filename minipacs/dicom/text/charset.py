@@ -151,11 +151,11 @@ class _Repertoire:
     """
 
     codec: str
-    stand_alone: bool
     g0: _CodeElement
     g1: _CodeElement | None
     read_g1: _CodeElement
     elements: tuple[_CodeElement, ...]
+    stand_alone: bool = False
 
 
 def _number(term: str) -> str:
@@ -169,14 +169,14 @@ def _repertoire(charsets: tuple[str, ...]) -> _Repertoire:
     numbers = [_number(term) for term in charsets]
     for number in numbers:
         if number in _STAND_ALONE:
-            return _Repertoire(_STAND_ALONE[number], True, _ASCII, None, _LATIN_1, ())
+            return _Repertoire(_STAND_ALONE[number], _ASCII, None, _LATIN_1, (), stand_alone=True)
     first = _TERMS.get(numbers[0] if numbers else "", (_ASCII,))
     g0 = first[0] if first[0].width == 1 and not first[0].is_g1 else _ASCII
     g1 = next((element for element in first if element.is_g1 and element.width == 1), None)
     elements = tuple(dict.fromkeys((g0, *(element for number in numbers for element in _TERMS.get(number, ())))))
     read_g1 = g1 or next((element for element in elements if element.is_g1), _LATIN_1)
     codec = read_g1.codec if g0 is _ASCII else ""
-    return _Repertoire(codec, False, g0, g1, read_g1, elements)
+    return _Repertoire(codec, g0, g1, read_g1, elements)
 
 
 def terms(value: str) -> tuple[str, ...]:

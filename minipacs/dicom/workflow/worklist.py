@@ -28,11 +28,11 @@ class WorklistKey:
     keyword: str
     tag: int
     vr: str
-    in_step: bool
     return_type: ReturnType
+    column: str
+    in_step: bool
     matched: bool
     multi: bool
-    column: str
     computed: bool = False
 
 
@@ -117,15 +117,18 @@ _REQUEST = (
 """Keyword; type as a return key; R or O for a required or optional matching key, + if it may have several values."""
 
 
-def _key(keyword: str, return_type: ReturnType, matching: str, in_step: bool) -> WorklistKey:
+def _key(keyword: str, return_type: ReturnType, matching: str, *, in_step: bool) -> WorklistKey:
     tag = tag_named(keyword)
     return WorklistKey(
-        keyword, tag, vr_of(tag), in_step, return_type, bool(matching), "+" in matching, column_name(keyword)
+        *(keyword, tag, vr_of(tag), return_type, column_name(keyword)),
+        in_step=in_step,
+        matched=bool(matching),
+        multi="+" in matching,
     )
 
 
 WORKLIST_KEYS: tuple[WorklistKey, ...] = tuple(
-    _key(keyword, return_type, matching, in_step)  # type: ignore[arg-type]  # the rows hold no other types
+    _key(keyword, return_type, matching, in_step=in_step)  # type: ignore[arg-type]  # the rows hold no other types
     for in_step, rows in ((True, _STEP), (False, _REQUEST))
     for keyword, return_type, matching in rows
 )

@@ -92,7 +92,7 @@ class Database(Statements):
         """Open a connection that writes; for use under `exclusive`, closed by its owner."""
         connection = self._connect()
         connection.execute("PRAGMA foreign_keys = ON")
-        self.set_synced(connection, self.sync == "always")
+        self.set_synced(connection, synced=self.sync == "always")
         connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {files.CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_LOG_BYTES}")
@@ -104,7 +104,7 @@ class Database(Statements):
             connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()  # makes the log if there is none
             files.lay_out_log(self.path)
 
-    def set_synced(self, connection: Connection, synced: bool) -> None:
+    def set_synced(self, connection: Connection, *, synced: bool) -> None:
         """Make each commit from now on wait for the disk, and with it all before, or none; not within a transaction."""
         connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
 
@@ -159,7 +159,7 @@ class Database(Statements):
         with self.exclusive():
             catch_up()
             with closing(self._connect()) as connection:
-                self.set_synced(connection, True)
+                self.set_synced(connection, synced=True)
                 connection.execute(f"ATTACH ? AS {OTHER}", (str(path),))
                 with self.transaction(connection):
                     compare(connection)
@@ -237,7 +237,7 @@ class Database(Statements):
         was_cut_off = lock.is_alone and files.log_of(self.path).exists()
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            self.set_synced(connection, True)
+            self.set_synced(connection, synced=True)
             with self.transaction(connection):
                 version = self._check_version(connection, schema, may_be_older=True)
                 schema.migrate(self, connection, version, was_cut_off=was_cut_off)

@@ -185,12 +185,12 @@ class Writer:
         """Run changes in one transaction and commit it; `durable` makes it wait for the disk in any case."""
         try:
             with self._database.errors():
-                self._run_as_needed(changes, durable)
+                self._run_as_needed(changes, durable=durable)
         except Exception as error:
             return error
         return None
 
-    def _run_as_needed(self, changes: Sequence[_Queued], durable: bool) -> None:
+    def _run_as_needed(self, changes: Sequence[_Queued], *, durable: bool) -> None:
         sync = self._database.sync
         if not durable and (sync == "batch" or (sync == "recoverable" and all(c.recoverable for c in changes))):
             with suppress(_MustWait):
@@ -202,7 +202,7 @@ class Writer:
         transaction = self.transaction
         transaction.begin()
         if synced != self._is_synced:
-            self._database.set_synced(self._connection, synced)
+            self._database.set_synced(self._connection, synced=synced)
             self._is_synced = synced
         with self._database.transaction(self._connection):
             transaction.was_begun = True

@@ -91,7 +91,7 @@ def all_of(expressions: Sequence[ColumnBase]) -> ColumnBase:
 
 
 def _join(expressions: Sequence[ColumnBase], glue: str) -> ColumnBase:
-    return expressions[0] if len(expressions) == 1 else NodeList(expressions, glue, True)
+    return expressions[0] if len(expressions) == 1 else NodeList(expressions, glue, parens=True)
 
 
 def _undecided(columns: Columns) -> Match:
@@ -167,7 +167,7 @@ def _any_match(found: Sequence[Match]) -> Match:
         for i, m in enumerate(found):
             ways.append(m._replace(expression=all_of([expressions[i], *(~earlier for earlier in expressions[:i])])))
     access: Access = "scan" if "scan" in accesses else "range" if ways else "points"
-    return Match(any_of(expressions), access, found[0].column, tuple(ways), all(m.exact for m in found))
+    return Match(any_of(expressions), access, found[0].column, tuple(ways), exact=all(m.exact for m in found))
 
 
 def _all_match(found: Sequence[Match]) -> Match:

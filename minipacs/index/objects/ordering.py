@@ -40,7 +40,7 @@ def find_ordered(
     if not order and (query.level != "STUDY" or is_in_order(wished)):
         return islice(find(wished), offset, end)
     uid = UNIQUE_KEY[query.level]
-    by = order or [Order(BY_KEYWORD["StudyDate"], True), Order(uid)]
+    by = order or [Order(BY_KEYWORD["StudyDate"], descending=True), Order(uid)]
     keys = [o.attribute for o in by]
     rows = list(islice(find(replace(query, returns=(uid, *keys))), MAX_SORTED_ROWS + 1))
     if len(rows) > MAX_SORTED_ROWS:

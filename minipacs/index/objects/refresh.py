@@ -101,7 +101,7 @@ class Refresh:
         compile_ = engine.compile
         of_instance = Heading.select(Heading.document).join(Instance, on=(Instance.heading == Heading.id))
         self._select_heading, _ = compile_(of_instance.where(Instance.id == 0))
-        used = Instance.select(Instance.heading).where(Instance.parent == 0, Instance.heading.is_null(False))
+        used = Instance.select(Instance.heading).where(Instance.parent == 0, Instance.heading.is_null(is_null=False))
         unused = (Heading.series == 0) & Heading.id.not_in(used)
         self._drop_headings, _ = compile_(Heading.delete().where(unused))
         modality, sop_class = COLUMNS["Modality"].value, COLUMNS["SOPClassUID"].value

@@ -208,12 +208,12 @@ class Rows:
         if old.received_digest == record.digest:  # its compressed form is lost
             duplicates = "replace"
         if duplicates == "reject":
-            return Placed(Outcome.REJECTED, "", moved)
+            return Placed(Outcome.REJECTED, moved=moved)
         if duplicates == "keep":
-            return Placed(Outcome.KEPT, record.digest, moved)
+            return Placed(Outcome.KEPT, record.digest, moved=moved)
         self._replace(old, record, objects)
         self._tell_replaced(old, record, _uids(objects))
-        return Placed(Outcome.REPLACED, old.digest, moved)
+        return Placed(Outcome.REPLACED, old.digest, moved=moved)
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
         """Delete rows, and those above them that become empty; give the digests of those that were there."""

@@ -5,7 +5,7 @@ not as much as its square: down the ids from the level where an indexed key begi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from typing import Any, NamedTuple
 
@@ -84,7 +84,13 @@ class Query:
 
     def conditions(self) -> Sequence[Condition[Attribute]]:
         """Read the keys. Raises Failure INVALID for one that cannot be understood."""
-        semantics = Semantics(self.match_unknown, self.fuzzy, self.combined, self.offset, self.empty_value)
+        semantics = Semantics(
+            match_unknown=self.match_unknown,
+            fuzzy=self.fuzzy,
+            combined=self.combined,
+            offset=self.offset,
+            empty_value=self.empty_value,
+        )
         return zoned_conditions(self.keys, semantics) if self.offset else conditions(self.keys, semantics, PARTNERS)
 
 
@@ -102,8 +108,8 @@ class _Found(NamedTuple):
     condition: Condition[Attribute]
     at: Level
     match: Match
-    has_index: bool
     beside: _Beside | None = None
+    has_index: bool = False
 
     @property
     def level(self) -> Level:
@@ -264,7 +270,7 @@ def _split(condition: Condition[Attribute]) -> list[Condition[Attribute]]:
         return [condition]
     uids = sorted(set(matching.values))
     parts = [uids[i : i + MAX_SQL_VALUES] for i in range(0, len(uids), MAX_SQL_VALUES)]
-    return [KeyCondition(condition.attribute, Text(part), condition.match_unknown) for part in parts]
+    return [replace(condition, matching=Text(part)) for part in parts]
 
 
 def _find(condition: Condition[Attribute], at: Level, number: int) -> _Found:
@@ -272,7 +278,7 @@ def _find(condition: Condition[Attribute], at: Level, number: int) -> _Found:
     if not attribute.column and isinstance(condition, KeyCondition):
         return _find_beside(condition, at, number)
     found = match(condition, [columns_within(a, at) for a in condition.attributes])
-    return _Found(condition, at, found, attribute.keyword in INDEXED and found.access != "scan")
+    return _Found(condition, at, found, has_index=attribute.keyword in INDEXED and found.access != "scan")
 
 
 def _find_beside(condition: KeyCondition[Attribute], at: Level, number: int) -> _Found:
@@ -284,7 +290,7 @@ def _find_beside(condition: KeyCondition[Attribute], at: Level, number: int) -> 
     nothing = values.value.is_null()
     if isinstance(condition.matching, Empty):
         none = Match(nothing, "scan", values.compared)
-        return _Found(condition, at, none, False, _Beside(values, joined, JOIN.LEFT_OUTER))
+        return _Found(condition, at, none, _Beside(values, joined, JOIN.LEFT_OUTER))
     if attribute.vr == "SQ":
         found = Match(values.compared == "", "scan", values.compared, exact=False)
     else:
@@ -292,8 +298,8 @@ def _find_beside(condition: KeyCondition[Attribute], at: Level, number: int) -> 
         known = KeyCondition(attribute, condition.matching)
         found = match(known, [Columns(values.compared, names, values.compared)])
     if condition.match_unknown:
-        return _Found(condition, at, or_unknown(found, nothing), False, _Beside(values, joined, JOIN.LEFT_OUTER))
-    return _Found(condition, at, found, True, _Beside(values, joined, JOIN.INNER))
+        return _Found(condition, at, or_unknown(found, nothing), _Beside(values, joined, JOIN.LEFT_OUTER))
+    return _Found(condition, at, found, _Beside(values, joined, JOIN.INNER), has_index=True)
 
 
 class _Columns(ColumnBase):

@@ -40,15 +40,18 @@ class WorklistFolder(Model):
     broken_files = IntegerField(default=0)
 
 
-class ProcedureStep(Model):
+class PerformedStep(Model):
     """One row for each performed procedure step that a modality created."""
 
     id = AutoField()
-    sop_instance_uid = TextField(unique=True)
+    sop_instance_uid = TextField()
     status = TextField()
     document = TextField()
     source = TextField(column_name="source_ae_title")
     changed_at = DoubleField()
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "procedurestep"
 
 
 class Commitment(Model):
@@ -88,7 +91,8 @@ WorklistStep.add_index(
     unique=True,
     name="worklist_identity",
 )
+PerformedStep.add_index(PerformedStep.sop_instance_uid, unique=True, name="procedurestep_sop_instance_uid")
 WorklistStep.add_index(WorklistStep.start, WorklistStep.id, name="worklist_order")
 Commitment.add_index(Commitment.ae_title, Commitment.transaction_uid, name="commitment_transaction")
 
-WORKFLOW_MODELS: tuple[type[Model], ...] = (WorklistStep, WorklistDocument, WorklistFolder, ProcedureStep, Commitment)
+WORKFLOW_MODELS: tuple[type[Model], ...] = (WorklistStep, WorklistDocument, WorklistFolder, PerformedStep, Commitment)

@@ -26,9 +26,9 @@ class UserIdentity:
     """The sub-item 58H as it came; `fault` says why it cannot be read, "" if it can."""
 
     type: int = 0
-    is_response_requested: bool = False
     primary: bytes = field(default=b"", repr=False)
     secondary: bytes = field(default=b"", repr=False)
+    is_response_requested: bool = False
     fault: str = ""
 
     @classmethod
@@ -45,7 +45,7 @@ class UserIdentity:
         secondary = None if primary is None else _after_length(body, 4 + len(primary))
         if primary is None or secondary is None or len(body) != 6 + len(primary) + len(secondary):
             return cls(fault="a user identity whose lengths are wrong")
-        return cls(body[0], body[1] == 1, primary, secondary)
+        return cls(body[0], primary, secondary, is_response_requested=body[1] == 1)
 
     @property
     def name(self) -> str:
@@ -64,8 +64,8 @@ class Identification:
 
     user: str = ""
     rights: tuple[Right, ...] | None = None
-    is_verified: bool = False
     answer: bytes | None = None
+    is_verified: bool = False
 
 
 class IdentityRefused(Exception):
@@ -104,7 +104,7 @@ class UserCheck:
         user = self._users.check(claim.name, claim.secondary, min(timeout_s, MAX_CHECK_S))
         if user is None:
             raise IdentityRefused(WRONG)
-        return Identification(user.name, user.rights, True, _answer(claim))
+        return Identification(user.name, user.rights, _answer(claim), is_verified=True)
 
     def _by_name(self, claim: UserIdentity) -> Identification:
         """Take a name without a proof for what it is worth: it may narrow the rights, never widen them."""
@@ -113,7 +113,7 @@ class UserCheck:
         user = self._users.get(claim.name)
         if user is None:
             raise IdentityRefused(WRONG)
-        return Identification(user.name, user.rights, False, _answer(claim))
+        return Identification(user.name, user.rights, _answer(claim))
 
     def _unproven(self, what: str) -> Identification:
         if self._policy == "require":

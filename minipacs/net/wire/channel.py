@@ -156,7 +156,7 @@ class TlsChannel:
                 raise
             raise HandshakeFailed("closed", f"{error} during the handshake") from error
         self.flush()
-        der = self._object.getpeercert(True)
+        der = self._object.getpeercert(binary_form=True)
         if der is not None:
             self.certificate = Certificate.read(self._object.getpeercert() or {}, der)
         self.holds_input = True

@@ -54,9 +54,9 @@ class Fragment(NamedTuple):
     """What has arrived of one presentation data value; `is_last` marks the end of the message part it belongs to."""
 
     context_id: int
+    data: memoryview
     is_command: bool
     is_last: bool
-    data: memoryview
 
 
 class PduReader:
@@ -161,7 +161,9 @@ class PduReader:
         ends_here = self._pdv_left == 0
         self._in_pdv = not ends_here
         is_last = ends_here and bool(self._control & _LAST)
-        return Fragment(self._context_id, bool(self._control & _COMMAND), is_last, self._view[begin:end])
+        return Fragment(
+            self._context_id, self._view[begin:end], is_command=bool(self._control & _COMMAND), is_last=is_last
+        )
 
     def _make_room(self, unread: int) -> None:
         """Move what is unread to the front, of a larger buffer where it pays (bulk data) or must be (control PDU)."""
@@ -191,19 +193,19 @@ def fragment_size(max_pdu_bytes: int) -> int:
     return (limit - _PDV_HEADER.size) & ~1
 
 
-def p_data_header(context_id: int, is_command: bool, is_last: bool, size_bytes: int) -> bytes:
+def p_data_header(context_id: int, size_bytes: int, *, is_command: bool, is_last: bool) -> bytes:
     """Return the header of a P-DATA-TF that carries one PDV with `size_bytes` of data."""
     control = (_COMMAND if is_command else 0) | (_LAST if is_last else 0)
     return _P_DATA_HEADER.pack(P_DATA_TF, size_bytes + 6, size_bytes + 2, context_id, control)
 
 
-def p_data(context_id: int, is_command: bool, data: bytes | memoryview, max_pdu_bytes: int) -> Iterator[bytes]:
+def p_data(context_id: int, data: bytes | memoryview, max_pdu_bytes: int, *, is_command: bool) -> Iterator[bytes]:
     """Yield P-DATA-TF PDUs, in buffers to be sent in order, that carry the whole of `data`."""
     size = fragment_size(max_pdu_bytes)
     view = memoryview(data)
     for begin in range(0, max(len(data), 1), size):
-        piece = view[begin : begin + size]
-        yield p_data_header(context_id, is_command, begin + size >= len(data), len(piece)) + piece
+        piece, is_last = view[begin : begin + size], begin + size >= len(data)
+        yield p_data_header(context_id, len(piece), is_command=is_command, is_last=is_last) + piece
 
 
 def control_pdu(pdu_type: int, body: bytes = bytes(4)) -> bytes:

@@ -111,7 +111,7 @@ class Transport:
         self._channel: Channel = PlainChannel(sock)
         self.is_named = False
         """Whether the peer has said who it is, and was let in."""
-        sock.setblocking(False)
+        sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod

@@ -39,7 +39,7 @@ async def feed(ask: Ask) -> Response:
         raise Refusal(400, "startTime is before endTime")
     with_metadata = ask.switch("includemetadata", default=True)
     events = await asyncio.to_thread(ask.environment.archive.index.changes_between, start, end, offset, limit)
-    pieces = in_thread(_array(ask, events, with_metadata))
+    pieces = in_thread(_array(ask, events, with_metadata=with_metadata))
     return StreamingResponse(pieces, media_type=_JSON.media_type, headers={"Cache-Control": "no-store"})
 
 
@@ -50,7 +50,7 @@ async def latest(ask: Ask) -> Response:
     event = await asyncio.to_thread(ask.environment.archive.index.last_change)
     if event is None:
         return Response(status_code=204)
-    document = await asyncio.to_thread(_entry, ask, event, with_metadata)
+    document = await asyncio.to_thread(_entry, ask, event, with_metadata=with_metadata)
     return Response(document, media_type=_JSON.media_type, headers={"Cache-Control": "no-store"})
 
 
@@ -93,15 +93,15 @@ def _tag(attribute: Attribute, *, is_filled: bool) -> dict[str, object]:
     }
 
 
-def _array(ask: Ask, events: Iterable[Event], with_metadata: bool) -> Iterator[bytes]:
+def _array(ask: Ask, events: Iterable[Event], *, with_metadata: bool) -> Iterator[bytes]:
     between = b"["
     for event in events:
-        yield between + _entry(ask, event, with_metadata)
+        yield between + _entry(ask, event, with_metadata=with_metadata)
         between = b","
     yield b"]" if between == b"," else b"[]"
 
 
-def _entry(ask: Ask, event: Event, with_metadata: bool) -> bytes:
+def _entry(ask: Ask, event: Event, *, with_metadata: bool) -> bytes:
     """Write an event, with the metadata of the object that it left if that is still current."""
     now = ask.environment.archive.index.instance(event.sop_instance_uid)
     is_current = now is not None and event.action != "delete" and event.digest == now.digest

@@ -32,7 +32,7 @@ async def listing(ask: Ask) -> Response:
     most, offset = ask.page(USUAL_ROWS, MAX_ROWS)
     keys = [(_key(name), plain(value)) for name, value in ask.parameters if name not in _CONTROL]
     is_all = ask.switch("all")
-    found = await asyncio.to_thread(_find, ask, keys, is_all, offset, most)
+    found = await asyncio.to_thread(_find, ask, keys, offset, most, is_all=is_all)
     return answer(ask, [_document(step) for step in found])
 
 
@@ -82,7 +82,7 @@ async def _ours(ask: Ask) -> Step:
     return found
 
 
-def _find(ask: Ask, keys: Sequence[tuple[WorklistKey, str]], is_all: bool, offset: int, most: int) -> list[Step]:
+def _find(ask: Ask, keys: Sequence[tuple[WorklistKey, str]], offset: int, most: int, *, is_all: bool) -> list[Step]:
     found = ask.environment.archive.index.worklist.find(keys, hidden_too=is_all)
     return list(islice(found, offset, offset + most))
 

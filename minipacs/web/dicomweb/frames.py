@@ -50,8 +50,8 @@ class _Plan:
     """How frames are answered: in which form, and what their parts are called."""
 
     choice: Choice
-    is_native: bool
     content_type: str
+    is_native: bool = False
 
 
 async def frames(ask: Ask) -> Response:
@@ -102,12 +102,13 @@ def _plan(ask: Ask, instance: StoredInstance, count: int) -> _Plan:
     if choice.offer.media_type != OCTETS:
         if asked not in ("", AS_STORED, stored.uid):
             raise Refusal(406, f"these frames are stored in {stored.uid}")
-        return _Plan(choice, False, f"{choice.offer.media_type}; transfer-syntax={stored.uid}")
+        return _Plan(choice, f"{choice.offer.media_type}; transfer-syntax={stored.uid}")
     if stored.encapsulated and asked in (AS_STORED, stored.uid):
-        return _Plan(choice, False, f"{OCTETS}; transfer-syntax={stored.uid}")
+        return _Plan(choice, f"{OCTETS}; transfer-syntax={stored.uid}")
     if asked not in ("", AS_STORED, EXPLICIT_VR_LITTLE_ENDIAN) and asked != stored.uid:
         raise Refusal(406, f"these frames can be had in {stored.uid} and {EXPLICIT_VR_LITTLE_ENDIAN}")
-    return _Plan(choice, stored.encapsulated, f"{OCTETS}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}")
+    content_type = f"{OCTETS}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
+    return _Plan(choice, content_type, is_native=stored.encapsulated)
 
 
 def _stored(reader: ObjectReader, instance: StoredInstance, indices: Sequence[int]) -> Iterator[bytes]:

@@ -115,7 +115,15 @@ class Search:
     def query(self, returns: Sequence[Attribute], *, match_unknown: bool) -> Query:
         """Make what the index is asked."""
         keys = [*self.keys.items(), *((a, dumps({a.tag: (item,)})) for a, item in self.items.items())]
-        return Query(self.level, keys, returns, match_unknown, self.fuzzy, combined=True, empty_value=self.empty_value)
+        return Query(
+            self.level,
+            keys,
+            returns,
+            match_unknown=match_unknown,
+            fuzzy=self.fuzzy,
+            combined=True,
+            empty_value=self.empty_value,
+        )
 
 
 def searching(level: Level) -> Callable[[Ask], "asyncio.Future[Response]"]:
@@ -184,7 +192,7 @@ def read(ask: Ask, level: Level) -> Search:
         attribute = _attribute(table, word.removeprefix("-"))
         if attribute is None or not attribute.column or _is_below(attribute, level):
             raise Refusal(400, "orderby lists attributes of this level or above")
-        asked.order.append(Order(attribute, word.startswith("-")))
+        asked.order.append(Order(attribute, descending=word.startswith("-")))
     return asked
 
 

@@ -64,7 +64,7 @@ def outcome(policy: str, found: UserIdentity | None, path: Path) -> Identificati
 
 def test_an_item_is_read_in_full():
     assert UserIdentity.read([]) is None
-    assert claim(2, b"anna", b"right", 1) == UserIdentity(2, True, b"anna", b"right")
+    assert claim(2, b"anna", b"right", 1) == UserIdentity(2, b"anna", b"right", is_response_requested=True)
     assert claim(2, b"anna", b"right", 2).is_response_requested is False
     assert claim(2, "söhne".encode(), b"x").name == "söhne"
     assert claim(5, b"secret").name == ""
@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_nobody_s_identity(bodies, policy, refused, path,
 @pytest.mark.parametrize("policy", ["check", "require"])
 def test_a_right_passcode_gives_the_user_and_an_answer_if_one_is_asked_for(policy, wants, path):
     found = outcome(policy, claim(2, b"anna", b"right", wants), path)
-    assert found == Identification("anna", RIGHTS, True, b"" if wants else None)
+    assert found == Identification("anna", RIGHTS, b"" if wants else None, is_verified=True)
 
 
 @pytest.mark.parametrize("policy", ["check", "require"])
@@ -113,9 +113,7 @@ def test_a_passcode_that_is_too_long_is_wrong_without_work(path, hashes):
 
 @pytest.mark.parametrize("wants", [0, 1])
 def test_a_name_alone_is_believed_under_check_and_not_under_require(wants, path, hashes):
-    assert outcome("check", claim(1, wants=wants), path) == Identification(
-        "anna", RIGHTS, False, b"" if wants else None
-    )
+    assert outcome("check", claim(1, wants=wants), path) == Identification("anna", RIGHTS, b"" if wants else None)
     assert outcome("check", claim(1, b"bert"), path) == WRONG
     assert outcome("require", claim(1), path) == "a user identity without a passcode"
     assert not hashes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minipacs.dicom.workflow.procedure_step import MAX_SCHEDULED_STEPS, created
+from minipacs.dicom.workflow.performed_step import MAX_SCHEDULED_STEPS, created
 from minipacs.errors import Failure, Kind
 
 SCHEDULED_STEPS = 0x00400270

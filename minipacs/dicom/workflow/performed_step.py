@@ -21,13 +21,13 @@ class Rule:
 
     tag: int
     create: str
-    settable: bool
     final: str
     items: tuple["Rule", ...] = ()
+    settable: bool = False
 
 
 def _rule(keyword: str, create: str, final: str = "", *items: Rule, settable: bool = False) -> Rule:
-    return Rule(tag_named(keyword), create, settable, final, items)
+    return Rule(tag_named(keyword), create, final, items, settable=settable)
 
 
 _REFERENCE = (_rule("ReferencedSOPClassUID", "1", "1"), _rule("ReferencedSOPInstanceUID", "1", "1"))

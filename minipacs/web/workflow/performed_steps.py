@@ -8,9 +8,9 @@ from starlette.responses import Response
 from minipacs.audit.message import Action
 from minipacs.dicom.data_set.values import Values
 from minipacs.dicom.tables.dictionary import tag_of
-from minipacs.dicom.workflow import procedure_step
+from minipacs.dicom.workflow import performed_step
 from minipacs.errors import Failure, Kind
-from minipacs.index.workflow.procedure_steps import Changed
+from minipacs.index.workflow.performed_steps import Changed
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask
 from minipacs.web.workflow.documents import answer, read_data_set
@@ -28,7 +28,7 @@ async def post(ask: Ask) -> Response:
 
 async def get(ask: Ask) -> Response:
     """Answer with a step: with what `includefield` lists, or all (PS3.18 15.6)."""
-    values = await asyncio.to_thread(ask.environment.archive.index.procedure_steps.get, ask.path["step"])
+    values = await asyncio.to_thread(ask.environment.archive.index.performed_steps.get, ask.path["step"])
     if values is None:
         raise _unknown()
     ask.environment.trail.performed(ask.caller, ask.path["step"], values, Action.READ)
@@ -43,15 +43,15 @@ def _create(ask: Ask, values: Values) -> None:
     uid, index = ask.path["step"], ask.environment.archive.index
     if index.instance(uid) is not None:
         raise Failure(Kind.OTHER_CLASS, "the UID is that of a stored object")
-    done = index.procedure_steps.create(uid, procedure_step.created(values), ask.source)
+    done = index.performed_steps.create(uid, performed_step.created(values), ask.source)
     if done is None:
         raise Failure(Kind.EXISTS, "there is a step with this UID")
     _note(ask, done, Action.CREATE)
 
 
 def _change(ask: Ask, values: Values) -> None:
-    steps = ask.environment.archive.index.procedure_steps
-    done = steps.change(ask.path["step"], partial(procedure_step.changed, changes=values))
+    steps = ask.environment.archive.index.performed_steps
+    done = steps.change(ask.path["step"], partial(performed_step.changed, changes=values))
     if done is None:
         raise _unknown()
     _note(ask, done, Action.UPDATE)
@@ -59,7 +59,7 @@ def _change(ask: Ask, values: Values) -> None:
 
 def _note(ask: Ask, done: Changed, action: Action) -> None:
     ask.environment.trail.performed(ask.caller, ask.path["step"], done.values, action)
-    ask.log.update(step_status=procedure_step.status_of(done.values), worklist_steps=done.worklist_steps)
+    ask.log.update(step_status=performed_step.status_of(done.values), worklist_steps=done.worklist_steps)
 
 
 def _tag(word: str) -> int | None:

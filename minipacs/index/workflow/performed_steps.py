@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 from minipacs.dicom.data_set.json_values import dumps, loads
 from minipacs.dicom.data_set.values import Values
-from minipacs.dicom.workflow import procedure_step
+from minipacs.dicom.workflow import performed_step
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.paging import Place, beyond, pages
 from minipacs.index.engine.port import Change, Engine
-from minipacs.index.workflow.models import ProcedureStep
+from minipacs.index.workflow.models import PerformedStep
 from minipacs.index.workflow.worklist import COMPLETED, DISCONTINUED, STARTED, set_state
 
 _WORKLIST_STATES = {
-    procedure_step.IN_PROGRESS: STARTED,
-    procedure_step.COMPLETED: COMPLETED,
-    procedure_step.DISCONTINUED: DISCONTINUED,
+    performed_step.IN_PROGRESS: STARTED,
+    performed_step.COMPLETED: COMPLETED,
+    performed_step.DISCONTINUED: DISCONTINUED,
 }
 
 
@@ -37,7 +37,7 @@ class Performed(NamedTuple):
     changed_at: float
 
 
-class ProcedureSteps:
+class PerformedSteps:
     """The performed procedure steps of an index; safe to use from any thread.
 
     Calls raise Failure as those of `Reader` and `Writer` do.
@@ -47,7 +47,7 @@ class ProcedureSteps:
         self._engine = engine
         self._change = change
         self._select, _ = engine.compile(
-            ProcedureStep.select(ProcedureStep.document).where(ProcedureStep.sop_instance_uid == "")
+            PerformedStep.select(PerformedStep.document).where(PerformedStep.sop_instance_uid == "")
         )
 
     def create(self, sop_instance_uid: str, values: Values, source: str) -> Changed | None:
@@ -56,7 +56,7 @@ class ProcedureSteps:
         def work(connection: Connection) -> Changed | None:
             if connection.execute(self._select, (sop_instance_uid,)).fetchone():
                 return None
-            row = ProcedureStep.insert(sop_instance_uid=sop_instance_uid, source=source, **_columns(values))
+            row = PerformedStep.insert(sop_instance_uid=sop_instance_uid, source=source, **_columns(values))
             connection.execute(*self._engine.compile(row))
             return Changed(values, self._mark(connection, values))
 
@@ -73,8 +73,8 @@ class ProcedureSteps:
             if found is None:
                 return None
             values = change(loads(found[0]))
-            update = ProcedureStep.update(**_columns(values))
-            where = update.where(ProcedureStep.sop_instance_uid == sop_instance_uid)
+            update = PerformedStep.update(**_columns(values))
+            where = update.where(PerformedStep.sop_instance_uid == sop_instance_uid)
             connection.execute(*self._engine.compile(where))
             return Changed(values, self._mark(connection, values))
 
@@ -89,14 +89,14 @@ class ProcedureSteps:
     def find(self, status: str = "") -> Iterator[Performed]:
         """Give the steps of this status, or all, in the order in which they were created."""
         fields = (
-            *(ProcedureStep.id, ProcedureStep.sop_instance_uid, ProcedureStep.status),
-            *(ProcedureStep.document, ProcedureStep.source, ProcedureStep.changed_at),
+            *(PerformedStep.id, PerformedStep.sop_instance_uid, PerformedStep.status),
+            *(PerformedStep.document, PerformedStep.source, PerformedStep.changed_at),
         )
-        asked = [ProcedureStep.status == status] if status else []
+        asked = [PerformedStep.status == status] if status else []
 
         def read(after: Place, rows: int) -> list[tuple[Any, ...]]:
-            where = [*asked, *beyond([ProcedureStep.id], after)]
-            select = ProcedureStep.select(*fields).order_by(ProcedureStep.id).limit(rows)
+            where = [*asked, *beyond([PerformedStep.id], after)]
+            select = PerformedStep.select(*fields).order_by(PerformedStep.id).limit(rows)
             with self._engine.errors(), self._engine.reader() as connection:
                 return connection.execute(*self._engine.compile(select.where(*where) if where else select)).fetchall()
 
@@ -105,11 +105,11 @@ class ProcedureSteps:
 
     def _mark(self, connection: Connection, values: Values) -> int:
         """Bring the worklist steps into the state that their performed step is in."""
-        state = _WORKLIST_STATES[procedure_step.status_of(values)]
-        steps = procedure_step.scheduled_steps(values)
+        state = _WORKLIST_STATES[performed_step.status_of(values)]
+        steps = performed_step.scheduled_steps(values)
         return sum(set_state(self._engine, connection, study, step, state) for study, step in steps)
 
 
 def _columns(values: Values) -> dict[str, object]:
-    status = procedure_step.status_of(values)
+    status = performed_step.status_of(values)
     return {"status": status, "document": dumps(values), "changed_at": time.time()}

@@ -9,9 +9,9 @@ from minipacs.dicom.tables import statuses
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from minipacs.dicom.tables.uids import is_uid, new_uid
 from minipacs.dicom.text.charset import terms
-from minipacs.dicom.workflow import procedure_step
+from minipacs.dicom.workflow import performed_step
 from minipacs.errors import Failure, Kind
-from minipacs.index.workflow.procedure_steps import Changed
+from minipacs.index.workflow.performed_steps import Changed
 from minipacs.services.auditing import tell_step
 from minipacs.services.data_sets import read_values
 from minipacs.services.environment import Request
@@ -23,8 +23,8 @@ def create(request: Request) -> CommandSet:
     request.log.update(sop_instance_uid=uid)
     values, strange = read_values(request)
     _check_uid(request, uid)
-    steps = request.environment.archive.index.procedure_steps
-    done = steps.create(uid, procedure_step.created(values), request.caller.ae_title)
+    steps = request.environment.archive.index.performed_steps
+    done = steps.create(uid, performed_step.created(values), request.caller.ae_title)
     if done is None:
         raise Failure(Kind.EXISTS, "there is a step with this SOP Instance UID")
     tell_step(request, uid, done.values, Action.CREATE)
@@ -37,8 +37,8 @@ def change(request: Request) -> CommandSet:
     request.log.update(sop_instance_uid=uid)
     values, strange = read_values(request)
     _check_uid(request, uid)
-    steps = request.environment.archive.index.procedure_steps
-    done = steps.change(uid, lambda stored: procedure_step.changed(stored, values))
+    steps = request.environment.archive.index.performed_steps
+    done = steps.change(uid, lambda stored: performed_step.changed(stored, values))
     if done is None:
         raise _unknown()
     tell_step(request, uid, done.values, Action.UPDATE)
@@ -51,7 +51,7 @@ def get(request: Request) -> CommandSet:
     uid = command.requested_sop_instance_uid or ""
     request.log.update(sop_instance_uid=uid)
     _check_uid(request, uid)
-    values = request.environment.archive.index.procedure_steps.get(uid)
+    values = request.environment.archive.index.performed_steps.get(uid)
     if values is None:
         raise _unknown()
     tell_step(request, uid, values, Action.READ)
@@ -66,7 +66,7 @@ def get(request: Request) -> CommandSet:
 
 
 def _finish(request: Request, uid: str, done: Changed, strange: Sequence[int]) -> CommandSet:
-    status = procedure_step.status_of(done.values)
+    status = performed_step.status_of(done.values)
     request.log.update(step_status=status, worklist_steps=done.worklist_steps)
     final = request.response(statuses.SUCCESS)
     final.affected_sop_instance_uid = uid
