@@ -1,5 +1,6 @@
 """Looking at images: what one does with a mouse or with keys alone, and what is told in words and numbers."""
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from pydicom.dataset import FileDataset
 
 from tests.page import pictures
-from tests.page.test_viewer_pictures import drawn, save, windowed
+from tests.page.test_viewer_pictures import READ, drawn, save, windowed
 from tests.support.browser import Served, check_accessibility, shoot
 
 SIDE = 128
@@ -210,6 +211,49 @@ def test_pictures_are_turned_flipped_and_inverted(
     page.keyboard.press(keys)
     picture = windowed(held.slices[30].pixel_array.astype(float) - 1024, 40, 400)
     assert (drawn(page, SIDE, SIDE) == turned(picture)).all()
+
+
+def bright(page: Page) -> tuple[int, float, float]:
+    """Tell how many pixels of the canvas are bright, and where their middle lies, right and down."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    width, height, data = page.evaluate(READ)
+    canvas = numpy.frombuffer(base64.b64decode(data), numpy.uint8).reshape(height, width, 4)[..., 0]
+    rows, columns = numpy.nonzero(canvas > 100)
+    return len(rows), float(columns.mean()), float(rows.mean())
+
+
+def test_a_drag_moves_and_enlarges_the_picture(held: Held, open_page: Open):
+    page = held.view(open_page)
+    to_slice(page, 31)
+    page.keyboard.press("e")
+    size, right, down = bright(page)
+    page.keyboard.press("p")
+    drag(page, 60, 25)
+    moved_size, moved_right, moved_down = bright(page)
+    assert moved_size == size
+    assert (moved_right - right, moved_down - down) == pytest.approx((60, 25), abs=2)
+    page.keyboard.press("z")
+    drag(page, 0, 80)
+    changed = bright(page)[0]
+    drag(page, 0, -160)
+    assert {changed > size, bright(page)[0] > size} == {True, False}
+    page.keyboard.press("x")
+    page.keyboard.press("e")
+    assert bright(page) == pytest.approx((size, right, down), abs=0.01)
+
+
+def test_stacks_are_scrolled_together(held: Held, open_page: Open):
+    page = held.view(open_page)
+    page.keyboard.press("g")
+    page.locator("[data-cell='cell-2']").click()
+    series(page, "CT Series 1").click()
+    numbers = [page.locator(f"[data-cell='cell-{n}'] .viewer-number") for n in (1, 2)]
+    page.keyboard.press("Home")
+    expect(numbers[1]).to_have_text(f"1/{SLICES}")
+    page.keyboard.press("y")
+    page.keyboard.press("PageDown")
+    for number in numbers:
+        expect(number).to_have_text(f"11/{SLICES}")
 
 
 def test_directions_turn_with_the_picture(held: Held, open_page: Open):

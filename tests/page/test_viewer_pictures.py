@@ -14,7 +14,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import HTJ2KLossless, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from tests.page import pictures
 from tests.support.browser import Served
@@ -180,6 +180,7 @@ def made() -> Iterator[tuple[str, FileDataset, Samples]]:
         yield uid.name, code, stretched(values.astype(float))
     unsigned = (values + 5000).astype(numpy.uint16)
     yield JPEGLSLossless.name, jpeg_ls(series.picture(unsigned, "MONOCHROME2")), stretched(unsigned.astype(float))
+    yield HTJ2KLossless.name, htj2k(series.picture(unsigned, "MONOCHROME2")), stretched(unsigned.astype(float))
 
 
 def by_voi_table(series: pictures.Series) -> tuple[FileDataset, Samples]:
@@ -218,6 +219,14 @@ def jpeg_ls(found: FileDataset) -> FileDataset:
 
     code = imagecodecs.jpegls_encode(found.pixel_array)
     return pictures.encapsulated(found, [code], JPEGLSLossless)
+
+
+def htj2k(found: FileDataset) -> FileDataset:
+    """Encode by the codec at hand."""
+    import imagecodecs
+
+    code = imagecodecs.htj2k_encode(found.pixel_array)
+    return pictures.encapsulated(found, [code], HTJ2KLossless)
 
 
 MADE = {name: (found, picture) for name, found, picture in made()}
