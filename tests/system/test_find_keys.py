@@ -135,7 +135,7 @@ def test_reindex_fills_new_keys_for_what_is_stored(start_server: Callable[..., S
         assert wire.find("SERIES", SoftwareVersions="v1").answers == []
     server.stop()
     done = run("reindex", "--json", config=server.config)
-    assert json.loads(done.stdout) == {"indexed": 4, "adopted": 0, "kept": 0, "faults": {}}
+    assert json.loads(done.stdout) == {"indexed": 4, "adopted": 0, "kept": 0, "refused": 0, "faults": {}}
     assert done.stderr == ""
     server.start()
     check(server)
