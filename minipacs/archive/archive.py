@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from minipacs.archive.amended import Amending
 from minipacs.archive.background_sync import BackgroundSync
 from minipacs.archive.ingest import Incoming, StoragePolicy
 from minipacs.archive.marker import agree
@@ -60,7 +61,8 @@ class Archive:
         self._policy = policy
         self._identity = tree.identity()
         self._background = background
-        self._reader = ObjectReader(tree, index.instance, policy.min_free_bytes)
+        amending = Amending(tree, index.amendments.get, self._assumed_charset, policy.min_free_bytes)
+        self._reader = ObjectReader(tree, index.instance, amending, policy.min_free_bytes)
 
     @classmethod
     def open(
@@ -182,6 +184,10 @@ class Archive:
     def reader(self) -> ObjectReader:
         """Return what reads stored objects back."""
         return self._reader
+
+    def _assumed_charset(self, sop_instance_uid: str) -> str:
+        file = self.index.file(sop_instance_uid)
+        return "" if file is None else self.charset_of(file.source)
 
     def figures(self) -> Figures:
         """Count what there is; cheap enough for a scrape."""

@@ -97,6 +97,20 @@ def tell_deleted(
             audit.tell(events.instances_accessed(who, parts, whose, action=Action.DELETE))
 
 
+def tell_amended(
+    audit: Audit,
+    who: Participant,
+    amended: Iterable[tuple[PatientObject, list[StudyObject]]],
+    *,
+    of_patients: bool,
+) -> None:
+    """Tell of instances that are read otherwise from now on, and of patients, if what is said of these changed."""
+    for whose, studies in amended:
+        audit.tell(events.instances_accessed(who, studies, whose, action=Action.UPDATE))
+        if of_patients:
+            audit.tell(events.patient_record(who, whose, action=Action.UPDATE))
+
+
 class Importing:
     """Sums up what comes from a medium, and tells it now and then; `close` tells the rest."""
 

@@ -11,6 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol, Self
 
+from minipacs.dicom.data_set.amendments import Amendment
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index import (
     Allowance,
@@ -27,6 +28,7 @@ from minipacs.index import (
     StoredInstance,
     Subject,
 )
+from minipacs.index.ledger.amendments import Amendments
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Event
 from minipacs.index.ledger.checks import Checks
@@ -48,6 +50,7 @@ from minipacs.tree.staging import Spare, StagedFile
 
 __all__ = [
     "PREFIXES",
+    "AmendmentFiles",
     "Catalogue",
     "DaemonLock",
     "DigestLocks",
@@ -121,8 +124,28 @@ class Quarantine(Protocol):
         """Remove a file and its note, for ever. Raises OSError."""
 
 
+class AmendmentFiles(Protocol):
+    """The documents of amendments, under the SHA-256 of their bytes. Calls raise OSError."""
+
+    def keep(self, document: bytes) -> str:
+        """Keep a document, durably; returns its id."""
+
+    def discard(self, amendment_id: str) -> None:
+        """Remove a document whose row was refused; may be called again."""
+
+    def ids(self) -> set[str]:
+        """List the ids of what is kept."""
+
+    def read(self, amendment_id: str) -> bytes:
+        """Read a document. Raises ValueError if its bytes are not those that were kept."""
+
+
 class Storage(ObjectStore, DigestLocks, Protocol):
     """All that an archive keeps files with."""
+
+    @property
+    def amendments(self) -> AmendmentFiles:
+        """Return the documents of amendments."""
 
     @property
     def quarantine(self) -> Quarantine:
@@ -277,6 +300,7 @@ class Catalogue(Objects, Protocol):
     associations: Associations
     checks: Checks
     removals: Removals
+    amendments: Amendments
     duties: Queue
     sends: Sends
 
@@ -296,6 +320,9 @@ class Catalogue(Objects, Protocol):
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
         """Delete the rows of instances, with a note of their files in `removals`; give the digests of these."""
+
+    def amend(self, amendment: Amendment) -> int:
+        """Keep an amendment that is durable, and let the rows follow it; tells how many instances changed."""
 
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
         """Set Instance Availability of the rows with these digests."""

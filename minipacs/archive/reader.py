@@ -7,13 +7,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from io import FileIO
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from io import BufferedReader, FileIO
+from typing import TYPE_CHECKING
 
+from minipacs.archive.amended import Amending
+from minipacs.archive.data_set_file import DataSetFile
 from minipacs.archive.ports import Storage
 from minipacs.archive.scan import tells_of_damage
 from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.errors import NO_ROOM, Failure, Kind
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
@@ -57,71 +59,21 @@ class ObjectNotConvertible(ObjectUnreadable):
     """A stored object that cannot be had in the transfer syntax asked for; in another it may."""
 
 
-class DataSetFile:
-    """An open data set of `size_bytes`; close it, or use it as a context manager.
-
-    It borrows the buffer it was opened with, which holds its first piece until another object is opened with it.
-    """
-
-    def __init__(
-        self,
-        file: FileIO,
-        offset: int,
-        size_bytes: int,
-        buffer: memoryview,
-        held_bytes: int = 0,
-        on_close: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.size_bytes = size_bytes
-        self._on_close = on_close
-        self._file, self._offset = file, offset
-        self._buffer, self._held_bytes = buffer, held_bytes
-
-    def pieces(self) -> Iterator[memoryview]:
-        """Give the data set in pieces, each valid until the next. Raises OSError if it ends early."""
-        done = self._held_bytes
-        if done:
-            yield self._buffer[:done]
-        fd = self._file.fileno()
-        while done < self.size_bytes:
-            read = os.preadv(fd, [self._buffer[: self.size_bytes - done]], self._offset + done)
-            if not read:
-                raise OSError(f"the file ends {self.size_bytes - done} bytes early")
-            done += read
-            yield self._buffer[:read]
-
-    def read_ahead(self) -> None:
-        """Read the first piece into the buffer now. Raises OSError."""
-        if not self._held_bytes:
-            self._held_bytes = os.preadv(self._file.fileno(), [self._buffer[: self.size_bytes]], self._offset)
-
-    def stream(self) -> FileIO:
-        """Return the open file, standing where the data set begins; it stays this object's."""
-        self._file.seek(self._offset)
-        return self._file
-
-    def close(self) -> None:
-        """Close the file; may be called again."""
-        self._file.close()
-        self._on_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
 class ObjectReader:
-    """Opens stored objects. `look_up` finds what a SOP Instance UID stands for now.
+    """Opens stored objects. `look_up` finds what a SOP Instance UID stands for now, `amending` what is amended.
 
     Copies in another transfer syntax leave `min_free_bytes` of the disk.
     """
 
-    def __init__(self, tree: Storage, look_up: Callable[[str], StoredInstance | None], min_free_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        tree: Storage,
+        look_up: Callable[[str], StoredInstance | None],
+        amending: Amending,
+        min_free_bytes: int = 0,
+    ) -> None:
         self._tree = tree
+        self._amending = amending
         self._look_up = look_up
         self._codecs = CodecPool(min_free_bytes)
         self._intact: OrderedDict[str, tuple[int, int, float]] = OrderedDict()
@@ -135,10 +87,16 @@ class ObjectReader:
         """Decode what stands before the pixels. Raises ObjectUnreadable."""
         from pydicom import dcmread
 
-        file, _ = self._find(instance)
+        file, now = self._find(instance)
         try:
             with file:
-                return dcmread(file, stop_before_pixels=True)
+                if not now.amendments:
+                    return dcmread(file, stop_before_pixels=True)
+            meta = file_meta(now.sop_class_uid, now.sop_instance_uid, now.transfer_syntax_uid)
+            with self.open(now, now.transfer_syntax_uid, memoryview(bytearray(PEEK_BYTES))) as data_set:
+                return dcmread(BufferedReader(data_set.stream(meta)), stop_before_pixels=True)
+        except ObjectUnreadable:
+            raise
         except OSError as error:
             raise _unreadable("read", error) from error
         except Exception as error:  # of any kind: the library takes apart what was kept as it came
@@ -167,7 +125,8 @@ class ObjectReader:
                 if status.st_size != instance.size_bytes:
                     raise ObjectUnreadable(f"file has {status.st_size} bytes, not {instance.size_bytes}")
                 if instance.transfer_syntax_uid != transfer_syntax_uid:
-                    return self._transcoded(file, instance, transfer_syntax_uid, buffer, wait)
+                    made = self._transcoded(file, instance, transfer_syntax_uid, buffer, wait)
+                    return self._amended(made, instance, transfer_syntax_uid)
                 is_fresh = _is_fresh(instance, status) or self._was_intact(instance.digest, status)
                 found = _checked(file, instance, buffer, on_piece, is_fresh=is_fresh)
                 if not is_fresh:
@@ -175,7 +134,21 @@ class ObjectReader:
             except OSError as error:
                 raise _unreadable("read", error) from error
             closing.pop_all()
-            return found
+            return self._amended(found, instance, transfer_syntax_uid)
+
+    def _amended(self, data_set: DataSetFile, instance: StoredInstance, transfer_syntax_uid: str) -> DataSetFile:
+        """Give a data set as it is to be read: whatever goes out comes through here."""
+        if not instance.amendments:
+            return data_set
+        try:
+            return self._amending.amended(data_set, instance, TRANSFER_SYNTAXES[transfer_syntax_uid])
+        except BaseException as error:
+            data_set.close()
+            if isinstance(error, OSError):
+                raise _unreadable("read", error) from error
+            if isinstance(error, Failure):
+                raise ObjectUnreadable(f"cannot be amended: {error}", error.kind) from error
+            raise
 
     def open_stored(self, instance: StoredInstance, buffer: memoryview) -> tuple[StoredInstance, DataSetFile]:
         """Open the data set as it is stored, or that of the object that has replaced it; see `open`."""

@@ -98,12 +98,12 @@ def _rows() -> tuple[Event, ...]:
         ),
         Event(
             Code("110103", "DICOM Instances Accessed"),
-            "CD",
+            "CUD",
             (),
             any_one,
             of_patient,
             "A.5.3.6",
-            "instances are released from quarantine (C), or deleted while their study stays (D)",
+            "instances are released from quarantine (C), corrected (U), or deleted while their study stays (D)",
         ),
         Event(
             Code("110104", "DICOM Instances Transferred"),
@@ -171,6 +171,15 @@ def _rows() -> tuple[Event, ...]:
             "an order comes or changes by HL7 (U), or is taken back (D)",
         ),
         Event(
+            Code("110110", "Patient Record"),
+            "CRUD",
+            (),
+            any_one,
+            {"patient": (1, 1)},
+            "A.5.3.14",
+            "what objects say of a patient is corrected, or a correction is revoked (U)",
+        ),
+        Event(
             Code("110111", "Procedure Record"),
             "CRUD",
             (),
@@ -183,8 +192,7 @@ def _rows() -> tuple[Event, ...]:
 
 
 EVENTS: Mapping[str, Event] = MappingProxyType({event.code.value: event for event in _rows()})
-"""Every event that is told, by its code. Network Entry (A.5.3.9) is for machines that move; no
-changes of patients (A.5.3.14) come here."""
+"""Every event that is told, by its code. Network Entry (A.5.3.9) is for machines that move."""
 
 
 def application_activity(
@@ -264,7 +272,7 @@ def import_(
 def instances_accessed(
     who: Participant, studies: Sequence[StudyObject], patient: PatientObject, *, action: Action
 ) -> Message:
-    """Tell that `who` brought back or deleted instances of one patient."""
+    """Tell that `who` brought back, corrected or deleted instances of one patient."""
     return _message("110103", action, [replace(who, is_requestor=True)], [*studies, patient])
 
 
@@ -316,6 +324,13 @@ def order_record(
 ) -> Message:
     """Tell what became of an order."""
     return _message("110109", action, [replace(who, is_requestor=True)], [patient], outcome=outcome)
+
+
+def patient_record(
+    who: Participant, patient: PatientObject, *, action: Action, outcome: EventOutcome = EventOutcome.SUCCESS
+) -> Message:
+    """Tell what became of what is known of a patient."""
+    return _message("110110", action, [replace(who, is_requestor=True)], [patient], outcome=outcome)
 
 
 def procedure_record(

@@ -9,6 +9,7 @@ from minipacs import __version__
 from minipacs.cli.faults import tell_faults
 
 COMMANDS: Mapping[str, str] = {
+    "amendments": "amendments:amendments",
     "associations": "associations:associations",
     "audit": "audit:audit",
     "backup": "care:backup",
@@ -17,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "conflicts": "conflicts:conflicts",
     "commitments": "commitments:commitments",
     "conformance": "conformance:conformance",
+    "correct": "amendments:correct",
     "delete": "care:delete",
     "echo": "network:echo",
     "export": "transfer:export_",

@@ -9,7 +9,7 @@ from minipacs.index.objects.inventory import StoredFile, StoredInstance
 from minipacs.index.objects.models import UNAVAILABLE, Availability
 from minipacs.index.objects.ordering import Order
 from minipacs.index.objects.queries import Statistics, Subject
-from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed
+from minipacs.index.objects.records import Duplicates, Form, InstanceRecord, Outcome, Placed
 from minipacs.index.objects.selection import AVAILABILITY, TRANSFER_SYNTAX, Query
 
 __all__ = [

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from peewee import Select
 
+from minipacs.dicom.data_set.amendments import Amendment
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
 from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index import schema
@@ -14,6 +15,7 @@ from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.database import Database, Sync
 from minipacs.index.engine.writer import Writer
 from minipacs.index.ledger import settings
+from minipacs.index.ledger.amendments import AmendmentRows, Amendments
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after, between, forget, forgotten, last
 from minipacs.index.ledger.checks import Checks
@@ -23,7 +25,8 @@ from minipacs.index.ledger.sends import Sends
 from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
-from minipacs.index.objects.rows import Duplicates, Form, InstanceRecord, Outcome, Placed, Rows
+from minipacs.index.objects.records import Duplicates, Form, InstanceRecord, Outcome, Placed
+from minipacs.index.objects.rows import Rows
 from minipacs.index.workflow.commitments import Commitments
 from minipacs.index.workflow.hl7_messages import Hl7Messages
 from minipacs.index.workflow.orders import Orders
@@ -46,8 +49,9 @@ class Index(Reader):
 
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
     `performed_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
-    accounts of the last associations, `removals` the files that are to go, `duties` the leases of work that one process
-    is to do at a time, `sends` what people asked to be sent, `checks` when files were last checked.
+    accounts of the last associations, `removals` the files that are to go, `amendments` what is read otherwise than it
+    was stored, `duties` the leases of work that one process is to do at a time, `sends` what people asked to be sent,
+    `checks` when files were last checked.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
@@ -66,6 +70,7 @@ class Index(Reader):
         self.associations = Associations(database, self._change)
         self.performed_steps = PerformedSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
+        self.amendments = Amendments(database)
         self.removals = Removals(database, self._change)
         self.duties = Queue(database, self._change, "duties")
         self.sends = Sends(database, self._change)
@@ -150,6 +155,14 @@ class Index(Reader):
                 self._notes.drop(connection, form.digest)
                 self._notes.add(connection, [digest])
             return is_settled
+
+        return self._change(work)
+
+    def amend(self, amendment: Amendment) -> int:
+        """Keep an amendment that is durable, and let the rows follow it; tells how many instances changed."""
+
+        def work(connection: Connection) -> int:
+            return self._objects.amend(AmendmentRows(self._database, connection).add(amendment))
 
         return self._change(work)
 

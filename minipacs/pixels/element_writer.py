@@ -38,7 +38,7 @@ class ElementWriter:
     """
 
     def __init__(self, file: BinaryIO, transfer_syntax: TransferSyntax) -> None:
-        self._deflated = _Deflated(file) if transfer_syntax.deflated else None
+        self._deflated = Deflated(file) if transfer_syntax.deflated else None
         self._file: _Sink = self._deflated or file
         self._implicit = transfer_syntax.implicit
         self._big_endian = transfer_syntax.big_endian
@@ -85,7 +85,7 @@ class ElementWriter:
             self._deflated.close()
 
 
-class _Deflated:
+class Deflated:
     """Deflates into a file, to an even number of bytes (PS3.5 A.5)."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -94,9 +94,11 @@ class _Deflated:
         self._size_bytes = 0
 
     def write(self, data: bytes, /) -> None:
+        """Deflate a piece."""
         self._put(self._stream.compress(data))
 
     def close(self) -> None:
+        """Write what is still held back."""
         self._put(self._stream.flush())
         if self._size_bytes % 2:
             self._put(b"\0")

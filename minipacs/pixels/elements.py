@@ -173,7 +173,7 @@ class ElementReader:
         self._size_bytes: int | None = None
         self.position = 0
         if transfer_syntax.deflated:
-            self._file = io.BufferedReader(_Inflated(file), PIECE_BYTES)
+            self._file = io.BufferedReader(Inflated(file), PIECE_BYTES)
         else:
             self.position = file.tell()
             self._size_bytes = file.seek(0, io.SEEK_END)
@@ -323,7 +323,7 @@ class ElementReader:
         return name
 
 
-class _Inflated(io.RawIOBase):
+class Inflated(io.RawIOBase):
     """What a file holds from where it stands, inflated (PS3.5 A.5)."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -332,9 +332,11 @@ class _Inflated(io.RawIOBase):
         self._size_bytes = 0
 
     def readable(self) -> bool:
+        """Tell that it can be read."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Inflate what comes next. Raises TranscodeError."""
         while not self._stream.eof:
             data = self._stream.unconsumed_tail or self._deflated_file.read(PIECE_BYTES)
             try:

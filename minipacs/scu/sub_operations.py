@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from minipacs.archive.data_set_file import DataSetFile
 from minipacs.archive.reader import (
     BUFFER_BYTES,
     MAX_REPLACEMENTS,
-    DataSetFile,
     ObjectNotConvertible,
     ObjectReader,
     ObjectReplaced,

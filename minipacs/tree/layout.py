@@ -3,6 +3,7 @@
     objects/ab/<digest>.dcm   published, write-once; `ab` are the digest's first two digits
     incoming/<name>.part      being received; locked by its writer, so what is not locked is left over
     quarantine/<digest>.dcm   gave way, damaged or without use for the index; <digest>.json says why and since when
+    amendments/<digest>.json  what is read otherwise than it was stored, write-once, as `objects/` are
     archive.id                who the archive is; its index knows it too
     index.db, daemon.lock     the index; the lock of the one daemon, not empty while it runs
 
@@ -15,6 +16,7 @@ from pathlib import Path
 PREFIXES = tuple(f"{i:02x}" for i in range(256))
 OBJECT_SUFFIX = ".dcm"
 REASON_SUFFIX = ".json"
+AMENDMENT_SUFFIX = ".json"
 STAGED_SUFFIX = ".part"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -33,6 +35,7 @@ class Layout:
         self.objects = root / "objects"
         self.incoming = root / "incoming"
         self.quarantine = root / "quarantine"
+        self.amendments = root / "amendments"
         self.index = root / "index.db"
         self.daemon_lock = root / "daemon.lock"
         self.identity = root / "archive.id"
@@ -52,6 +55,12 @@ class Layout:
         if not is_digest(digest):
             raise ValueError(f"no digest: {digest!r}")
         return f"{self.quarantine}/{digest}{suffix}"
+
+    def amendment(self, digest: str) -> str:
+        """Return the path of an amendment."""
+        if not is_digest(digest):
+            raise ValueError(f"no digest: {digest!r}")
+        return f"{self.amendments}/{digest}{AMENDMENT_SUFFIX}"
 
     def staged(self, name: str) -> str:
         """Return the path of a file being received; `name` is the tree's own."""

@@ -15,7 +15,7 @@ def etag(instances: Sequence[StoredInstance], *more: str) -> str:
     """Make an entity tag of what is stored and how it is asked for (RFC 9110 8.8.3)."""
     found = hashlib.sha256("\n".join(more).encode())
     for instance in instances:
-        found.update(instance.digest.encode())
+        found.update(f"{instance.digest}{instance.amendments}\n".encode())
     return f'"{found.hexdigest()[:32]}"'
 
 

@@ -24,7 +24,7 @@ ROOT = secrets.token_hex(16).encode()
 
 
 class MetadataCache:
-    """Documents of instances by the digests of their files; safe to use from any thread."""
+    """Documents of instances by the digests of their files and by what amends them; safe to use from any thread."""
 
     def __init__(self, archive: Archive, max_bytes: int = MAX_KEPT_BYTES) -> None:
         self._archive = archive
@@ -35,15 +35,16 @@ class MetadataCache:
 
     def get(self, instance: StoredInstance, path: str) -> bytes:
         """Return the document of an instance, which lies at `path` below the root. Raises ObjectUnreadable."""
+        key = f"{instance.digest} {instance.amendments}"
         with self._lock:
-            found = self._kept.get(instance.digest)
+            found = self._kept.get(key)
             if found is not None:
-                self._kept.move_to_end(instance.digest)
+                self._kept.move_to_end(key)
                 return found
         made = self._make(instance, path)
         with self._lock:
-            if instance.digest not in self._kept:
-                self._kept[instance.digest] = made
+            if key not in self._kept:
+                self._kept[key] = made
                 self._kept_bytes += len(made)
             while self._kept_bytes > self._max_bytes:
                 _, dropped = self._kept.popitem(last=False)

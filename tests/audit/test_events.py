@@ -63,6 +63,7 @@ MESSAGES: dict[str, Message] = {
         Participant("anna@CT1", address="10.0.0.5"), login=True, outcome=EventOutcome.MINOR_FAILURE
     ),
     "order": events.order_record(THEM, PATIENT, action=Action.UPDATE),
+    "patient": events.patient_record(THEM, PATIENT, action=Action.UPDATE),
     "procedure": events.procedure_record(THEM, [STUDY], PATIENT, action=Action.UPDATE),
 }
 

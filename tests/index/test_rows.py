@@ -132,14 +132,17 @@ def test_a_re_send_heals_what_is_unavailable(index: Index, files: Files):
 
 
 STATEMENTS = [
-    ("the first of a patient", {}, 18),
-    ("one more of its series", {}, 9),
-    ("one of another series", {"series": "1.1.2"}, 13),
-    ("one of another study", {"study": "1.2", "series": "1.2.1"}, 15),
-    ("one that differs from the first", {"study": "1.2", "series": "1.2.1", "SeriesTime": "10"}, 11),
-    ("one that differs again", {"study": "1.2", "series": "1.2.1", "SeriesTime": "11"}, 10),
+    ("the first of a patient", {}, 19),
+    ("one more of its series", {}, 10),
+    ("one of another series", {"series": "1.1.2"}, 14),
+    ("one of another study", {"study": "1.2", "series": "1.2.1"}, 16),
+    ("one that differs from the first", {"study": "1.2", "series": "1.2.1", "SeriesTime": "10"}, 12),
+    ("one that differs again", {"study": "1.2", "series": "1.2.1", "SeriesTime": "11"}, 11),
 ]
-"""What is stored, one after the other, and the statements that it may take beside BEGIN and COMMIT."""
+"""What is stored, one after the other, and the statements that it may take beside BEGIN and COMMIT.
+
+One of them asks for amendments.
+"""
 
 
 def test_storing_takes_few_statements(index: Index, files: Files):

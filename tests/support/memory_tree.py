@@ -36,6 +36,30 @@ class MemoryQuarantine:
         self.kept.pop(digest, None)
 
 
+class MemoryAmendments:
+    """Documents of amendments."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def keep(self, document: bytes) -> str:
+        digest = hashlib.sha256(document).hexdigest()
+        self.kept[digest] = document
+        return digest
+
+    def discard(self, amendment_id: str) -> None:
+        self.kept.pop(amendment_id, None)
+
+    def ids(self) -> set[str]:
+        return set(self.kept)
+
+    def read(self, amendment_id: str) -> bytes:
+        document = self.kept[amendment_id]
+        if hashlib.sha256(document).hexdigest() != amendment_id:
+            raise ValueError("its bytes do not have its digest")
+        return document
+
+
 class _DaemonLock:
     """Remembers how the last one ended."""
 
@@ -58,6 +82,7 @@ class MemoryTree:
 
     def __init__(self) -> None:
         self.quarantine = MemoryQuarantine()
+        self.amendments = MemoryAmendments()
         self.objects: dict[str, tuple[bytes, Receipt]] = {}
         self.has_daemon = False
         self.belongs_to = ""

@@ -13,6 +13,8 @@ import pydicom.data
 import pytest
 from dicomweb_client import DICOMwebClient
 
+from minipacs.archive.care.amendments import correct
+from minipacs.dicom.data_set.amendments import Part
 from tests.support.objects import ct, encode, study
 from tests.support.storing import published
 from tests.support.web import Answer, Web
@@ -186,3 +188,20 @@ def test_rights(tmp_path: Path):
         assert "Bearer" in answer.headers["www-authenticate"]
     finally:
         served.close()
+
+
+def test_a_corrected_study_is_another_representation_of_everything(web: Web):
+    ds = ct()
+    web.store(ds)
+    path = path_of(ds, "study")
+    before = web.get(path + "/metadata").headers["etag"]
+    part = Part(ds.StudyInstanceUID, "P1", "")
+    values = {"PatientName": "New^Name", "PatientID": "N1"}
+    correct(web.archive.tree, web.archive.index, [part], values, by="me", source="MINIPACS")
+    whole = web.get(path, accept='multipart/related; type="application/dicom"; transfer-syntax=*')
+    assert (whole.status, b"New^Name" in whole.body) == (200, True)
+    metadata = web.get(path + "/metadata", **{"if-none-match": before})
+    assert (metadata.status, metadata.headers["etag"] != before) == (200, True)
+    (document,) = metadata.json
+    assert document["00100010"]["Value"] == [{"Alphabetic": "New^Name"}]
+    assert document["04000561"]["Value"][0]["04000565"]["Value"] == ["CORRECT"]

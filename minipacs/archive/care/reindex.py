@@ -16,6 +16,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.care.amendments import adopt
 from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.care.recovery import BATCH_FILES, READERS, Recovery, differences, leave, recheck_last
@@ -95,6 +96,8 @@ class _Rebuild:
 
     def run(self) -> Reindexed:
         finish_removals(self._tree, self._old, self._charset_of)
+        adopt(self._tree, self._old)
+        self._amend()
         last = self._old.last_change()
         self._seen = last.seq if last is not None else 0
         self._add(self._old.files())
@@ -113,8 +116,14 @@ class _Rebuild:
 
     def _catch_up(self) -> None:
         """Follow what came between the last round and the lock: nobody writes any more, so no file is read."""
+        self._amend()
         while self._follow(self._copy):
             pass
+
+    def _amend(self) -> None:
+        """Let the fresh rows follow the amendments that there are; those that it has stay as they are."""
+        for kept in self._old.amendments.all():
+            self._fresh.amend(kept.amendment)
 
     def _follow(self, add: Callable[[Iterable[StoredFile]], None]) -> int:
         """Do what the next events tell that other commands did meanwhile; returns how many these were."""

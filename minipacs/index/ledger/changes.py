@@ -21,9 +21,9 @@ from minipacs.index.ledger import settings
 from minipacs.index.ledger.models import Change
 
 Action = Literal["create", "update", "delete"]
-Reason = Literal["", "replaced", "moved", "compressed", "unavailable", "available", "reindexed"]
+Reason = Literal["", "replaced", "moved", "compressed", "corrected", "unavailable", "available", "reindexed"]
 """Why: another file; another study or series (the instance is deleted there, created here); the same image in another
-file; its file missing or damaged, or whole again; found otherwise when the index was rebuilt."""
+file; an amendment of it; its file missing or damaged, or whole again; found otherwise when the index was rebuilt."""
 
 
 class Uids(NamedTuple):

@@ -1,6 +1,6 @@
 """The tables of the ledger."""
 
-from peewee import AutoField, BlobField, DoubleField, IntegerField, Model, TextField
+from peewee import AutoField, BlobField, CompositeKey, DoubleField, IntegerField, Model, TextField
 
 from minipacs.index.engine.statements import SerialField
 
@@ -75,4 +75,41 @@ class AssociationAccount(Model):
         table_name = "association_account"
 
 
-LEDGER_MODELS: tuple[type[Model], ...] = (Setting, Removal, Change, QueueItem, AssociationAccount)
+class AmendmentDocument(Model):
+    """One row for each amendment; see `dicom.data_set.amendments`. `id` is the SHA-256 of the document.
+
+    `revokes` is the id of the one that it revokes, `revoked_by` of the one that revokes it, else "".
+    """
+
+    id = TextField(primary_key=True)
+    at = DoubleField()
+    document = BlobField()
+    revokes = TextField(default="")
+    revoked_by = TextField(default="")
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "amendment"
+        without_rowid = True
+
+
+class AmendedStudy(Model):
+    """One row for each study that an amendment is about."""
+
+    study_uid = TextField()
+    amendment = TextField()
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "amended_study"
+        primary_key = CompositeKey("study_uid", "amendment")
+        without_rowid = True
+
+
+LEDGER_MODELS: tuple[type[Model], ...] = (
+    Setting,
+    Removal,
+    Change,
+    QueueItem,
+    AssociationAccount,
+    AmendmentDocument,
+    AmendedStudy,
+)

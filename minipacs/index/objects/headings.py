@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
+from minipacs.dicom.data_set.amendments import Amendment, apply
 from minipacs.dicom.matching import temporal
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
 from minipacs.dicom.tables.keys import KeyTable
@@ -23,12 +24,23 @@ class HeadingText(NamedTuple):
     digest: bytes
     keywords: tuple[str, ...]
     texts: tuple[str, ...]
+    received_texts: tuple[str, ...] = ()
+    amendments: str = ""
 
     @property
     def document(self) -> str:
         """Return it as it is kept: most objects have a heading that is kept already."""
-        found = {keyword: text for keyword, text in zip(self.keywords, self.texts, strict=True) if text}
-        return json.dumps(found, separators=(",", ":"))
+        return _document(self.keywords, self.texts)
+
+    @property
+    def received(self) -> str:
+        """Return what the objects bear themselves, if that was amended, else ""."""
+        return _document(self.keywords, self.received_texts) if self.amendments else ""
+
+
+def _document(keywords: Sequence[str], texts: Sequence[str]) -> str:
+    found = {keyword: text for keyword, text in zip(keywords, texts, strict=True) if text}
+    return json.dumps(found, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +70,19 @@ class ObjectRows:
         return compared_person([value_of(self, keyword) for keyword in PERSON])
 
 
-def object_rows(values: Mapping[str, str], keys: KeyTable) -> ObjectRows:
-    """Sort the values of an object, by keyword, into rows."""
+def object_rows(
+    received: Mapping[str, str], keys: KeyTable, amendments: Sequence[tuple[str, Amendment]] = ()
+) -> ObjectRows:
+    """Sort the values of an object, by keyword, into rows: as they are after amendments, given with their ids."""
+    values, applied = apply(received, amendments)
     columns = {level: LEVEL_COLUMNS[level].attributes(values) for level in _LEVELS_READ}
     columns["PATIENT"] = columns["STUDY"][-len(LEVEL_COLUMNS["PATIENT"].keywords) :]
     texts = tuple([values.get(keyword, "") for keyword in keys.above])
-    digest = blake2b(repr(texts).encode(), digest_size=DIGEST_BYTES).digest()
-    return ObjectRows(columns, rare_rows(values, keys), HeadingText(digest, keys.above, texts))
+    before = tuple([received.get(keyword, "") for keyword in keys.above]) if applied else ()
+    whole = repr((texts, before, applied) if applied else texts)
+    digest = blake2b(whole.encode(), digest_size=DIGEST_BYTES).digest()
+    heading = HeadingText(digest, keys.above, texts, before, ",".join(applied))
+    return ObjectRows(columns, rare_rows(values, keys), heading)
 
 
 _LEVELS_READ: tuple[Level, ...] = ("STUDY", "SERIES", "IMAGE")

@@ -25,7 +25,7 @@ _BEYOND = "g"
 
 
 class StoredInstance(NamedTuple):
-    """What it takes to send one instance. For `received_digest` see `models.Instance`; `received_at`: since 1970."""
+    """What it takes to send one instance: see `models.Instance`; `received_at` is in seconds since 1970."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -35,6 +35,7 @@ class StoredInstance(NamedTuple):
     availability: str
     received_digest: str = ""
     received_at: float = 0.0
+    amendments: str = ""
 
 
 class StoredFile(NamedTuple):
@@ -63,6 +64,7 @@ class Inventory:
             Instance.availability,
             Instance.received_digest,
             Instance.received_at,
+            Instance.amendments,
         )
         self._select_instance, _ = engine.compile(Instance.select(*self._stored).where(uid == ""))
         self._select_uid, _ = engine.compile(Instance.select(uid).where(Instance.digest == ""))

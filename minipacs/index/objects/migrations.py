@@ -15,6 +15,7 @@ from minipacs.index.objects.models import (
     PERSON_OF_STUDY,
     RARE_VALUES,
     Conflict,
+    Heading,
     Instance,
     Patient,
     Series,
@@ -35,6 +36,14 @@ def make_room_for_persons(statements: Statements, connection: Connection) -> Non
     statements.make_serial(connection, [Patient, Study, Series, Instance])
     for index in ("study_study_instance_uid", "series_series_instance_uid"):
         connection.execute(f'DROP INDEX IF EXISTS "{index}"')
+
+
+def make_room_for_amendments(statements: Statements, connection: Connection) -> None:
+    """Give instances and headings columns for amendments, of which there are none yet."""
+    for field in (Instance.amendments, Heading.received):
+        columns = statements.columns(connection, field.model._meta.table_name)
+        if columns and field.column_name not in columns:  # a table that is still to be made has it
+            statements.add_columns(connection, [field])
 
 
 def copy_persons(statements: Statements, connection: Connection) -> None:

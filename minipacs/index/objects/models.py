@@ -106,7 +106,7 @@ class Heading(Model):
     """One row for each distinct set of patient, study and series attributes that objects of a series have.
 
     `document` holds them as JSON by keyword, without empty ones, `digest` is a hash of it. The columns of PERSON are in
-    a form in which equal ones are equal.
+    a form in which equal ones are equal. `received` is what amended objects bear themselves, else "".
     """
 
     id = SerialField()
@@ -114,6 +114,7 @@ class Heading(Model):
     series = ForeignKeyField(Series, column_name="series_id", on_delete="CASCADE", index=False)
     digest = BlobField()
     document = TextField()
+    received = text_column()
 
 
 Heading.add_index(Heading.series, Heading.digest, unique=True, name="heading_identity")
@@ -125,6 +126,7 @@ class Instance(Model):
     `digest` is the hexadecimal SHA-256 of the whole file, `received_at` is in seconds since 1970. `received_digest` is
     that of the file as it was received: another one if it was compressed since, the same if that cannot be done, ""
     while nobody has tried. `heading` is null in rows of an older release until the file was read again.
+    `amendments` are the ids of those that apply, in their order, joined by commas.
     """
 
     id = SerialField()
@@ -132,6 +134,7 @@ class Instance(Model):
     heading = RowReference(Heading, column_name="heading_id", null=True)
     digest = TextField(unique=True)
     received_digest = text_column()
+    amendments = text_column()
     size_bytes = BigIntegerField()
     transfer_syntax_uid = TextField()
     received_at = DoubleField()

@@ -28,6 +28,7 @@ from minipacs.index.objects.rare import RareValues
 UPPER_LEVELS: tuple[Level, ...] = ("SERIES", "STUDY", "PATIENT")
 """Levels whose rows exist for the sake of the instances below them, from the bottom up."""
 
+_OF_HEADING = (Heading.study, Heading.series, Heading.digest, Heading.document, Heading.received)
 _IDENTITY = ("StudyInstanceUID", "PatientID", "IssuerOfPatientID")
 """What a study is known by, in the order of `ObjectRows.path`."""
 
@@ -80,9 +81,7 @@ class ParentRows:
         self._insert_patient = engine.insert([Patient.only_study_uid, *_row_fields("PATIENT")])
         self._insert_study = engine.insert([Study.parent, *lists, *PERSON_OF_STUDY.values(), *_row_fields("STUDY")])
         self._insert_series = engine.insert([Series.parent, *_row_fields("SERIES")])
-        self._insert_heading = engine.insert(
-            [Heading.study, Heading.series, Heading.digest, Heading.document, *PERSON_OF_HEADING.values()]
-        )
+        self._insert_heading = engine.insert([*_OF_HEADING, *PERSON_OF_HEADING.values()])
         self._count_in_series = _increments(engine, Series, "NumberOfSeriesRelatedInstances")
         self._count_in_study = _increments(engine, Study, "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances")
         self._count_in_patient = _increments(
@@ -183,7 +182,8 @@ class ParentRows:
     def _add_heading(self, parents: Parents, objects: ObjectRows) -> None:
         person = parents.person if parents.new_studies else objects.person
         parents.has_new_heading = True
-        row = parents.study_id, parents.series_id, objects.heading.digest, objects.heading.document, *person
+        heading = objects.heading
+        row = parents.study_id, parents.series_id, heading.digest, heading.document, heading.received, *person
         parents.heading_id = self._insert(self._insert_heading, row)
         if _may_conflict(parents.person, person):
             self._conflicts.check_study(parents.study_id)

@@ -83,7 +83,9 @@ class Reader(Inventory):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        of_instance = Heading.select(Heading.document).join(Instance, on=(Instance.heading == Heading.id))
+        of_instance = Heading.select(Heading.document, Heading.received).join(
+            Instance, on=(Instance.heading == Heading.id)
+        )
         uid = COLUMNS["SOPInstanceUID"].value
         self._select_heading, _ = engine.compile(of_instance.where(uid == ""))
         self._retrievals: dict[tuple[str, ...], str] = {}
@@ -195,7 +197,7 @@ class Reader(Inventory):
         None in rows of an older release until their file was read again.
         """
         row = self._row(self._select_heading, sop_instance_uid)
-        return json.loads(row[0]) if row else None
+        return json.loads(row[1] or row[0]) if row else None
 
     def receipts(self, keyword: str, uids: Sequence[str]) -> dict[str, Receipts]:
         """Tell when and from whom the objects came that these values of a unique key lead to."""

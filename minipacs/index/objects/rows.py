@@ -4,18 +4,17 @@ The attributes of a series, study or patient are those of its first stored insta
 replaced within its series keeps its place.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from peewee import Field
 
-from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY
+from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.dicom.tables.keys import KeyTable
-from minipacs.errors import Failure, Kind
 from minipacs.index.engine.port import Engine, Transaction
+from minipacs.index.ledger.amendments import AmendmentRows
 from minipacs.index.ledger.changes import Changes, Reason, Uids
 from minipacs.index.objects.conflicts import ConflictRows
 from minipacs.index.objects.headings import ObjectRows, object_rows, value_of
@@ -24,6 +23,7 @@ from minipacs.index.objects.models import (
     LEVEL_COLUMNS,
     ONLINE,
     Availability,
+    Heading,
     Instance,
     Series,
     Study,
@@ -31,76 +31,13 @@ from minipacs.index.objects.models import (
 )
 from minipacs.index.objects.parents import ParentRows
 from minipacs.index.objects.rare import RareValues
+from minipacs.index.objects.records import Duplicates, Form, InstanceRecord, Outcome, Placed
 from minipacs.index.objects.refresh import Refresh
 
 logger = logging.getLogger(__name__)
 
-Duplicates = Literal["replace", "keep", "reject"]
-
 MAX_SERIES_TOLD = 10_000
 """Series whose differences were logged, remembered so that it is done once and not with every instance."""
-
-
-class Outcome(Enum):
-    """What became of a record."""
-
-    ADDED = "added"
-    SAME = "same"
-    REPLACED = "replaced"
-    KEPT = "kept"
-    REJECTED = "rejected"
-
-
-class Placed(NamedTuple):
-    """The answer to `add`.
-
-    `displaced_digest` is the file that gave way: the old one if REPLACED, the new one if KEPT, the new one, too, if
-    SAME and the row's file is a compressed form of it; else "". `moved` tells that the record names another study,
-    series or patient than those its SOP Instance UID was found under.
-    """
-
-    outcome: Outcome
-    displaced_digest: str = ""
-    moved: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceRecord:
-    """One stored file, as the index is told of it.
-
-    `values` are Unicode text by keyword, several values joined by backslashes, "" or missing if absent. `digest` is
-    the hexadecimal SHA-256 of the whole file, `received_at` is in seconds since 1970. `received_digest` is that of a
-    row that is made anew.
-    """
-
-    values: Mapping[str, str]
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    digest: str
-    size_bytes: int
-    received_at: float
-    source: str
-    received_digest: str = ""
-
-    def object_rows(self, keys: KeyTable) -> ObjectRows:
-        """Sort the values into rows. Raises Failure MISSING with the tag if a UID is missing."""
-        uids = {"SOPClassUID": self.sop_class_uid, "SOPInstanceUID": self.sop_instance_uid}
-        objects = object_rows({**self.values, **uids}, keys)
-        for level in ("STUDY", "SERIES", "IMAGE"):
-            key = UNIQUE_KEY[level]
-            if not value_of(objects, key.keyword):
-                raise Failure(Kind.MISSING, f"{key.keyword} missing", (key.tag,))
-        return objects
-
-
-class Form(NamedTuple):
-    """What an instance is stored as: its file, and the one indexed attribute that depends on its transfer syntax."""
-
-    digest: str
-    size_bytes: int
-    transfer_syntax_uid: str
-    photometric_interpretation: str
 
 
 class _Found(NamedTuple):
@@ -162,11 +99,21 @@ class Rows:
         self._find_by_digest, _ = compile_(found.where(Instance.digest == ""))
         known = [*LEVEL_COLUMNS["SERIES"].attribute_fields, *LEVEL_COLUMNS["STUDY"].attribute_fields]
         self._select_above, _ = compile_(Series.select(*known).join(Study).where(Series.id == 0))
-        self._move = engine.update([Instance.parent, Instance.heading])
+        self._move = engine.update([Instance.parent, Instance.heading, Instance.amendments])
+        self._amendments = AmendmentRows(engine, transaction)
+        of_study, _ = compile_(
+            found.select_extend(Instance.amendments)
+            .where(COLUMNS["StudyInstanceUID"].value == "")
+            .order_by(Instance.id)
+        )
+        self._find_in_study = of_study
+        heading = Heading.select(Heading.document, Heading.received).where(Heading.id == 0)
+        self._select_heading, _ = compile_(heading)
         columns = LEVEL_COLUMNS["IMAGE"]
         stored: tuple[Field, ...] = (
             Instance.digest,
             Instance.received_digest,
+            Instance.amendments,
             Instance.size_bytes,
             Instance.transfer_syntax_uid,
             Instance.received_at,
@@ -192,6 +139,9 @@ class Rows:
         the record in the file, which is durable.
         """
         self._refresh.clear()  # of what a change that failed has left
+        amendments = self._amendments.of_study(value_of(objects, "StudyInstanceUID"))
+        if amendments:
+            objects = record.object_rows(self._keys, amendments)
         row = self._execute(self._find, (value_of(objects, "SOPInstanceUID"),)).fetchone()
         if row is None:
             self._insert(record, objects)
@@ -258,6 +208,33 @@ class Rows:
         self._refresh.run()
         return filled
 
+    def amend(self, study_instance_uids: Sequence[str]) -> int:
+        """Let the rows of studies follow the amendments that there are now; tells how many instances changed.
+
+        Rows of an older release follow when their files are read.
+        """
+        self._refresh.clear()
+        changed = 0
+        for uid in study_instance_uids:
+            amendments = self._amendments.of_study(uid)
+            rows: dict[int, ObjectRows] = {}
+            for *columns, before in self._execute(self._find_in_study, (uid,)).fetchall():
+                old = _Found.of(columns)
+                if old.heading_id is None:
+                    continue
+                if old.heading_id not in rows:
+                    document, received = self._execute(self._select_heading, (old.heading_id,)).fetchone()
+                    rows[old.heading_id] = object_rows(json.loads(received or document), self._keys, amendments)
+                objects = rows[old.heading_id]
+                if objects.heading.amendments != before:
+                    self._refresh.touch(old.series_id, old.study_id, old.patient_id)
+                    self._file(old, objects)
+                    self._changes.add("update", old.uids, old.digest, reason="corrected")
+                    changed += 1
+        self._refresh.run()
+        self._transaction.written += changed
+        return changed
+
     def _found(self, statement: str, keys: Sequence[str]) -> list[_Found]:
         rows = (self._execute(statement, (key,)).fetchone() for key in dict.fromkeys(keys))
         return [_Found.of(row) for row in rows if row]
@@ -266,21 +243,27 @@ class Rows:
         row = self._execute(self._find_by_digest, (digest,)).fetchone()
         if row is None or (old := _Found.of(row)).heading_id is not None:
             return False
-        objects = object_rows(self._known_above(old) if values is None else values, self._keys)
+        values = self._known_above(old) if values is None else values
+        amendments = self._amendments.of_study(values.get("StudyInstanceUID", ""))
+        objects = object_rows(values, self._keys, amendments)
         is_first = self._refresh.is_first(old.instance_id, old.series_id)
         if is_first or objects.path != old.path:
             self._refresh.touch(old.series_id, old.study_id, old.patient_id)
+        self._file(old, objects)
+        uids = _uids(objects)._replace(sop_instance_uid=old.sop_instance_uid)
+        if uids != old.uids:
+            self._tell_moved(old, uids, old.digest, "")
+        return True
+
+    def _file(self, old: _Found, objects: ObjectRows) -> None:
+        """Put an instance where its values say; the rows that it leaves are touched."""
         new = self._parents.find_or_make(objects)
         if new.series_id != old.series_id:
             self._refresh.touch(new.series_id, new.study_id, new.patient_id)
             self._parents.total(old.modality, instances=-1, size_bytes=-old.size_bytes)
             self._parents.total(new.modality, series=new.new_series, instances=1, size_bytes=old.size_bytes)
-        self._execute(self._move, (new.series_id, new.heading_id, old.instance_id))
+        self._execute(self._move, (new.series_id, new.heading_id, objects.heading.amendments, old.instance_id))
         self._refresh.mark(old.instance_id)
-        uids = _uids(objects)._replace(sop_instance_uid=old.sop_instance_uid)
-        if uids != old.uids:
-            self._tell_moved(old, uids, old.digest, "")
-        return True
 
     def _insert(self, record: InstanceRecord, objects: ObjectRows) -> None:
         parents = self._parents.place(objects, record.size_bytes)
@@ -369,6 +352,7 @@ def _stored(record: InstanceRecord, objects: ObjectRows) -> tuple[object, ...]:
     return (
         record.digest,
         record.received_digest,
+        objects.heading.amendments,
         record.size_bytes,
         record.transfer_syntax_uid,
         record.received_at,

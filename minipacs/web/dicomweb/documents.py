@@ -9,7 +9,8 @@ from typing import Literal
 
 from starlette.responses import Response
 
-from minipacs.archive.reader import PEEK_BYTES, DataSetFile, ObjectUnreadable
+from minipacs.archive.data_set_file import DataSetFile
+from minipacs.archive.reader import PEEK_BYTES, ObjectUnreadable
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import PIXEL_DATA, ElementReader, Kind, TranscodeError

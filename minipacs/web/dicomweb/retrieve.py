@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from starlette.responses import Response
 
+from minipacs.archive.data_set_file import DataSetFile
 from minipacs.archive.reader import (
     BUFFER_BYTES,
-    DataSetFile,
     ObjectNotConvertible,
     ObjectReplaced,
     ObjectUnreadable,
@@ -154,7 +154,7 @@ class Objects:
         instances = [first.instance, *self._rest]
         if first.size_bytes != first.instance.size_bytes:
             return None
-        if any(syntax_for(instance, self._asked) != instance.transfer_syntax_uid for instance in instances):
+        if any(i.amendments or syntax_for(i, self._asked) != i.transfer_syntax_uid for i in instances):
             return None
         plan = Writer(DICOM)
         heads = sum(len(self._head(plan, i, i.transfer_syntax_uid, i.size_bytes)) for i in instances)
