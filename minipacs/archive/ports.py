@@ -30,8 +30,10 @@ from minipacs.index import (
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Event
 from minipacs.index.ledger.checks import Checks
+from minipacs.index.ledger.open_studies import OpenStudies
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
+from minipacs.index.ledger.routed import Routed
 from minipacs.index.objects.queries import Receipts
 from minipacs.index.workflow.commitments import Commitments
 from minipacs.index.workflow.hl7_messages import Hl7Messages
@@ -272,6 +274,8 @@ class Catalogue(Objects, Protocol):
     associations: Associations
     checks: Checks
     removals: Removals
+    open_studies: OpenStudies
+    routed: Routed
     duties: Queue
 
     @property

@@ -63,3 +63,15 @@ class FeedConfig:
     keep_days: int = setting(
         0, kinds.whole(0, MAX_KEEP_DAYS), "How long changes are told; 0 keeps them for ever. Each takes some 200 bytes."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StudyConfig:
+    """When a study counts as complete."""
+
+    quiet_s: float = setting(
+        60,
+        kinds.SECONDS,
+        "When no object came for so long and its senders have no association open, unless performed steps, a storage "
+        "commitment or the counts that its objects give tell it before.",
+    )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from minipacs.config import kinds
 from minipacs.config.kinds import MAX_KEEP_DAYS, SQLITE_PREFIX
-from minipacs.config.lifecycle import FeedConfig, Hl7Config, StationConfig
+from minipacs.config.lifecycle import FeedConfig, Hl7Config, StationConfig, StudyConfig
 from minipacs.config.settings import setting
 
 Operation = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
@@ -366,6 +366,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "hl7": Hl7Config,
     "station": StationConfig,
     "feed": FeedConfig,
+    "study": StudyConfig,
     "audit": AuditConfig,
     "log": LogConfig,
 }

@@ -17,8 +17,10 @@ from minipacs.index.ledger import settings
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after, between, forget, forgotten, last
 from minipacs.index.ledger.checks import Checks
+from minipacs.index.ledger.open_studies import OpenStudies
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Notes, Removals
+from minipacs.index.ledger.routed import Routed
 from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
@@ -45,7 +47,8 @@ class Index(Reader):
 
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
     `performed_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
-    accounts of the last associations, `removals` the files that are to go, `duties` the leases of work that one process
+    accounts of the last associations, `removals` the files that are to go, `open_studies` those that
+    objects come to, `routed` what is to be sent by rules and what was, `duties` the leases of work that one process
     is to do at a time, `checks` when files were last checked.
     """
 
@@ -56,6 +59,7 @@ class Index(Reader):
         self._derived = schema.derived(database, keys)
         self._writer_or_none = writer
         self._objects_or_none: Rows | None = None
+        told: Changes | None = None
         if writer is not None:
             told = (Changes if tells_changes else Untold)(database, writer.transaction)
             self._objects_or_none = Rows(database, writer.transaction, keys, told)
@@ -66,6 +70,8 @@ class Index(Reader):
         self.performed_steps = PerformedSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
         self.removals = Removals(database, self._change)
+        self.open_studies = OpenStudies(database, self._change, told)
+        self.routed = Routed(database, self._change, self._change_lazily)
         self.duties = Queue(database, self._change, "duties")
         self._notes = Notes(database)
         self.checks = Checks(database, self._change)
@@ -252,6 +258,10 @@ class Index(Reader):
 
     def _change(self, work: Callable[[Connection], _T]) -> _T:
         return self._writer.change(work)
+
+    def _change_lazily(self, work: Callable[[Connection], _T]) -> _T:
+        """Commit without waiting for the disk, if recovery runs: what is lost with the power is done again."""
+        return self._writer.change(work, recoverable=True)
 
     @property
     def _writer(self) -> Writer:

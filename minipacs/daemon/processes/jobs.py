@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
@@ -34,6 +35,7 @@ from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
 from minipacs.jobs.forgetting import Forgetting
+from minipacs.jobs.study_watch import StudyWatch
 from minipacs.jobs.unread import Unread
 from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
@@ -65,6 +67,7 @@ class Jobs:
         self._metrics = metrics.Metrics(p.title for p in shared.config.peers)
         self._metrics.begin(NAMES)
         self._config = shared.config
+        self._is_connected = shared.places.is_connected
         http = next(iter(shared.sockets.of(METRICS)), None)
         self._http = None if http is None else metrics.MetricsServer(http, self._registry(shared), self._unready)
 
@@ -81,7 +84,7 @@ class Jobs:
             tell_unfilled_keys(archive)
         self._archive = archive
         background = Background()
-        jobs = _jobs(self._config, archive, background, self._metrics, audit)
+        jobs = _jobs(self._config, archive, background, self._metrics, audit, self._is_connected)
         background.start(jobs)
         keeper = Keeper(self._inbox, archive.index)
         self._control.watch(self._wake_fd)
@@ -166,7 +169,14 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
-def _jobs(config: Config, archive: Archive, background: Background, counts: metrics.Metrics, audit: Audit) -> list[Job]:
+def _jobs(
+    config: Config,
+    archive: Archive,
+    background: Background,
+    counts: metrics.Metrics,
+    audit: Audit,
+    is_connected: Callable[[str], bool],
+) -> list[Job]:
     """Gather all work that no association waits for: the one place where jobs are named."""
     commitments = CommitmentJobs(
         ae_title=config.ae.title,
@@ -178,8 +188,10 @@ def _jobs(config: Config, archive: Archive, background: Background, counts: metr
         stopping=background.stopping,
         wake=background.wake,
     )
+    watch = StudyWatch(archive, config.study.quiet_s, is_connected, [], background.stopping, background.wake)
     jobs: list[Job] = [
         *commitments.jobs,
+        watch.work,
         once(partial(_remember, archive, counts)),
         Unread(archive, background.stopping).work,
         SizeCheck(archive, background.stopping).work,
