@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from minipacs.config.kinds import SQLITE_PREFIX
-from minipacs.config.lifecycle import FeedConfig, Hl7Config, StationConfig, StudyConfig
+from minipacs.config.lifecycle import FeedConfig, Hl7Config, QueueConfig, RouteConfig, StationConfig, StudyConfig
 from minipacs.config.schema import (
     AUDIT_FOLDER_NAME,
     INDEX_FILE_NAME,
@@ -47,6 +47,8 @@ class Config:
     stations: tuple[StationConfig, ...]
     feed: FeedConfig
     study: StudyConfig
+    routes: tuple[RouteConfig, ...]
+    queue: QueueConfig
     audit: AuditConfig
     log: LogConfig
     source: Path | None

@@ -35,6 +35,7 @@ from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
 from minipacs.jobs.forgetting import Forgetting
+from minipacs.jobs.routing import Retries, Router, RouteSender
 from minipacs.jobs.study_watch import StudyWatch
 from minipacs.jobs.unread import Unread
 from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
@@ -66,6 +67,7 @@ class Jobs:
         metrics.share(shared.metrics_folder, control.slot)
         self._metrics = metrics.Metrics(p.title for p in shared.config.peers)
         self._metrics.begin(NAMES)
+        self._metrics.begin_routes((route.name, to) for route in shared.config.routes for to in route.to)
         self._config = shared.config
         self._is_connected = shared.places.is_connected
         http = next(iter(shared.sockets.of(METRICS)), None)
@@ -118,8 +120,16 @@ class Jobs:
         metrics.register_figures(registry, self._figures, self._processes)
         if shared.config.audit.is_on:
             metrics.register_spool(registry, lambda: self._courier.waiting() if self._courier else 0)
+        metrics.register_routes(registry, self._waiting)
         metrics.register_expiries(registry, certificates.expiries(shared.config))
         return registry
+
+    def _waiting(self) -> list[metrics.Waiting]:
+        """Tell what waits of each route for each peer; none while the archive is not ready."""
+        pairs = [(route.name, to) for route in self._config.routes for to in route.to]
+        found = {} if self._archive is None else self._archive.index.routed.waiting()
+        nothing = 0, 0.0, 0
+        return [metrics.Waiting(route, to, *found.get((route, to), nothing)) for route, to in pairs]
 
     def _figures(self) -> Figures | None:
         return None if self._archive is None else self._archive.figures()
@@ -188,10 +198,27 @@ def _jobs(
         stopping=background.stopping,
         wake=background.wake,
     )
-    watch = StudyWatch(archive, config.study.quiet_s, is_connected, [], background.stopping, background.wake)
+    routes = composition.routes(config, archive.index.keys)
+    hour_s = 3600
+    sender = RouteSender(
+        archive=archive,
+        routes=routes,
+        requestor=composition.requestor(config),
+        destination=composition.peers(config).destination,
+        retries=Retries(config.queue.retry_s, config.queue.retry_max_s, config.queue.give_up_h * hour_s),
+        audit=audit,
+        count=counts.routed,
+        sent=counts.sent,
+        stopping=background.stopping,
+        wake=background.wake,
+    )
+    watch = StudyWatch(
+        archive, config.study.quiet_s, is_connected, [Router(archive, routes)], background.stopping, background.wake
+    )
     jobs: list[Job] = [
         *commitments.jobs,
         watch.work,
+        sender.work,
         once(partial(_remember, archive, counts)),
         Unread(archive, background.stopping).work,
         SizeCheck(archive, background.stopping).work,

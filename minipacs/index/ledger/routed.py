@@ -118,6 +118,23 @@ class Routed:
         dead = (item for item in self.queue.items((DEAD,)) if item.destination == destination)
         return {uid for shipment in map(shipment_of, dead) if shipment.route == route for uid in shipment.only}
 
+    def waiting(self) -> dict[tuple[str, str], tuple[int, float, int]]:
+        """Tell of each route and destination how many items wait, how long the oldest, how many are dead.
+
+        In seconds; those that are held wait too.
+        """
+        found: dict[tuple[str, str], tuple[int, float, int]] = {}
+        now = time.time()
+        for item in self.queue.items():
+            pair = shipment_of(item).route, item.destination
+            waiting, oldest_s, dead = found.get(pair, (0, 0.0, 0))
+            if item.state == DEAD:
+                dead += 1
+            else:
+                waiting, oldest_s = waiting + 1, max(oldest_s, now - item.created_at)
+            found[pair] = waiting, oldest_s, dead
+        return found
+
     def note(self, destination: str, sop_instance_uid: str, digest: str) -> None:
         """Note that an instance was delivered; `digest` is that of its file as it was received."""
         row = {"sop_instance_uid": sop_instance_uid, "destination": destination, "digest": digest, "at": time.time()}
