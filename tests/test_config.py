@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minipacs import config
 from minipacs.config import reading
 from minipacs.config.schema import REPEATED, SECTIONS
-from minipacs.config.settings import settings_of
+from minipacs.config.settings import field_of, settings_of
 from minipacs.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -329,5 +329,5 @@ def test_each_setting_is_read_somewhere():
     own = (folder / "schema.py").read_text()
     for name, section in SECTIONS.items():
         for key in settings_of(section):
-            read = re.compile(rf"\.{key}\b")
+            read = re.compile(rf"\.{field_of(key)}\b")
             assert read.search(code) or re.search(rf"self\.(\w+\.)*{key}\b", own), f"{name}.{key}"

@@ -9,7 +9,15 @@ import sys
 from pathlib import Path
 
 from minipacs.archive.archive import Figures
-from minipacs.metrics import Metrics, Processes, register_expiries, register_figures, register_spool
+from minipacs.metrics import (
+    Metrics,
+    Processes,
+    Waiting,
+    register_expiries,
+    register_figures,
+    register_routes,
+    register_spool,
+)
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "etc/prometheus/rules.yml"
@@ -27,6 +35,8 @@ def exported() -> dict[str, set[str]]:
     counted.compression("left", 0)
     counted.stored("CT1", 0.1)
     counted.handshake("expired")
+    counted.begin_routes([("all", "AI")])
+    register_routes(counted.registry, lambda: [Waiting("all", "AI", 1, 2.0, 3)])
     register_expiries(counted.registry, {"tls.ca": 1.0})
     counted.http_request("studies", 200, 0.1, 1, 1)
     register_spool(counted.registry, lambda: 0)

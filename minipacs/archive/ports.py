@@ -32,8 +32,10 @@ from minipacs.index.ledger.amendments import Amendments
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Event
 from minipacs.index.ledger.checks import Checks
+from minipacs.index.ledger.open_studies import OpenStudies
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
+from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
 from minipacs.index.objects.growth import Day
 from minipacs.index.objects.queries import Receipts
@@ -301,6 +303,8 @@ class Catalogue(Objects, Protocol):
     checks: Checks
     removals: Removals
     amendments: Amendments
+    open_studies: OpenStudies
+    routed: Routed
     duties: Queue
     sends: Sends
 

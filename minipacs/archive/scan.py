@@ -5,11 +5,14 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
 
 from minipacs.archive.identity import check_identity
 from minipacs.archive.ports import Storage
 from minipacs.dicom.data_set.header import Header, HeaderScanner
 from minipacs.dicom.data_set.part10 import FileMeta, parse_file_meta
+from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
@@ -19,6 +22,24 @@ from minipacs.index import InstanceRecord, StoredFile
 READ_BYTES = 1 << 20
 SKIM_BYTES = 64 << 10
 WRONG_DIGEST = "the file's bytes do not have its digest"
+
+_GIVEN = "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"
+
+
+class _Wanted(Protocol):
+    """Says which elements are read."""
+
+    @property
+    def tags(self) -> frozenset[int]:
+        """Their tags."""
+
+
+@dataclass(frozen=True)
+class _Tags:
+    tags: frozenset[int]
+
+
+_COUNTS = _Tags(frozenset(BY_KEYWORD[keyword].tag for keyword in _GIVEN))
 
 _DAMAGE = frozenset({errno.EIO, errno.ENODATA, errno.EILSEQ, errno.EREMOTEIO, errno.EBADMSG, errno.EUCLEAN})
 """What Linux says of a medium that cannot be read, and its file systems of checksums that are wrong."""
@@ -64,7 +85,17 @@ def orphan(tree: Storage, digest: str) -> StoredFile:
     return StoredFile(digest, state.size_bytes, receipt.received_at, receipt.source, "", receipt.received_digest)
 
 
-def _skim(tree: Storage, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]:
+def given_counts(tree: Storage, digest: str) -> tuple[str, str]:
+    """Return how many series and instances a file says that its study has, "" where it does not.
+
+    Raises OSError, DataSetError.
+    """
+    _, header = _skim(tree, digest, _COUNTS)
+    series, instances = (header.get(keyword) for keyword in _GIVEN)
+    return series, instances
+
+
+def _skim(tree: Storage, digest: str, keys: _Wanted) -> tuple[FileMeta, Header]:
     """Read a published file up to its Pixel Data, whatever follows. Raises OSError, DataSetError."""
     with tree.open(digest) as file:
         piece = file.read(SKIM_BYTES)
@@ -75,7 +106,7 @@ def _skim(tree: Storage, digest: str, keys: KeyTable) -> tuple[FileMeta, Header]
     return meta, scanner.header() if scanner.has_pixel_data else scanner.finish()
 
 
-def _begin(piece: bytes, keys: KeyTable) -> tuple[FileMeta, HeaderScanner]:
+def _begin(piece: bytes, keys: _Wanted) -> tuple[FileMeta, HeaderScanner]:
     meta = parse_file_meta(piece)
     if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
         raise DataSetError(f"unknown transfer syntax {meta.transfer_syntax_uid}")

@@ -13,6 +13,7 @@ import click
 from minipacs import daemon, log
 from minipacs.archive.archive import Archive
 from minipacs.config import Config, load, resolve
+from minipacs.dicom.matching.words import keys_of
 from minipacs.errors import system_user
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,13 +76,10 @@ def caller() -> str:
 
 def parse_keys(words: Sequence[str]) -> dict[str, str]:
     """Read `KEY=VALUE` words. Raises a usage error for what is none."""
-    keys: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"{word!r} is not of the form KEY=VALUE, such as PatientID=P1")
-        keys[name] = value
-    return keys
+    try:
+        return keys_of(words)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 @contextmanager

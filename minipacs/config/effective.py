@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from minipacs.config.kinds import SQLITE_PREFIX
-from minipacs.config.lifecycle import FeedConfig, Hl7Config, StationConfig
+from minipacs.config.lifecycle import FeedConfig, Hl7Config, QueueConfig, RouteConfig, StationConfig, StudyConfig
 from minipacs.config.schema import (
     AUDIT_FOLDER_NAME,
     INDEX_FILE_NAME,
@@ -46,6 +46,9 @@ class Config:
     hl7: Hl7Config
     stations: tuple[StationConfig, ...]
     feed: FeedConfig
+    study: StudyConfig
+    routes: tuple[RouteConfig, ...]
+    queue: QueueConfig
     audit: AuditConfig
     log: LogConfig
     source: Path | None

@@ -112,6 +112,11 @@ def _parse_seconds(value: object) -> float:
     return float(cast(float, value))
 
 
+def _parse_hours_in_all(value: object) -> float:
+    _require(type(value) in (int, float) and 0 < cast(float, value) <= MAX_TIMEOUT_S // 3600 * 52)
+    return float(cast(float, value))
+
+
 def _parse_ae_title(value: object) -> str:
     title = value.strip(" ") if isinstance(value, str) else ""
     _require(re.fullmatch(r"[ -\[\]-~]{1,16}", title))
@@ -182,6 +187,14 @@ def _parse_extended_key(value: object) -> str:
     return cast(str, value)
 
 
+def _parse_hours(value: object) -> str:
+    from minipacs.jobs.hours import Hours  # only who has routes waits for it
+
+    _require(isinstance(value, str))
+    Hours(cast(str, value))
+    return cast(str, value)
+
+
 def _is_certificate(name: str) -> object:
     return re.fullmatch(r"sha256:([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}|(CN=|DNS:|URI:).{1,200}", name)
 
@@ -208,6 +221,12 @@ EXTENDED_KEY = Kind(
     'level ("SERIES:ScanOptions")',
     _parse_extended_key,
 )
+HOURS = Kind('hours such as "18-6" or "mon-fri 18-6", several joined by commas', _parse_hours)
+KEY_AND_VALUE = text("KEY=VALUE, as for `minipacs find`", lambda word: word.partition("=")[0] and "=" in word)
+RULE_NAME = text(
+    "1 to 64 letters, digits, dots, hyphens and underscores", lambda name: re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name)
+)
+HOURS_IN_ALL = Kind(f"hours above 0, at most {MAX_TIMEOUT_S // 3600 * 52}", _parse_hours_in_all)
 SENDER = text('"APPLICATION|FACILITY"', lambda name: name.isprintable() and name.count("|") == 1)
 HL7_CHARSET = text('a name of HL7 table 0211, such as "UNICODE UTF-8"', CODECS.__contains__)
 CHARSET = text("a defined term of Specific Character Set, or several joined by a backslash", _is_charset)

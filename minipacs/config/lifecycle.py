@@ -2,12 +2,17 @@
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Literal
 
 from minipacs.config import kinds
 from minipacs.config.kinds import MAX_KEEP_DAYS
 from minipacs.config.settings import setting
 
 MAX_SENDERS = 64
+MAX_DESTINATIONS = 32
+MAX_KEYS = 32
+MAX_PRIORS = 100
+MIN_RATE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +67,75 @@ class FeedConfig:
 
     keep_days: int = setting(
         0, kinds.whole(0, MAX_KEEP_DAYS), "How long changes are told; 0 keeps them for ever. Each takes some 200 bytes."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StudyConfig:
+    """When a study counts as complete."""
+
+    quiet_s: float = setting(
+        60,
+        kinds.SECONDS,
+        "When no object came for so long and its senders have no association open, unless performed steps, a storage "
+        "commitment or the counts that its objects give tell it before.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RouteConfig:
+    """A rule that sends what comes on to peers; `minipacs routes test` tells beforehand what goes."""
+
+    name: str = setting(None, kinds.RULE_NAME, "Its name: unique.", sample="ct-night")
+    to: tuple[str, ...] = setting(
+        None,
+        kinds.one_or_more(kinds.AE_TITLE, MAX_DESTINATIONS),
+        "Titles of [[peer]] with a host.",
+        sample=["WORKSTATION"],
+    )
+    on: Literal["stored", "complete"] = setting(
+        "complete",
+        kinds.choice("stored", "complete"),
+        '"complete": when a study is complete, what comes late when it is again; "stored": each object as it comes.',
+    )
+    match: tuple[str, ...] = setting(
+        [],
+        kinds.each(kinds.KEY_AND_VALUE, MAX_KEYS),
+        "What goes: objects that match all of these, as `minipacs send` would find them. Empty: all.",
+        sample=["ModalitiesInStudy=CT"],
+    )
+    from_: tuple[str, ...] = setting(
+        [], kinds.each(kinds.AE_TITLE, MAX_SENDERS), "Titles of senders whose objects go. Empty: any."
+    )
+    level: Literal["study", "series", "instance"] = setting(
+        "study",
+        kinds.choice("study", "series", "instance"),
+        "What is one item of the queue: listed, held and tried again as a whole, sent over an association of its own.",
+    )
+    hours: str = setting(
+        "", kinds.either("", kinds.HOURS), "When it sends, by the clock of this machine. Empty: always."
+    )
+    rate: int = setting(
+        0,
+        kinds.either(0, kinds.whole(MIN_RATE, kinds.MAX_SIZE_BYTES, f"bytes a second, at least {MIN_RATE}")),
+        "Bytes a second at most, to each peer; 0 sets no limit.",
+    )
+    priors: int = setting(
+        0,
+        kinds.whole(0, MAX_PRIORS),
+        'So many earlier studies of the patient, of a same modality, go along, whatever `match` says; with "complete".',
+    )
+    dry_run: bool = setting(False, kinds.BOOLEAN, "Only tell the log what would go.")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueConfig:
+    """What waits to be sent by routes."""
+
+    retry_s: float = setting(60, kinds.SECONDS, "What failed is tried again after so long, then after twice as long.")
+    retry_max_s: float = setting(3600, kinds.SECONDS, "At most so long is waited between two attempts.")
+    give_up_h: float = setting(
+        72,
+        kinds.HOURS_IN_ALL,
+        "After so many hours of waiting in all an item is given up; `minipacs queue retry` revives it.",
     )

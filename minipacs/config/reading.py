@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from minipacs.config.effective import Config
 from minipacs.config.kinds import SQLITE_PREFIX
 from minipacs.config.schema import REPEATED, SECTIONS
-from minipacs.config.settings import settings_of
+from minipacs.config.settings import field_of, settings_of
 from minipacs.config.text import shown, toml
-from minipacs.dicom.tables.keys import extended_key
+from minipacs.dicom.tables.keys import KeyTable, extended_key
 from minipacs.errors import ConfigError
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ def _build(section: type[T], table: object, path: str, faults: list[str]) -> T:
             faults.append(f"{path}.{name}: is required; must be {row.kind.allowed}")
         if name not in values:
             values[name] = "" if row.default is None else row.kind.parse(row.default)
-    return section(**values)
+    return section(**{field_of(name): value for name, value in values.items()})
 
 
 def _build_each(section: type[T], tables: object, name: str, faults: list[str]) -> tuple[T, ...]:
@@ -136,6 +136,29 @@ def _joint_faults(config: Config) -> Iterator[str]:
     yield from _web_faults(config)
     yield from _hl7_faults(config)
     yield from _audit_faults(config)
+    yield from _route_faults(config)
+
+
+def _route_faults(config: Config) -> Iterator[str]:
+    if not config.routes:
+        return
+    from minipacs.dicom.matching.words import words_of  # only who has routes waits for it
+
+    table = KeyTable([extended_key(text) for text in config.index.keys])
+    callable_ = {peer.title for peer in config.peers if peer.destination}
+    names: dict[str, int] = {}
+    for n, route in enumerate(config.routes, 1):
+        if route.name and names.setdefault(route.name, n) != n:
+            yield f"route[{n}].name = {toml(route.name)}: must be unique, but route[{names[route.name]}] has it"
+        for title in route.to:
+            if title not in callable_:
+                yield f"route[{n}].to = {toml(title)}: must be the title of a [[peer]] that has a host"
+        try:
+            words_of(route.match, table)
+        except ValueError as error:
+            yield f"route[{n}].match = {shown(toml(route.match))}: {error}"
+        if route.priors and route.on != "complete":
+            yield f'route[{n}].priors = {route.priors}: needs on = "complete"'
 
 
 def _hl7_faults(config: Config) -> Iterator[str]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from minipacs.config import kinds
 from minipacs.config.kinds import MAX_KEEP_DAYS, SQLITE_PREFIX
-from minipacs.config.lifecycle import FeedConfig, Hl7Config, StationConfig
+from minipacs.config.lifecycle import FeedConfig, Hl7Config, QueueConfig, RouteConfig, StationConfig, StudyConfig
 from minipacs.config.settings import setting
 
 Operation = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
@@ -367,9 +367,12 @@ SECTIONS: Mapping[str, type[Any]] = {
     "hl7": Hl7Config,
     "station": StationConfig,
     "feed": FeedConfig,
+    "study": StudyConfig,
+    "route": RouteConfig,
+    "queue": QueueConfig,
     "audit": AuditConfig,
     "log": LogConfig,
 }
 
-REPEATED: Mapping[str, str] = {"peer": "peers", "station": "stations"}
+REPEATED: Mapping[str, str] = {"peer": "peers", "station": "stations", "route": "routes"}
 """Sections that are written once for each thing that they describe, and the field of Config that has them."""

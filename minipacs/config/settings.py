@@ -1,6 +1,7 @@
 """How a setting is declared: a field of a section, with what is allowed and what it does."""
 
 from dataclasses import Field, dataclass, field, fields
+from keyword import iskeyword
 from typing import Any, TypeVar, cast
 
 from minipacs.config.kinds import Kind
@@ -30,4 +31,9 @@ def setting(default: object, kind: Kind[T], help: str, sample: object = None) ->
 def settings_of(section: type[Any]) -> dict[str, Setting]:
     """Give the settings of a section by key, in order."""
     members: tuple[Field[Any], ...] = fields(section)
-    return {member.name: member.metadata["setting"] for member in members}
+    return {member.name.rstrip("_"): member.metadata["setting"] for member in members}
+
+
+def field_of(key: str) -> str:
+    """Return the field of a section that has a setting: a word of Python's own has an underscore more."""
+    return f"{key}_" if iskeyword(key) else key

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from minipacs.config.effective import Config
 from minipacs.config.schema import REPEATED, SECTIONS
-from minipacs.config.settings import settings_of
+from minipacs.config.settings import field_of, settings_of
 
 MAX_SHOWN_CHARS = 80
 SAMPLE_WIDTH = 110
@@ -41,7 +41,7 @@ def show(config: Config) -> str:
 def _section_lines(config: Config, name: str, part: object) -> Iterator[str]:
     yield _header(name)
     for key in settings_of(type(part)):
-        value = config.policy() if (name, key) == ("access", "policy") else getattr(part, key)
+        value = config.policy() if (name, key) == ("access", "policy") else getattr(part, field_of(key))
         yield f"{key} = {toml(value)}"
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from minipacs.config import Config
+from minipacs.dicom.matching.words import words_of
+from minipacs.dicom.tables.keys import KeyTable
 from minipacs.net.access import Access, Peer, PeerTable
 from minipacs.net.association import Timeouts
 from minipacs.net.identity.user_identity import UserCheck
@@ -14,6 +16,7 @@ from minipacs.net.wire.tls import TlsFiles
 
 if TYPE_CHECKING:
     from minipacs.hl7.receiver import Policy
+    from minipacs.jobs.routes import Route
 
 
 def peers(config: Config) -> PeerTable:
@@ -42,6 +45,28 @@ def hl7_policy(config: Config) -> "Policy":
     hl7 = config.hl7
     stations = [Station(s.title, s.modality, s.location) for s in config.stations]
     return Policy(hl7.charset, frozenset(hl7.senders), Rules(hl7.authority, stations))
+
+
+def routes(config: Config, keys: KeyTable) -> "list[Route]":
+    """Return the rules by which objects are sent on."""
+    from minipacs.jobs.hours import Hours
+    from minipacs.jobs.routes import Route
+
+    return [
+        Route(
+            name=r.name,
+            on=r.on,
+            to=r.to,
+            words=words_of(r.match, keys),
+            sources=frozenset(r.from_),
+            level=r.level,
+            hours=Hours(r.hours),
+            rate=r.rate,
+            priors=r.priors,
+            dry_run=r.dry_run,
+        )
+        for r in config.routes
+    ]
 
 
 def tls_files(config: Config) -> TlsFiles:

@@ -19,8 +19,10 @@ from minipacs.index.ledger.amendments import AmendmentRows, Amendments
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after, between, forget, forgotten, last
 from minipacs.index.ledger.checks import Checks
+from minipacs.index.ledger.open_studies import OpenStudies
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Notes, Removals
+from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
 from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
@@ -50,8 +52,9 @@ class Index(Reader):
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
     `performed_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
     accounts of the last associations, `removals` the files that are to go, `amendments` what is read otherwise than it
-    was stored, `duties` the leases of work that one process is to do at a time, `sends` what people asked to be sent,
-    `checks` when files were last checked.
+    was stored, `open_studies` those that objects come to, `routed` what is to be sent by rules and what was, `duties`
+    the leases of work that one process is to do at a time, `sends` what people asked to be sent, `checks` when files
+    were last checked.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
@@ -61,6 +64,7 @@ class Index(Reader):
         self._derived = schema.derived(database, keys)
         self._writer_or_none = writer
         self._objects_or_none: Rows | None = None
+        told: Changes | None = None
         if writer is not None:
             told = (Changes if tells_changes else Untold)(database, writer.transaction)
             self._objects_or_none = Rows(database, writer.transaction, keys, told)
@@ -72,6 +76,8 @@ class Index(Reader):
         self.commitments = Commitments(database, self._change)
         self.amendments = Amendments(database)
         self.removals = Removals(database, self._change)
+        self.open_studies = OpenStudies(database, self._change, told)
+        self.routed = Routed(database, self._change, self._change_lazily)
         self.duties = Queue(database, self._change, "duties")
         self.sends = Sends(database, self._change)
         self._notes = Notes(database)
@@ -267,6 +273,10 @@ class Index(Reader):
 
     def _change(self, work: Callable[[Connection], _T]) -> _T:
         return self._writer.change(work)
+
+    def _change_lazily(self, work: Callable[[Connection], _T]) -> _T:
+        """Commit without waiting for the disk, if recovery runs: what is lost with the power is done again."""
+        return self._writer.change(work, recoverable=True)
 
     @property
     def _writer(self) -> Writer:

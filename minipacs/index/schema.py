@@ -9,7 +9,7 @@ from minipacs.index.engine.database import Database, Sync
 from minipacs.index.engine.schema import Migration, Schema
 from minipacs.index.engine.statements import Statements
 from minipacs.index.ledger import changes
-from minipacs.index.ledger.migrations import give_removals_reasons
+from minipacs.index.ledger.migrations import begin_after_what_is_known, give_items_priorities, give_removals_reasons
 from minipacs.index.ledger.models import LEDGER_MODELS
 from minipacs.index.objects.derived import OBJECT_TABLES, Derived
 from minipacs.index.objects.feed import tell_all
@@ -46,7 +46,7 @@ MIGRATIONS: Mapping[int, Migration] = {
     6: Migration(before=[give_removals_reasons]),
     7: Migration(before=[forget_due_times], after=[queue_commitments]),
     8: Migration(before=[make_room_for_orders], after=[copy_order_numbers]),
-    9: Migration(before=[make_room_for_amendments]),
+    9: Migration(before=[make_room_for_amendments, give_items_priorities], after=[begin_after_what_is_known]),
 }
 """By the version that each starts from."""
 

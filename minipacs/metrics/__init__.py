@@ -1,7 +1,15 @@
 """Figures for Prometheus: what happens is counted in every process, what is is asked for by the one that tells it."""
 
 from minipacs.metrics.counters import OTHER_PEER, Metrics, share
-from minipacs.metrics.figures import FIGURES_AGE_S, Processes, register_expiries, register_figures, register_spool
+from minipacs.metrics.figures import (
+    FIGURES_AGE_S,
+    Processes,
+    Waiting,
+    register_expiries,
+    register_figures,
+    register_routes,
+    register_spool,
+)
 from minipacs.metrics.server import MetricsServer
 
 __all__ = [
@@ -10,8 +18,10 @@ __all__ = [
     "Metrics",
     "MetricsServer",
     "Processes",
+    "Waiting",
     "register_expiries",
     "register_figures",
+    "register_routes",
     "register_spool",
     "share",
 ]

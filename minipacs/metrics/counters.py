@@ -127,6 +127,19 @@ class Metrics:
         self._hl7_messages = _Children(
             Counter("minipacs_hl7_messages", "Messages of HL7 that were answered.", ["type", "ack"], registry=registry)
         )
+        self._routed = _Children(
+            Counter(
+                "minipacs_route_sent", "Instances that a route took to a peer.", ["route", "peer"], registry=registry
+            )
+        )
+        self._not_routed = _Children(
+            Counter(
+                "minipacs_route_failed",
+                "Instances that a peer did not take from a route, each time.",
+                ["route", "peer"],
+                registry=registry,
+            )
+        )
         self._commits = Histogram(
             "minipacs_index_commit_instances",
             "Instances that one commit of the index wrote.",
@@ -161,6 +174,12 @@ class Metrics:
         """Let those of messages of HL7 begin at 0."""
         for kind, ack in product(kinds, ACKNOWLEDGEMENTS):
             self._hl7_messages[kind, ack]
+
+    def begin_routes(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Let those of routes, each with a peer that it sends to, begin at 0."""
+        for pair in pairs:
+            self._routed[pair]
+            self._not_routed[pair]
 
     def association_opened(self) -> None:
         """Count an association as open."""
@@ -205,6 +224,10 @@ class Metrics:
         """Count a stored object: "compressed", or "left" if it cannot be."""
         self._compressions[outcome,].inc()
         self._saved.inc(saved_bytes)
+
+    def routed(self, route: str, peer: str, is_sent: bool) -> None:  # noqa: FBT001  a callback
+        """Count an instance that a route took to a peer, or could not; both are configured."""
+        (self._routed if is_sent else self._not_routed)[route, peer].inc()
 
     def hl7_message(self, kind: str, ack: str) -> None:
         """Count a message of HL7, by its type and how it was acknowledged; both are from closed sets."""

@@ -48,6 +48,60 @@ def register_spool(registry: CollectorRegistry, waiting: Callable[[], int]) -> N
     registry.register(_SpoolCollector(waiting))
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits of a route for a peer, since when, and what was given up."""
+
+    route: str
+    peer: str
+    waiting: int
+    oldest_s: float
+    dead: int
+
+
+def register_routes(registry: CollectorRegistry, waiting: Callable[[], list[Waiting]]) -> None:
+    """Add the gauges of what routes have to send; `waiting` is asked at most every FIGURES_AGE_S."""
+    registry.register(_RoutesCollector(waiting))
+
+
+class _RoutesCollector(Collector):
+    def __init__(self, waiting: Callable[[], list[Waiting]]) -> None:
+        self._waiting = waiting
+        self._lock = threading.Lock()
+        self._asked_at = -FIGURES_AGE_S
+        self._found: list[Waiting] = []
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the gauges."""
+        found = self._recent()
+        rows: tuple[tuple[str, str, Callable[[Waiting], float]], ...] = (
+            (
+                "waiting",
+                "Items of a route that wait for a peer, those that are held included.",
+                lambda one: one.waiting,
+            ),
+            ("oldest_seconds", "How long the oldest of them has waited.", lambda one: one.oldest_s),
+            ("dead", "Items of a route that were given up.", lambda one: one.dead),
+        )
+        for name, help, value in rows:
+            gauge = GaugeMetricFamily(f"minipacs_route_{name}", help, labels=["route", "peer"])
+            for one in found:
+                gauge.add_metric([one.route, one.peer], value(one))
+            yield gauge
+
+    def _recent(self) -> list[Waiting]:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._asked_at >= FIGURES_AGE_S:
+                self._asked_at = now
+                try:
+                    self._found = self._waiting()
+                except Exception:
+                    logger.exception("the queue of routes is not available")
+                    self._found = []
+            return self._found
+
+
 class _SpoolCollector(Collector):
     def __init__(self, waiting: Callable[[], int]) -> None:
         self._waiting = waiting

@@ -45,6 +45,12 @@ class PlaceTable:
         for column in range(len(self.columns) + 1):
             self.counts[column * self.rows + row] = 0
 
+    def is_connected(self, title: str) -> bool:
+        """Tell whether a peer has an association; those of other callers cannot be told from each other."""
+        if title in self.columns:
+            return self.total(title) > 0
+        return self.total() > sum(map(self.total, self.columns))
+
     def total(self, title: str | None = None) -> int:
         """Count the associations of a peer, or of all."""
         column = _ALL if title is None else self.columns.get(title, -1)

@@ -13,10 +13,16 @@ from minipacs.scu.principal import Principal
 from minipacs.scu.sub_operations import Originator, Receiver, Sender, plan
 from minipacs.scu.tally import Tally
 
+AWAY = "destination: "
+"""Begins what is told of instances for which the destination, or the network, is at fault."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Delivers to `destination`. `sent` hears of the bytes of each data set; `originator` is whoever asked for it."""
+    """Delivers to `destination`. `sent` hears of the bytes of each data set; `originator` is whoever asked for it.
+
+    `rate` is in bytes a second, 0 for no limit.
+    """
 
     reader: ObjectReader
     requestor: Requestor
@@ -24,6 +30,7 @@ class Delivery:
     sent: Callable[[str, int], None] = lambda label, size_bytes: None
     originator: Originator | None = None
     priority: int = 0
+    rate: int = 0
 
     def send(self, instances: Sequence[StoredInstance], tally: Tally, principal: Principal) -> str:
         """Send until all are answered for or counted as failed in `tally`, or `principal` calls it off.
@@ -35,12 +42,12 @@ class Delivery:
             try:
                 association = self.requestor.open(self.destination, contexts, principal)
             except AssociationRefused as error:
-                tally.fail(instances, f"destination: {error}")
-                return f"destination: {error}"
+                tally.fail(instances, f"{AWAY}{error}")
+                return f"{AWAY}{error}"
             unsent, ended = self._send_over(association, instances[:count], tally, principal)
             rest = [*unsent, *instances[count:]]
             if ended is not None and ended.outcome != "failed":
-                comment = f"destination: association {ended.outcome}"
+                comment = f"{AWAY}association {ended.outcome}"
                 tally.fail(rest, comment)
                 return comment
             if ended is not None:  # a file of ours was at fault: what remains goes over another association
@@ -55,7 +62,7 @@ class Delivery:
         """Send over one association and end it; returns what is left, and how it ended if not by our release."""
         receiver = Receiver(self.destination.title, self.destination.transfer_syntaxes)
         contexts = list(association.contexts.values())
-        sender = Sender(self.reader, association, contexts, receiver, self.sent, self.originator)
+        sender = Sender(self.reader, association, contexts, receiver, self.sent, self.originator, self.rate)
         try:
             sender.send(instances, tally, principal, self.priority)
         except AssociationEnded as ended:

@@ -27,6 +27,7 @@ from minipacs.net.requestor import MAX_CONTEXTS
 from minipacs.net.wire.negotiation import PresentationContext, ProposedContext
 from minipacs.net.wire.transport import Patience
 from minipacs.pixels.codecs import can_transcode
+from minipacs.scu.pace import paced
 from minipacs.scu.principal import Principal, Stopped, wait_attending
 from minipacs.scu.tally import Tally
 
@@ -65,7 +66,7 @@ class Sender:
     """Sends instances over one association: in a transfer syntax the receiver prefers, else as stored, else decoded.
 
     While the receiver is at work on one object, the next is read and checked, or transcoded. `sent` hears the
-    receiver's label and the bytes of each data set.
+    receiver's label and the bytes of each data set. `rate` is in bytes a second, 0 for no limit.
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class Sender:
         receiver: Receiver,
         sent: Callable[[str, int], None],
         originator: Originator | None = None,
+        rate: int = 0,
     ) -> None:
         self._reader = reader
         self._association = association
         self._receiver = receiver
         self._sent = sent
         self._originator = originator
+        self._pace = paced(rate)
         self._contexts: dict[str, dict[str, PresentationContext]] = {}
         for context in contexts:
             self._contexts.setdefault(context.abstract_syntax, {}).setdefault(context.transfer_syntax, context)
@@ -182,7 +185,9 @@ class Sender:
             command.move_originator_message_id = self._originator.message_id
         with data_set:
             try:
-                self._association.send_pieces(context.context_id, command, data_set.pieces(), data_set.size_bytes)
+                self._association.send_pieces(
+                    context.context_id, command, self._pace(data_set.pieces()), data_set.size_bytes
+                )
             except OSError as error:
                 tally.fail([instance], f"file cannot be read: {error.strerror or error}")
                 return False

@@ -124,9 +124,8 @@ def test_destinations_come_by_what_has_waited_longest(queue: Queue, put: Callabl
     assert queue.next_due_s(["A", "B"]) is None
 
 
-def test_one_destination_cannot_fill_the_queue(queue: Queue, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(queue_module, "MAX_WAITING_FOR_ONE", 2)
-    monkeypatch.setattr(queue_module, "MAX_WAITING", 3)
+def test_one_destination_cannot_fill_the_queue(queue: Queue, put: Callable[..., None]):
+    queue.limits = 2, 3
     put("A", "1", "2")
     with pytest.raises(Failure) as refused:
         put("A", "3")

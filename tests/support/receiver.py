@@ -73,7 +73,7 @@ def only(*syntaxes: str) -> Accept:
 
 
 class Receiver:
-    """Listens on a free port. `accept` chooses a transfer syntax for each context, None refuses it.
+    """Listens on `port`, or a free one. `accept` chooses a transfer syntax for each context, None refuses it.
 
     `answer` gets the connection, each object, and its number from 0, and returns the status; None answers nothing and
     hangs up. `on_associate` may answer an A-ASSOCIATE-RQ in its own way and return False.
@@ -86,11 +86,12 @@ class Receiver:
         *,
         max_pdu: int = 16384,
         on_associate: Callable[[Wire, Call], bool] = lambda wire, call: True,
+        port: int = 0,
     ):
         self.accept, self.answer, self.max_pdu, self.on_associate = accept, answer, max_pdu, on_associate
         self.calls: list[Call] = []
         self.faults: list[BaseException] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
         self._threads: list[threading.Thread] = []
         self._wires: list[Wire] = []

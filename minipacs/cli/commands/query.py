@@ -1,7 +1,6 @@
 """`minipacs find` and `minipacs stats`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
@@ -13,7 +12,8 @@ from minipacs.cli.auditing import trail, who
 from minipacs.cli.common import Load, config_option, opened, parse_keys
 from minipacs.cli.tables import Output, listing, shown_time
 from minipacs.dicom.data_set import items
-from minipacs.dicom.data_set.json_values import by_keyword, dumps, parse
+from minipacs.dicom.data_set.json_values import by_keyword
+from minipacs.dicom.matching import words as words_
 from minipacs.dicom.tables.attributes import LEVELS, Attribute, Level
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index import Query
@@ -99,29 +99,11 @@ def _add_receipts(archive: Archive, level: Level, rows: Sequence[dict[str, objec
 
 
 def asked_keys(given: Mapping[str, str], table: KeyTable, level: Level) -> list[tuple[Attribute, str]]:
-    """Look keys up, those within the same sequence make one item. Raises a usage error for what is none at `level`."""
-    found: list[tuple[Attribute, str]] = []
-    sequences: dict[Attribute, dict[str, Any]] = {}
-    for name, value in given.items():
-        head, *path = [name] if name in table.by_keyword else name.split(".")
-        attribute = table.by_keyword.get(head)
-        if attribute is None or attribute.level not in _within(level) or bool(path) != (attribute.vr == "SQ"):
-            raise click.UsageError(f"{name} is no key at {level.lower()} level; `minipacs conformance` lists the keys")
-        if not path:
-            found.append((attribute, value))
-            continue
-        item = sequences.setdefault(attribute, {})
-        for keyword in path[:-1]:
-            item = item.setdefault(keyword, {})
-        item[path[-1]] = value
-    return found + [(attribute, _item(attribute, item)) for attribute, item in sequences.items()]
-
-
-def _item(attribute: Attribute, item: object) -> str:
+    """Look keys up, see `words.asked`. Raises a usage error for what is none at `level`."""
     try:
-        return dumps({attribute.tag: (parse(item),)})
+        return words_.asked(given, table, level)
     except ValueError as error:
-        raise click.UsageError(f"{attribute.keyword}: {error}") from None
+        raise click.UsageError(str(error)) from None
 
 
 def _value(attribute: Attribute, text: str) -> object:

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
@@ -34,7 +35,9 @@ from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
 from minipacs.jobs.forgetting import Forgetting
+from minipacs.jobs.routing import Retries, Router, RouteSender
 from minipacs.jobs.sending import SendJobs
+from minipacs.jobs.study_watch import StudyWatch
 from minipacs.jobs.unread import Unread
 from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
@@ -65,7 +68,9 @@ class Jobs:
         metrics.share(shared.metrics_folder, control.slot)
         self._metrics = metrics.Metrics(p.title for p in shared.config.peers)
         self._metrics.begin(NAMES)
+        self._metrics.begin_routes((route.name, to) for route in shared.config.routes for to in route.to)
         self._config = shared.config
+        self._is_connected = shared.places.is_connected
         http = next(iter(shared.sockets.of(METRICS)), None)
         self._http = None if http is None else metrics.MetricsServer(http, self._registry(shared), self._unready)
 
@@ -82,7 +87,7 @@ class Jobs:
             tell_unfilled_keys(archive)
         self._archive = archive
         background = Background()
-        jobs = _jobs(self._config, archive, background, self._metrics, audit)
+        jobs = _jobs(self._config, archive, background, self._metrics, audit, self._is_connected)
         background.start(jobs)
         keeper = Keeper(self._inbox, archive.index)
         self._control.watch(self._wake_fd)
@@ -116,8 +121,16 @@ class Jobs:
         metrics.register_figures(registry, self._figures, self._processes)
         if shared.config.audit.is_on:
             metrics.register_spool(registry, lambda: self._courier.waiting() if self._courier else 0)
+        metrics.register_routes(registry, self._waiting)
         metrics.register_expiries(registry, certificates.expiries(shared.config))
         return registry
+
+    def _waiting(self) -> list[metrics.Waiting]:
+        """Tell what waits of each route for each peer; none while the archive is not ready."""
+        pairs = [(route.name, to) for route in self._config.routes for to in route.to]
+        found = {} if self._archive is None else self._archive.index.routed.waiting()
+        nothing = 0, 0.0, 0
+        return [metrics.Waiting(route, to, *found.get((route, to), nothing)) for route, to in pairs]
 
     def _figures(self) -> Figures | None:
         return None if self._archive is None else self._archive.figures()
@@ -167,7 +180,14 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
-def _jobs(config: Config, archive: Archive, background: Background, counts: metrics.Metrics, audit: Audit) -> list[Job]:
+def _jobs(
+    config: Config,
+    archive: Archive,
+    background: Background,
+    counts: metrics.Metrics,
+    audit: Audit,
+    is_connected: Callable[[str], bool],
+) -> list[Job]:
     """Gather all work that no association waits for: the one place where jobs are named."""
     commitments = CommitmentJobs(
         ae_title=config.ae.title,
@@ -187,9 +207,28 @@ def _jobs(config: Config, archive: Archive, background: Background, counts: metr
         stopping=background.stopping,
         wake=background.wake,
     )
+    routes = composition.routes(config, archive.index.keys)
+    hour_s = 3600
+    sender = RouteSender(
+        archive=archive,
+        routes=routes,
+        requestor=composition.requestor(config),
+        destination=composition.peers(config).destination,
+        retries=Retries(config.queue.retry_s, config.queue.retry_max_s, config.queue.give_up_h * hour_s),
+        audit=audit,
+        count=counts.routed,
+        sent=counts.sent,
+        stopping=background.stopping,
+        wake=background.wake,
+    )
+    watch = StudyWatch(
+        archive, config.study.quiet_s, is_connected, [Router(archive, routes)], background.stopping, background.wake
+    )
     jobs: list[Job] = [
         *commitments.jobs,
         sends.work,
+        watch.work,
+        sender.work,
         once(partial(_remember, archive, counts)),
         Unread(archive, background.stopping).work,
         SizeCheck(archive, background.stopping).work,

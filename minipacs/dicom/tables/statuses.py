@@ -56,6 +56,14 @@ def is_warning(status: int) -> bool:
     return status in WARNINGS or status >> 12 == 0xB
 
 
+def is_permanent(status: int) -> bool:
+    """Tell of a failure of C-STORE whether the same object would be refused again (PS3.4 B.2.3, PS3.7 C).
+
+    That is so if it does not fit its class, cannot be understood, or its class is not supported.
+    """
+    return status >> 8 == 0xA9 or status >> 12 == 0xC or status == SOP_CLASS_NOT_SUPPORTED
+
+
 def category(status: int) -> str:
     """Name the class of a final status: success, warning, cancel or failure."""
     if status == SUCCESS:

@@ -58,6 +58,11 @@ def report(ae_title: str, transaction_uid: str, found: Iterable[tuple[str, str, 
     return made
 
 
+def safe(event: Values) -> set[str]:
+    """Return the SOP Instance UIDs of what an event says to be safe."""
+    return {text(item, _SOP_INSTANCE_UID) for item in items(event, _REFERENCED)}
+
+
 def event_type(event: Values) -> int:
     """Return the Event Type ID that goes with an event's data set."""
     return SOME_FAILED if _FAILED in event else ALL_SAFE

@@ -88,6 +88,8 @@ MAX_SCHEDULED_STEPS = 1000
 _FIXED = frozenset(rule.tag for rule in RULES if not rule.settable)
 _STATUS = tag_named("PerformedProcedureStepStatus")
 _SERIES_SEQUENCE = tag_named("PerformedSeriesSequence")
+_REFERENCES = tag_named("ReferencedImageSequence"), tag_named("ReferencedNonImageCompositeSOPInstanceSequence")
+_REFERENCED_UID = tag_named("ReferencedSOPInstanceUID")
 _SCHEDULED = tag_named("ScheduledStepAttributesSequence")
 _STUDY_UID, _STEP_ID = tag_named("StudyInstanceUID"), tag_named("ScheduledProcedureStepID")
 
@@ -101,6 +103,14 @@ def scheduled_steps(values: Values) -> list[tuple[str, str]]:
     """List the worklist steps that a step refers to: Study Instance UID and step ID; none if it was not scheduled."""
     found = ((text(item, _STUDY_UID), text(item, _STEP_ID)) for item in items(values, _SCHEDULED))
     return [(study, step) for study, step in found if study and step]
+
+
+def referenced(values: Values) -> set[str]:
+    """Return the SOP Instance UIDs of what a step has made."""
+    of_series = [
+        item for series in items(values, _SERIES_SEQUENCE) for tag in _REFERENCES for item in items(series, tag)
+    ]
+    return {text(item, _REFERENCED_UID) for item in of_series}
 
 
 def created(values: Values) -> MutableValues:

@@ -20,8 +20,13 @@ from minipacs.index.engine.port import Dialect, Transaction
 from minipacs.index.ledger import settings
 from minipacs.index.ledger.models import Change
 
-Action = Literal["create", "update", "delete"]
-Reason = Literal["", "replaced", "moved", "compressed", "corrected", "unavailable", "available", "reindexed"]
+Action = Literal["create", "update", "delete", "complete"]
+"""What happened to an instance; or that a study is complete, whose events name no series and no instance."""
+Completion = Literal["mpps", "commitment", "count", "quiet"]
+"""Why a study is: performed steps, storage commitment, the counts that its objects give, or nothing came."""
+Reason = (
+    Literal["", "replaced", "moved", "compressed", "corrected", "unavailable", "available", "reindexed"] | Completion
+)
 """Why: another file; another study or series (the instance is deleted there, created here); the same image in another
 file; an amendment of it; its file missing or damaged, or whole again; found otherwise when the index was rebuilt."""
 
@@ -60,6 +65,7 @@ class Event(NamedTuple):
 
 
 _FIELDS = tuple(getattr(Change, name) for name in Event._fields)
+_OF_INSTANCES = Change.action != "complete"
 
 
 class Changes:
@@ -135,15 +141,15 @@ def forgotten(dialect: Dialect, connection: Connection) -> int:
 
 
 def between(start: float | None, end: float | None, offset: int, limit: int) -> Select:
-    """Compose the SELECT of the events from `start` to before `end`, in seconds since 1970, from an offset on."""
-    bounds = [Change.at >= start] * (start is not None) + [Change.at < end] * (end is not None)
+    """Compose the SELECT of the events of instances from `start` to before `end`, since 1970, from an offset on."""
+    bounds = [_OF_INSTANCES] + [Change.at >= start] * (start is not None) + [Change.at < end] * (end is not None)
     select = Change.select(*_FIELDS).order_by(Change.seq).limit(min(limit, MAX_READ)).offset(offset)
-    return select.where(*bounds) if bounds else select
+    return select.where(*bounds)
 
 
 def last() -> Select:
-    """Compose the SELECT of the last event."""
-    return Change.select(*_FIELDS).order_by(Change.seq.desc()).limit(1)
+    """Compose the SELECT of the last event of an instance."""
+    return Change.select(*_FIELDS).where(_OF_INSTANCES).order_by(Change.seq.desc()).limit(1)
 
 
 def _reserved(dialect: Dialect, connection: Connection) -> int:

@@ -1,6 +1,6 @@
 """The tables of the ledger."""
 
-from peewee import AutoField, BlobField, CompositeKey, DoubleField, IntegerField, Model, TextField
+from peewee import SQL, AutoField, BlobField, CompositeKey, DoubleField, IntegerField, Model, TextField
 
 from minipacs.index.engine.statements import SerialField
 
@@ -51,6 +51,7 @@ class QueueItem(Model):
     created_at = DoubleField()
     due_at = DoubleField()
     attempts = IntegerField(default=0)
+    priority = IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
     waited_s = DoubleField(default=0)
     owner = TextField(default="")
     leased_until = DoubleField(default=0)
@@ -62,6 +63,32 @@ class QueueItem(Model):
 
 QueueItem.add_index(QueueItem.queue, QueueItem.key, unique=True, name="queue_key")
 QueueItem.add_index(QueueItem.queue, QueueItem.destination, QueueItem.due_at, name="queue_destination")
+
+
+class OpenStudy(Model):
+    """One row for each study that objects come to, until it is complete; see `ledger.open_studies`."""
+
+    study_uid = TextField(primary_key=True)
+    began_at = DoubleField()
+    changed_at = DoubleField()
+    sources = TextField()
+    last_digest = TextField()
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "open_study"
+
+
+class Delivered(Model):
+    """One row for each instance that a route took to a destination; `digest` is that of the file as it was received."""
+
+    id = AutoField()
+    sop_instance_uid = TextField()
+    destination = TextField()
+    digest = TextField()
+    at = DoubleField()
+
+
+Delivered.add_index(Delivered.sop_instance_uid, Delivered.destination, unique=True, name="delivered_instance")
 
 
 class AssociationAccount(Model):
@@ -109,6 +136,8 @@ LEDGER_MODELS: tuple[type[Model], ...] = (
     Removal,
     Change,
     QueueItem,
+    OpenStudy,
+    Delivered,
     AssociationAccount,
     AmendmentDocument,
     AmendedStudy,

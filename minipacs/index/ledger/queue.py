@@ -46,6 +46,7 @@ class Item(NamedTuple):
     created_at: float
     due_at: float
     attempts: int
+    priority: int
     waited_s: float
     leased_until: float
     last_fault: str
@@ -60,22 +61,38 @@ class Queue:
     What is given a connection is for use within a transaction of the caller's, see `change`.
     """
 
-    def __init__(self, engine: Engine, change: RunChange, name: str) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        change: RunChange,
+        name: str,
+        *,
+        max_waiting: int = MAX_WAITING,
+        max_waiting_for_one: int = MAX_WAITING_FOR_ONE,
+    ) -> None:
         self.name = name
+        self.limits = max_waiting_for_one, max_waiting
         self.change = change
         self._engine = engine
         self._owner = this_process()
 
-    def put(self, connection: Connection, destination: str, key: str, payload: str = "") -> None:
+    def put(self, connection: Connection, destination: str, key: str, payload: str = "", priority: int = 0) -> None:
         """Add an item, due now. Raises Failure TOO_MANY if too many wait, in all or for this destination."""
         ours = self._of(QueueItem.state.not_in(OVER))
-        for where, limit in ((ours & (QueueItem.destination == destination), MAX_WAITING_FOR_ONE), (ours, MAX_WAITING)):
+        scopes = ours & (QueueItem.destination == destination), ours
+        for where, limit in zip(scopes, self.limits, strict=True):
             ((count,),) = self._fetch(connection, QueueItem.select(fn.COUNT(QueueItem.id)).where(where))
             if count >= limit:
                 raise Failure(Kind.TOO_MANY, f"{self.name}: {count} wait already")
         now = time.time()
         row = QueueItem.insert(
-            queue=self.name, destination=destination, key=key, payload=payload, created_at=now, due_at=now
+            queue=self.name,
+            destination=destination,
+            key=key,
+            payload=payload,
+            priority=priority,
+            created_at=now,
+            due_at=now,
         )
         connection.execute(*self._engine.compile(row))
 
@@ -89,7 +106,7 @@ class Queue:
         self.change(work)
 
     def claim(self, destination: str, lease_s: float) -> Item | None:
-        """Take the lease of what has been due for longest, of one destination."""
+        """Take the lease of what has been due for longest, of one destination, of those of the highest priority."""
         return self._claim(lease_s, QueueItem.destination == destination, self._due())
 
     def claim_key(self, key: str, lease_s: float) -> Item | None:
@@ -135,7 +152,8 @@ class Queue:
     ) -> bool:
         """Let go of an item that could not be delivered, to be tried again after a while. False if its lease was lost.
 
-        `all_of_destination` puts off what else waits for it as well: nobody is there to take it.
+        `all_of_destination` puts off what else waits for it as well, which has waited for as long then: nobody is there
+        to take it.
         """
         due_at = time.time() + min(delay_s, MAX_DELAY_S)
         is_ours = self._update(
@@ -150,13 +168,19 @@ class Queue:
         )
         if is_ours and all_of_destination:
             others = self._of(QueueItem.destination == item.destination, QueueItem.state == WAITING)
-            update = QueueItem.update(due_at=due_at).where(others, QueueItem.due_at < due_at)
+            put_off = {QueueItem.due_at: due_at, QueueItem.waited_s: QueueItem.waited_s + delay_s}
+            update = QueueItem.update(put_off).where(others, QueueItem.due_at < due_at)
             connection.execute(*self._engine.compile(update))
         return is_ours
 
     def kill(self, connection: Connection, item: Item, fault: str) -> bool:
         """Give an item up; it stays, to be seen and tried again. False if its lease was lost."""
         return self._update(connection, item, state=DEAD, owner="", last_fault=fault[:MAX_FAULT_LENGTH])
+
+    def bury(self, connection: Connection, item: Item, fault: str) -> None:
+        """Give up an item that nobody has claimed."""
+        update = QueueItem.update(state=DEAD, last_fault=fault[:MAX_FAULT_LENGTH]).where(QueueItem.id == item.id)
+        connection.execute(*self._engine.compile(update))
 
     def retry(self, connection: Connection, key: str) -> bool:
         """Let an item be due now, as if it had never been tried; False if it is being sent, or gone."""
@@ -204,6 +228,20 @@ class Queue:
             (Item(*row) for row in self._read(QueueItem.select(*_FIELDS).where(self._of(QueueItem.key == key)))), None
         )
 
+    def find(self, connection: Connection, key: str) -> Item | None:
+        """Look an item up, within a transaction."""
+        rows = self._fetch(connection, QueueItem.select(*_FIELDS).where(self._of(QueueItem.key == key)))
+        return next((Item(*row) for row in rows), None)
+
+    def change_waiting(self, connection: Connection, item: Item, payload: str, priority: int) -> None:
+        """Let an item that is there be about more, and go before others of a lower priority."""
+        update = QueueItem.update(payload=payload, priority=max(priority, item.priority))
+        connection.execute(*self._engine.compile(update.where(QueueItem.id == item.id)))
+
+    def rename(self, connection: Connection, item: Item, key: str) -> None:
+        """Give an item another key, so that there may be a new one of the old."""
+        connection.execute(*self._engine.compile(QueueItem.update(key=key).where(QueueItem.id == item.id)))
+
     def end_leases_of_the_gone(self) -> int:
         """Let others claim what processes had that run no more; returns how many items."""
         select = QueueItem.select(QueueItem.owner).where(self._of(QueueItem.state == SENDING)).distinct()
@@ -218,7 +256,9 @@ class Queue:
     def _claim(self, lease_s: float, *where: ColumnBase) -> Item | None:
         def work(connection: Connection) -> Item | None:
             select = QueueItem.select(*_FIELDS).where(self._of(*where))
-            found = self._fetch(connection, select.order_by(QueueItem.due_at, QueueItem.id).limit(1))
+            found = self._fetch(
+                connection, select.order_by(QueueItem.priority.desc(), QueueItem.due_at, QueueItem.id).limit(1)
+            )
             if not found:
                 return None
             item = Item(*found[0])._replace(state=SENDING, leased_until=_now() + lease_s)

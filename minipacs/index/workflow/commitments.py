@@ -155,6 +155,12 @@ class Commitments:
         ((report,),) = self._read(Commitment.select(Commitment.report).where(Commitment.id == row_id))
         return loads(report)
 
+    def reported_since(self, at: float) -> list[tuple[str, Values]]:
+        """List who asked since a time, in seconds since 1970, with the reports; without what is not read yet."""
+        select = Commitment.select(Commitment.ae_title, Commitment.report)
+        rows = self._read(select.where(Commitment.asked_at >= at, Commitment.report != ""))
+        return [(ae_title, loads(report)) for ae_title, report in rows]
+
     def report(self, item: Item, report: Values) -> None:
         """Write down what was found, once and for all; the peer is to be told now, unless it comes for the report."""
 

@@ -71,7 +71,7 @@ def queue_commitments(statements: Statements, connection: Connection) -> None:
     }
     others = (
         *(QueueItem.payload, QueueItem.attempts, QueueItem.waited_s),
-        *(QueueItem.owner, QueueItem.leased_until, QueueItem.last_fault),
+        *(QueueItem.owner, QueueItem.leased_until, QueueItem.last_fault, QueueItem.priority),
     )
     select = Commitment.select(*row.values(), *(Value(field.default) for field in others))
     insert = QueueItem.insert_from(select.where(Commitment.state != ACKNOWLEDGED), [*row, *others])

@@ -48,7 +48,7 @@ class PerformedStep(Model):
     status = TextField()
     document = TextField()
     source = TextField(column_name="source_ae_title")
-    changed_at = DoubleField()
+    changed_at = DoubleField(index=True)
 
     class Meta:  # noqa: D106  peewee's options
         table_name = "procedurestep"
@@ -70,7 +70,7 @@ class Commitment(Model):
     state = TextField()
     bell = TextField(index=True)
     was_rung = BooleanField(default=False)
-    asked_at = DoubleField()
+    asked_at = DoubleField(index=True)
 
 
 class Hl7Message(Model):

@@ -103,6 +103,17 @@ class PerformedSteps:
         for _, uid, state, document, source, changed_at in pages(read, slice(1)):
             yield Performed(uid, state, loads(document), source, changed_at)
 
+    def changed_since(self, at: float) -> list[Performed]:
+        """List the steps that were created or changed since a time, in seconds since 1970."""
+        fields = (
+            *(PerformedStep.sop_instance_uid, PerformedStep.status, PerformedStep.document),
+            *(PerformedStep.source, PerformedStep.changed_at),
+        )
+        select = PerformedStep.select(*fields).where(PerformedStep.changed_at >= at).order_by(PerformedStep.id)
+        with self._engine.errors(), self._engine.reader() as connection:
+            rows = connection.execute(*self._engine.compile(select)).fetchall()
+        return [Performed(uid, state, loads(document), *rest) for uid, state, document, *rest in rows]
+
     def _mark(self, connection: Connection, values: Values) -> int:
         """Bring the worklist steps into the state that their performed step is in."""
         state = _WORKLIST_STATES[performed_step.status_of(values)]
