@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from minipacs.index import UNAVAILABLE
+from minipacs.index.ledger.routed import Shipment
 from tests.support.objects import ct, study
 from tests.support.storing import published
 from tests.support.web import Answer, Web
@@ -133,6 +134,17 @@ def test_an_order_is_queued_told_and_called_off(web: Web):
     assert api(web, "DELETE", f"sends/{order.json['id']}").status == 204
     assert api(web, "GET", "sends").json == []
     assert api(web, "GET", f"sends/{order.json['id']}").status == 404
+
+
+def test_what_a_route_sends_is_in_the_queue_by_its_name(web: Web):
+    routed = web.archive.index.routed
+    shipment = Shipment("nights", "1.2.3")
+    routed.queue.change(lambda connection: routed.put(connection, "WORKSTATION", shipment, 0))
+    (item,) = api(web, "GET", "queue").json
+    assert (item["route"], item["peer"], item["state"]) == ("nights", "WORKSTATION", "waiting")
+    assert api(web, "POST", f"queue/{item['id']}/retry").status == 204
+    assert api(web, "DELETE", f"queue/{item['id']}").status == 204
+    assert api(web, "GET", "queue").json == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from minipacs.archive.ports import Catalogue
 from minipacs.index.ledger.queue import Item, Queue
+from minipacs.index.ledger.routed import ROUTES, shipment_of
 from minipacs.index.workflow.commitments import STATE_WORDS, Account
 from minipacs.web.answers import Refusal
 from minipacs.web.api.answering import MAX_ROWS, USUAL_ROWS, answer, time_of
@@ -31,10 +32,11 @@ async def retry(ask: Ask) -> Response:
 
 async def drop(ask: Ask) -> Response:
     """Forget an item. Raises Refusal 404, 409."""
+    index = ask.environment.archive.index
     queue, item = await _named(ask)
-    if queue is not ask.environment.archive.index.sends.queue:
+    if queue not in (index.sends.queue, index.routed.queue):
         raise Refusal(409, "a storage commitment is answered, or given up in time: it cannot be dropped")
-    await asyncio.to_thread(ask.environment.archive.index.sends.drop, item.key)
+    await asyncio.to_thread(queue.change, lambda connection: queue.drop(connection, [item.key]))
     return Response(status_code=204)
 
 
@@ -58,7 +60,7 @@ async def retry_commitment(ask: Ask) -> Response:
 
 
 def _items(index: Catalogue) -> list[tuple[Queue, Item]]:
-    queues = index.sends.queue, index.commitments.reading, index.commitments.telling
+    queues = index.sends.queue, index.routed.queue, index.commitments.reading, index.commitments.telling
     return sorted(((queue, item) for queue in queues for item in queue.items()), key=lambda pair: pair[1].id)
 
 
@@ -83,7 +85,7 @@ def _number(name: str) -> int | None:
 def _document(queue: Queue, item: Item) -> dict[str, object]:
     return {
         "id": item.id,
-        "route": queue.name,
+        "route": shipment_of(item).route if queue.name == ROUTES else queue.name,
         "peer": item.destination,
         "state": item.state,
         "since": time_of(item.created_at),
