@@ -7,7 +7,8 @@ from minipacs.index import Disagreement
 
 _ONE_PERSON = (
     "One Patient ID for two persons, or one person whose name, birth date or sex was entered in two ways. Find out "
-    "which, correct it where the objects come from, and send them again: they take the place of those stored."
+    "which; `minipacs correct` mends what is read of a study, or have it mended where the objects come from and sent "
+    "again: they take the place of those stored."
 )
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {
@@ -20,7 +21,8 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         ),
         "PatientID": (
             "One Study Instance UID under several patients, each with its own objects. Most often an ID was mistyped: "
-            "correct it where the objects come from, and send them again: they move to the right patient."
+            "`minipacs correct StudyInstanceUID=UID PatientID=WRONG --set PatientID=RIGHT`, or have it mended where "
+            "the objects come from and sent again: they move to the right patient."
         ),
         "StudyInstanceUID": (
             "One Series Instance UID in several studies, each with its own objects. Here they are kept apart; other "
