@@ -45,7 +45,7 @@ def test_jobs_commit_nothing_while_nothing_happens(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sizes, "NOTED_S", float("inf"))
     SizeCheck(archive).work()
     assert len(begun) == 1, "how far it is needs no commit for each folder"
-    jobs = _jobs(config, archive, Background(), metrics.Metrics(()), open_audit(config))
+    jobs = _jobs(config, archive, Background(), metrics.Metrics(()), open_audit(config), lambda title: False)
     try:
         for _ in range(ROUNDS):
             for job in jobs:

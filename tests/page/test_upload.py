@@ -153,6 +153,21 @@ def test_an_archive_that_restarts_is_waited_for(archive: Served, open_page: Open
     assert stored(archive, "UP6") == uids(sent)
 
 
+def test_an_archive_that_dies_under_an_upload_gets_what_is_missing(archive: Served, open_page: Open, tmp_path: Path):
+    sent = study(instances=150, rows=512, PatientID="UP9")
+    save_all(sent, tmp_path / "killed")
+    page = open_page(archive, "/upload")
+    for words in ("Failed to load resource", "ERR_"):
+        page.watch.expect(words)  # type: ignore[attr-defined]
+    before = len(archive.server.lines)
+    page.locator("[data-folder]").set_input_files(tmp_path / "killed")
+    archive.server.wait_for(lambda line: str(line.get("route")).endswith("/studies"), after=before)
+    archive.server.kill()
+    archive.server.start()
+    wait_until_done(page)
+    assert stored(archive, "UP9") == uids(sent)
+
+
 def test_a_session_that_ends_is_asked_for_again(guarded: Served, open_page: Open):
     sent = study(instances=5, PatientID="UP7")
     folder = guarded.folder / "ends"

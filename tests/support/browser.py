@@ -101,7 +101,7 @@ class Watch:
     def check(self) -> None:
         """Fail for what was found."""
         found = [fault for fault in self.faults if not any(text in fault for text in self._expected)]
-        assert found == []
+        assert not found, found
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error":

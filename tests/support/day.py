@@ -94,6 +94,7 @@ class Day:
         self._run("import", folder / "in")
         self._run("export", "--to", folder / "out", f"PatientID={patient}")
         self._run("find", f"PatientID={patient}")
+        self._run("correct", "--yes", f"PatientID={patient}", "--set", "PatientName=Right^One")
         self._run("delete", "--yes", f"SOPInstanceUID={objects[0].SOPInstanceUID}")
         self._run("quarantine", "release", _newest(self._server.quarantined()).stem)
         self._run("worklist", "add", f"PatientID={patient}", "PatientName=Doe^J", *SCHEDULED)

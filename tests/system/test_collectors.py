@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from minipacs.audit.courier import MAX_PAUSE_S
 from tests.support.certificates import Authority
 from tests.support.collector import Collector
 from tests.support.day import KINDS, Day
@@ -137,7 +138,7 @@ def test_a_collector_that_never_reads_holds_up_nobody(
     collector.go()
     collector.is_deaf = False
     collector.come()
-    collector.wait_for(1)
+    collector.wait_for(1, MAX_PAUSE_S + 15)
     server.stop()
     collector.wait_for_goodbye()
     numbers = asked(collector.messages)
