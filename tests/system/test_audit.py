@@ -194,7 +194,7 @@ def test_a_retrieval_over_the_same_association_and_a_failed_one_are_told(start: 
         assert retriever.run("STUDY", study=ds.StudyInstanceUID).final.status != 0
     server.stop()
     outcomes = [(one.action, one.outcome, one.instances) for one in told(path, TRANSFERRED)]
-    assert outcomes == [("C", "0", 1), ("R", "0", 1), ("R", "4", 1)]
+    assert sorted(outcomes) == [("C", "0", 1), ("R", "0", 1), ("R", "4", 1)]  # each when its association is over
     assert len(told(path, BEGIN)) == 2
 
 

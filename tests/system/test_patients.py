@@ -160,7 +160,7 @@ def test_conflicts_are_listed_with_what_to_do(archive: Server):
     assert archive.metric("minipacs_conflicts") == len(found)
     table = run("conflicts", config=archive.config).stdout
     assert "Roe^John" in table
-    assert "send them again" in " ".join(table.split())
+    assert "sent again" in " ".join(table.split())
     lines = run("conflicts", "--csv", "--columns", "patient_id,value,count", config=archive.config).stdout.splitlines()
     assert lines[0] == "patient_id,value,count"
     assert "TWO,Roe^John,1" in lines

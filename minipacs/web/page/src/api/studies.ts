@@ -1,4 +1,4 @@
-import { ask, askJson, good, json, query, type Result } from "./client";
+import { ask, askJson, bad, good, json, query, type Result } from "./client";
 import { type DataSet, type PersonName, count, person, text, values } from "./dicom";
 
 const ROOT = "dicom-web/studies";
@@ -93,7 +93,12 @@ export async function readSeries(study: string, signal: AbortSignal): Promise<Re
 export async function readThumbnail(study: string, series: string, signal: AbortSignal): Promise<Result<Blob>> {
   const path = `${ROOT}/${study}/series/${series}/thumbnail?viewport=160,160`;
   const answer = await ask(path, { signal, headers: { Accept: "image/jpeg, image/png;q=0.9" } });
-  return answer.ok ? good(await answer.value.blob()) : answer;
+  if (!answer.ok) return answer;
+  try {
+    return good(await answer.value.blob());
+  } catch {
+    return bad(0, "", { isAborted: signal.aborted }); // called off, or cut short, while it came
+  }
 }
 
 /** Where a study, or a series of it, is downloaded as files with a DICOMDIR. */
