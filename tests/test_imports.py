@@ -27,7 +27,7 @@ def modules(statement: str) -> list[str]:
         ("import minipacs.cli", START),
         ("import minipacs.config", START),
         ("import minipacs.daemon", ARCHIVE),
-        ("import minipacs.cli.commands.query, minipacs.cli.commands.worklist", ARCHIVE),
+        ("import minipacs.cli.commands.query, minipacs.cli.commands.workflow.worklist", ARCHIVE),
         ("import minipacs.cli.commands.service", ARCHIVE),
         ("import minipacs.cli.commands.network, minipacs.cli.commands.transfer", ARCHIVE),
     ],
