@@ -57,6 +57,8 @@ def refused(port: int) -> bool:
         Wire(port).socket.close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # came while the listener was closed
+        return False
     return False
 
 
