@@ -37,8 +37,8 @@ from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
 from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
-from minipacs.index.objects.growth import Day
-from minipacs.index.objects.queries import Receipts
+from minipacs.index.queries.growth import Day
+from minipacs.index.queries.queries import Receipts
 from minipacs.index.workflow.commitments import Commitments
 from minipacs.index.workflow.hl7_messages import Hl7Messages
 from minipacs.index.workflow.orders import Orders

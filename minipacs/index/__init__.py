@@ -5,12 +5,12 @@ from minipacs.index.engine.readers import Allowance
 from minipacs.index.index import WHY_DISPLACED, Index
 from minipacs.index.ledger.removals import ToGo
 from minipacs.index.objects.conflicts import Disagreement
-from minipacs.index.objects.inventory import StoredFile, StoredInstance
 from minipacs.index.objects.models import UNAVAILABLE, Availability
-from minipacs.index.objects.ordering import Order
-from minipacs.index.objects.queries import Statistics, Subject
 from minipacs.index.objects.records import Duplicates, Form, InstanceRecord, Outcome, Placed
-from minipacs.index.objects.selection import AVAILABILITY, TRANSFER_SYNTAX, Query
+from minipacs.index.queries.inventory import StoredFile, StoredInstance
+from minipacs.index.queries.ordering import Order
+from minipacs.index.queries.queries import Statistics, Subject
+from minipacs.index.queries.selection import AVAILABILITY, TRANSFER_SYNTAX, Query
 
 __all__ = [
     "AVAILABILITY",

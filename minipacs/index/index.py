@@ -26,9 +26,9 @@ from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
 from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
-from minipacs.index.objects.queries import Reader
 from minipacs.index.objects.records import Duplicates, Form, InstanceRecord, Outcome, Placed
 from minipacs.index.objects.rows import Rows
+from minipacs.index.queries.queries import Reader
 from minipacs.index.workflow.commitments import Commitments
 from minipacs.index.workflow.hl7_messages import Hl7Messages
 from minipacs.index.workflow.orders import Orders

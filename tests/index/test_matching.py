@@ -16,7 +16,7 @@ from minipacs.dicom.tables.keys import KeyTable, extended_key
 from minipacs.errors import Failure, Kind
 from minipacs.index import Index, Query
 from minipacs.index.objects.conditions import MAX_SQL_PATTERNS, MAX_SQL_VALUES
-from minipacs.index.objects.selection import selections
+from minipacs.index.queries.selection import selections
 from tests.index.conftest import MR, Files
 from tests.support.matching_values import KEY_TEXTS, ROWS, few
 

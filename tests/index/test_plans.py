@@ -9,7 +9,7 @@ from minipacs.dicom.data_set.items import to_text
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable, extended_key
 from minipacs.index import Index, Query
-from minipacs.index.objects.selection import selections
+from minipacs.index.queries.selection import selections
 
 KEYS = KeyTable([extended_key(text) for text in ("ScanOptions", "ResponsiblePerson", "SERIES:StationAETitle")])
 

@@ -5,7 +5,7 @@ import pytest
 from minipacs.dicom.tables.attributes import ATTRIBUTES, BY_KEYWORD, LEVELS, Level
 from minipacs.errors import Failure, Kind
 from minipacs.index import AVAILABILITY, Allowance, Index, Query, QueryCancelled, StoredInstance
-from minipacs.index.objects.selection import selections
+from minipacs.index.queries.selection import selections
 from tests.index.conftest import CT, EXPLICIT, MR, Files
 
 
@@ -226,7 +226,7 @@ def test_instances_of_unique_keys_in_order(index: Index, files: Files):
 
 
 def test_a_list_of_instances_has_a_bound(index: Index, files: Files, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("minipacs.index.objects.queries.MAX_LISTED", 3)
+    monkeypatch.setattr("minipacs.index.queries.queries.MAX_LISTED", 3)
     for n in range(4):
         index.add(files.record(str(n)), "replace")
     assert len(index.instances({"SOPInstanceUID": ["0", "1", "2", "none"]})) == 3
@@ -248,7 +248,7 @@ def test_looking_up_an_instance(index: Index, files: Files):
 
 
 def test_all_digests_in_order(index: Index, files: Files, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("minipacs.index.objects.inventory.DIGESTS_PAGE_ROWS", 4)
+    monkeypatch.setattr("minipacs.index.queries.inventory.DIGESTS_PAGE_ROWS", 4)
     records = [files.record(str(i)) for i in range(12)]
     for record in records:
         index.add(record, "replace")
@@ -265,7 +265,7 @@ def test_what_was_received_last(index: Index, files: Files):
 def test_what_was_received_last_is_found_without_a_look_at_all_rows(
     index: Index, files: Files, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("minipacs.index.objects.inventory.EVENTS_PAGE_ROWS", 4)
+    monkeypatch.setattr("minipacs.index.queries.inventory.EVENTS_PAGE_ROWS", 4)
     records = [files.record(str(i)) for i in range(40)]
     for record in records:
         monkeypatch.setattr("minipacs.index.ledger.changes.time.time", lambda at=record.received_at: at)

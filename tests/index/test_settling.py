@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from minipacs.index import Form, Index, Outcome, Placed, StoredInstance
-from minipacs.index.objects import inventory
 from minipacs.index.objects.rows import Duplicates
+from minipacs.index.queries import inventory
 from tests.index.conftest import CT, EXPLICIT, Files
 
 JPEG_2000 = "1.2.840.10008.1.2.4.90"

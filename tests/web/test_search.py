@@ -202,8 +202,8 @@ def test_a_long_answer_comes_in_pieces_and_squeezed(web: Web, monkeypatch: pytes
 
 
 def test_too_many_to_sort_are_refused(web: Web, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("minipacs.index.objects.ordering.SHORT_ROWS", 2)
-    monkeypatch.setattr("minipacs.index.objects.ordering.MAX_SORTED_ROWS", 3)
+    monkeypatch.setattr("minipacs.index.queries.ordering.SHORT_ROWS", 2)
+    monkeypatch.setattr("minipacs.index.queries.ordering.MAX_SORTED_ROWS", 3)
     assert web.get("/studies?orderby=PatientName").status == 413
     assert web.get("/studies").status == 200
 

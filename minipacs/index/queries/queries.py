@@ -21,8 +21,6 @@ from minipacs.index.engine.port import Engine
 from minipacs.index.engine.readers import Allowance
 from minipacs.index.objects.conditions import MAX_SQL_VALUES
 from minipacs.index.objects.conflicts import Disagreement, disagreements
-from minipacs.index.objects.growth import Day, growth
-from minipacs.index.objects.inventory import Inventory, StoredInstance
 from minipacs.index.objects.models import (
     COLUMNS,
     LEVEL_MODELS,
@@ -35,8 +33,10 @@ from minipacs.index.objects.models import (
     Study,
     columns_within,
 )
-from minipacs.index.objects.ordering import Order, find_ordered
-from minipacs.index.objects.selection import Query, Selection, selections
+from minipacs.index.queries.growth import Day, growth
+from minipacs.index.queries.inventory import Inventory, StoredInstance
+from minipacs.index.queries.ordering import Order, find_ordered
+from minipacs.index.queries.selection import Query, Selection, selections
 
 _SUBJECT = ("StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID", "PatientName")
 SUBJECTS_AT_ONCE = (1, 16, 256)

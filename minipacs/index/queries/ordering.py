@@ -8,7 +8,7 @@ from typing import NamedTuple
 from minipacs.dicom.tables.attributes import BY_KEYWORD, UNIQUE_KEY, Attribute
 from minipacs.dicom.text.person_name import fold
 from minipacs.errors import Failure, Kind
-from minipacs.index.objects.selection import Query, is_in_order
+from minipacs.index.queries.selection import Query, is_in_order
 
 MAX_SORTED_ROWS = 200_000
 """Matches that are sorted; more have to be narrowed down."""
