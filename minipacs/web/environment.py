@@ -10,14 +10,14 @@ from starlette.responses import Response
 from minipacs.archive.archive import Archive
 from minipacs.dicom.tables.sop_classes import STORAGE
 from minipacs.index import StoredInstance
-from minipacs.web import accept
-from minipacs.web.accept import Choice, Offer
 from minipacs.web.access import Caller, Origin, Places, WebAccess, headers_of
 from minipacs.web.answers import Refusal
 from minipacs.web.auditing import Trail
 from minipacs.web.folder import Folder
 from minipacs.web.frame import ClientGone, Receive, Scope
-from minipacs.web.metadata_cache import MetadataCache
+from minipacs.web.representations import accept
+from minipacs.web.representations.accept import Choice, Offer
+from minipacs.web.representations.metadata_cache import MetadataCache
 
 MAX_PARAMETERS = 1000
 MAX_LIMIT = 1_000_000_000

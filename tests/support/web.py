@@ -23,7 +23,7 @@ from minipacs.web.access import Places, WebAccess
 from minipacs.web.app import make_app
 from minipacs.web.auditing import Trail
 from minipacs.web.environment import Environment
-from minipacs.web.metadata_cache import MetadataCache
+from minipacs.web.representations.metadata_cache import MetadataCache
 from minipacs.web.server import WebServer
 from tests.support.storing import put, put_bytes
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipacs.web.accept import Choice, MediaRange, Offer, choose, is_mixed, parse
+from minipacs.web.representations.accept import Choice, MediaRange, Offer, choose, is_mixed, parse
 
 PARTS = Offer("application/dicom", is_multipart=True)
 SINGLE = Offer("application/dicom")

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 
 from minipacs.index import UNAVAILABLE
-from minipacs.web import reports
+from minipacs.web.representations import reports
 from tests.support.objects import ct, encode, study
 from tests.support.storing import published
 from tests.support.web import Web

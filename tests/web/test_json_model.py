@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from minipacs.dicom.data_set.part10 import parse_file_meta
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
-from minipacs.web.json_model import MAX_EXACT_INTEGER, MAX_INLINE_BYTES, Model, read_model
+from minipacs.web.representations.json_model import MAX_EXACT_INTEGER, MAX_INLINE_BYTES, Model, read_model
 
 EXPLICIT = TRANSFER_SYNTAXES[ExplicitVRLittleEndian]
 

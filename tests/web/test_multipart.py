@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipacs.web.multipart import MAX_HEAD_BYTES, MAX_PARTS, BadMultipart, PartBegins, PartEnds, Reader, Writer
+from minipacs.web.representations.multipart import (
+    MAX_HEAD_BYTES,
+    MAX_PARTS,
+    BadMultipart,
+    PartBegins,
+    PartEnds,
+    Reader,
+    Writer,
+)
 
 Parts = list[tuple[dict[str, str], bytes]]
 

@@ -13,7 +13,7 @@ from minipacs.dicom.data_set.decode import DataSet, Element
 from minipacs.dicom.tables.attributes import BY_KEYWORD, LEVELS, QUERY_RETRIEVE_LEVEL, SPECIFIC_CHARACTER_SET, Level
 from minipacs.index import Query
 from minipacs.services.query_retrieve.query_keys import read_keys
-from minipacs.web.json_model import values_of_text
+from minipacs.web.representations.json_model import values_of_text
 from tests.support.objects import study
 from tests.support.web import Web
 

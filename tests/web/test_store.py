@@ -23,7 +23,7 @@ from minipacs.index.engine.writer import Writer
 from minipacs.net.identity import tokens
 from minipacs.web import frame
 from minipacs.web.dicomweb import intake
-from minipacs.web.multipart import MAX_HEAD_BYTES
+from minipacs.web.representations.multipart import MAX_HEAD_BYTES
 from tests.support.objects import ct, encode, study
 from tests.support.storing import incoming, published
 from tests.support.web import Answer, Web

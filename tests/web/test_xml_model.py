@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from minipacs.web.dicomweb.xml_model import NAMESPACE, as_xml
+from minipacs.web.representations.xml_model import NAMESPACE, as_xml
 from tests.support.objects import ct
 from tests.support.web import Web
 from tests.web.test_retrieve import FOLDER, parts, path_of

@@ -40,7 +40,7 @@ def run(shared: Shared, control: Control) -> None:
     from minipacs.web.app import make_app
     from minipacs.web.auditing import Trail
     from minipacs.web.environment import Environment
-    from minipacs.web.metadata_cache import MetadataCache
+    from minipacs.web.representations.metadata_cache import MetadataCache
     from minipacs.web.routes import ROUTES
     from minipacs.web.server import WebServer
     from minipacs.web.site import ohif, page

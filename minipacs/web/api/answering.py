@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from starlette.responses import Response
 
-from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask
+from minipacs.web.representations.accept import Offer
 
 JSON = Offer("application/json")
 USUAL_ROWS = 100

@@ -15,10 +15,10 @@ from minipacs.archive.reader import ObjectUnreadable
 from minipacs.dicom.tables.attributes import Attribute
 from minipacs.index import StoredInstance
 from minipacs.index.ledger.changes import Event
-from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import Ask
-from minipacs.web.metadata_cache import ROOT
+from minipacs.web.representations.accept import Offer
+from minipacs.web.representations.metadata_cache import ROOT
 from minipacs.web.streaming import streamed
 
 MAX_EVENTS = 200

@@ -20,13 +20,13 @@ from minipacs.pixels.elements import (
     check_pixel_order,
     swap_words,
 )
-from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.frames import OCTETS
 from minipacs.web.dicomweb.retrieve import find
 from minipacs.web.entity import Span, etag, matches
 from minipacs.web.environment import Ask
-from minipacs.web.multipart import Writer
+from minipacs.web.representations.accept import Offer
+from minipacs.web.representations.multipart import Writer
 from minipacs.web.streaming import streamed
 
 PIECE_BYTES = 1 << 18

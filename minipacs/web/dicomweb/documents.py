@@ -14,13 +14,13 @@ from minipacs.archive.reader import PEEK_BYTES, ObjectUnreadable
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import PIXEL_DATA, ElementReader, Kind, TranscodeError
-from minipacs.web import reports
-from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.bulk_data import ENCAPSULATED_DOCUMENT, find_value
 from minipacs.web.dicomweb.frames import MEDIA_TYPES, OCTETS
 from minipacs.web.entity import Span, etag, matches
 from minipacs.web.environment import Ask
+from minipacs.web.representations import reports
+from minipacs.web.representations.accept import Offer
 from minipacs.web.streaming import streamed
 
 MAX_FRAGMENTS = 1 << 20

@@ -11,12 +11,12 @@ from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, T
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.frame_reader import FrameReader, Shape
-from minipacs.web.accept import Choice, Offer
 from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.retrieve import AS_STORED, find
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask
-from minipacs.web.multipart import Writer
+from minipacs.web.representations.accept import Choice, Offer
+from minipacs.web.representations.multipart import Writer
 from minipacs.web.streaming import streamed
 
 MAX_FRAMES = 10_000

@@ -10,14 +10,14 @@ from starlette.responses import Response
 
 from minipacs.archive.reader import ObjectUnreadable
 from minipacs.index import StoredInstance
-from minipacs.web.accept import Offer, accepts_gzip
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.retrieve import available, listing
-from minipacs.web.dicomweb.xml_model import XML, parts
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask
-from minipacs.web.metadata_cache import ROOT
-from minipacs.web.multipart import Writer
+from minipacs.web.representations.accept import Offer, accepts_gzip
+from minipacs.web.representations.metadata_cache import ROOT
+from minipacs.web.representations.multipart import Writer
+from minipacs.web.representations.xml_model import XML, parts
 from minipacs.web.streaming import streamed
 
 JSON = Offer("application/dicom+json")

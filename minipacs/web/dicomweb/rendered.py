@@ -8,14 +8,14 @@ from starlette.responses import Response
 
 from minipacs.archive.reader import BUFFER_BYTES, ObjectNotConvertible, ObjectUnreadable
 from minipacs.index import StoredInstance
-from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.documents import form_of, read_or_watched
 from minipacs.web.dicomweb.frames import read_list
 from minipacs.web.dicomweb.retrieve import find
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask
-from minipacs.web.multipart import Writer
+from minipacs.web.representations.accept import Offer
+from minipacs.web.representations.multipart import Writer
 from minipacs.web.streaming import streamed
 
 PICTURES = [Offer("image/jpeg"), Offer("image/png"), Offer("image/gif"), Offer("image/jp2")]

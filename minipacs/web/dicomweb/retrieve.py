@@ -22,12 +22,12 @@ from minipacs.dicom.tables.transfer_syntaxes import (
 )
 from minipacs.index import UNAVAILABLE, StoredInstance
 from minipacs.pixels.codecs import can_transcode
-from minipacs.web.accept import Choice, Offer
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.zipped import ZIP, zipped
 from minipacs.web.entity import Span, etag, matches
 from minipacs.web.environment import PATH_KEYS, Ask
-from minipacs.web.multipart import Writer
+from minipacs.web.representations.accept import Choice, Offer
+from minipacs.web.representations.multipart import Writer
 from minipacs.web.streaming import streamed
 
 DICOM = "application/dicom"

@@ -17,13 +17,13 @@ from minipacs.dicom.tables.attributes import BY_KEYWORD, LEVELS, Attribute, Leve
 from minipacs.dicom.tables.dictionary import tag_of
 from minipacs.dicom.tables.keys import FIRST_BLOCK, KeyTable
 from minipacs.index import AVAILABILITY, TRANSFER_SYNTAX, Allowance, Order, Query
-from minipacs.web.accept import Offer, accepts_gzip
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON, compressed
-from minipacs.web.dicomweb.xml_model import XML, parts
 from minipacs.web.environment import MAX_LIMIT, PATH_KEYS, Ask, plain
-from minipacs.web.json_model import values_of_items, values_of_text
-from minipacs.web.multipart import Writer
+from minipacs.web.representations.accept import Offer, accepts_gzip
+from minipacs.web.representations.json_model import values_of_items, values_of_text
+from minipacs.web.representations.multipart import Writer
+from minipacs.web.representations.xml_model import XML, parts
 from minipacs.web.streaming import streamed
 
 MAX_COUNTED = 10_000

@@ -10,13 +10,13 @@ from starlette.responses import Response
 from minipacs.dicom.tables.failure_reasons import failure_reason
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.errors import Failure, Kind
-from minipacs.web.accept import Choice, Offer, choose, parse_media_type
 from minipacs.web.access import PAGE_HEADER
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.intake import DICOM, Intake, Result
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
 from minipacs.web.environment import Ask
-from minipacs.web.multipart import BadMultipart, PartBegins, PartEnds, Reader
+from minipacs.web.representations.accept import Choice, Offer, choose, parse_media_type
+from minipacs.web.representations.multipart import BadMultipart, PartBegins, PartEnds, Reader
 
 BATCH_BYTES = 1 << 19
 """What is handed to a thread at once; as much again comes in meanwhile."""

@@ -12,9 +12,9 @@ from minipacs.archive.media.dicomdir import Directory
 from minipacs.archive.media.exporting import KEYWORDS, Copy, copies
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.index import Query, StoredInstance
-from minipacs.web.accept import Offer
 from minipacs.web.answers import Refusal
 from minipacs.web.environment import PATH_KEYS, Ask
+from minipacs.web.representations.accept import Offer
 from minipacs.web.streaming import streamed
 
 ZIP = Offer("application/zip")

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-from minipacs.web.accept import accepts_gzip
 from minipacs.web.entity import matches
 from minipacs.web.environment import Ask
 from minipacs.web.folder import ServedFile
+from minipacs.web.representations.accept import accepts_gzip
 
 FINAL = "public, max-age=31536000, immutable"
 CHANGING = "no-cache"

@@ -10,11 +10,11 @@ from minipacs.dicom.data_set import json_values
 from minipacs.dicom.data_set.values import MutableValues, Values
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.text.storable import storable
-from minipacs.web.accept import parse_media_type
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
 from minipacs.web.environment import Ask
-from minipacs.web.json_model import model_of_values
+from minipacs.web.representations.accept import parse_media_type
+from minipacs.web.representations.json_model import model_of_values
 
 MAX_DOCUMENT_BYTES = 4 << 20
 """Some 25 000 references to objects."""

@@ -16,7 +16,7 @@ from minipacs.index.workflow.worklist import Step
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON
 from minipacs.web.dicomweb.search import CONTROL, allowance_of, key_text, tell_search
 from minipacs.web.environment import Ask, plain
-from minipacs.web.json_model import model_of_values
+from minipacs.web.representations.json_model import model_of_values
 from minipacs.web.streaming import streamed
 
 PIECE_BYTES = 65536

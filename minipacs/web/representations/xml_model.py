@@ -7,8 +7,8 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from minipacs.dicom.tables.dictionary import keyword_of
-from minipacs.web.accept import Offer
-from minipacs.web.multipart import Writer
+from minipacs.web.representations.accept import Offer
+from minipacs.web.representations.multipart import Writer
 
 XML = Offer("application/dicom+xml", is_multipart=True)
 NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"

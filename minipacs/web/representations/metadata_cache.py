@@ -11,7 +11,7 @@ from minipacs.archive.reader import PEEK_BYTES, ObjectUnreadable
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
-from minipacs.web.json_model import read_model
+from minipacs.web.representations.json_model import read_model
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 """Of one process."""
