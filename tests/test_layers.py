@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MAX_LINES = 420
+MAX_FILES = 15
 
 
 def test_imports_go_down_only():
@@ -32,6 +33,14 @@ def test_no_module_is_too_long():
     lines = {path: len(path.read_text().splitlines()) for path in modules}
     assert lines
     assert {str(path.relative_to(ROOT)): n for path, n in lines.items() if n > MAX_LINES} == {}
+
+
+def test_no_room_holds_too_many_files():
+    """Beyond that there is a wall waiting to be found; `__init__` is the door."""
+    rooms = [path.parent for path in (ROOT / "minipacs").rglob("__init__.py") if "node_modules" not in path.parts]
+    files = {room.relative_to(ROOT).as_posix(): len(list(room.glob("*.py"))) - 1 for room in rooms}
+    assert files
+    assert {room: n for room, n in files.items() if n > MAX_FILES} == {}
 
 
 FILE_CALLS = {"stat", "lstat", "rename", "replace", "unlink", "remove", "link", "open"}
