@@ -62,6 +62,8 @@ class Kind(Enum):
     """One thing larger than a limit."""
     TOO_MANY = auto()
     """More things than a limit."""
+    HELD = auto()
+    """What is not to be removed, for a reason that somebody gave."""
     BUSY = auto()
     """It cannot be done now; trying again may help."""
     FULL = auto()

@@ -32,6 +32,7 @@ from minipacs.index.ledger.amendments import Amendments
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Event
 from minipacs.index.ledger.checks import Checks
+from minipacs.index.ledger.holds import Holds
 from minipacs.index.ledger.open_studies import OpenStudies
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
@@ -52,10 +53,10 @@ from minipacs.tree.staging import Spare, StagedFile
 
 __all__ = [
     "PREFIXES",
-    "AmendmentFiles",
     "Catalogue",
     "DaemonLock",
     "DigestLocks",
+    "Documents",
     "Held",
     "ObjectState",
     "ObjectStore",
@@ -126,19 +127,19 @@ class Quarantine(Protocol):
         """Remove a file and its note, for ever. Raises OSError."""
 
 
-class AmendmentFiles(Protocol):
-    """The documents of amendments, under the SHA-256 of their bytes. Calls raise OSError."""
+class Documents(Protocol):
+    """Documents beside the objects, under the SHA-256 of their bytes. Calls raise OSError."""
 
     def keep(self, document: bytes) -> str:
         """Keep a document, durably; returns its id."""
 
-    def discard(self, amendment_id: str) -> None:
+    def discard(self, document_id: str) -> None:
         """Remove a document whose row was refused; may be called again."""
 
     def ids(self) -> set[str]:
         """List the ids of what is kept."""
 
-    def read(self, amendment_id: str) -> bytes:
+    def read(self, document_id: str) -> bytes:
         """Read a document. Raises ValueError if its bytes are not those that were kept."""
 
 
@@ -146,8 +147,12 @@ class Storage(ObjectStore, DigestLocks, Protocol):
     """All that an archive keeps files with."""
 
     @property
-    def amendments(self) -> AmendmentFiles:
+    def amendments(self) -> Documents:
         """Return the documents of amendments."""
+
+    @property
+    def holds(self) -> Documents:
+        """Return the documents of holds."""
 
     @property
     def quarantine(self) -> Quarantine:
@@ -303,6 +308,7 @@ class Catalogue(Objects, Protocol):
     checks: Checks
     removals: Removals
     amendments: Amendments
+    holds: Holds
     open_studies: OpenStudies
     routed: Routed
     duties: Queue

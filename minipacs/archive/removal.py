@@ -117,13 +117,17 @@ class Displaced:
 
 
 class Going(NamedTuple):
-    """What a removal would take; of each patient the ID, its issuer, the name and the birth date."""
+    """What a removal would take; of each patient the ID, its issuer, the name and the birth date.
+
+    `held` are the reasons why it is refused, if there are any.
+    """
 
     patients: tuple[tuple[str, str, str, str], ...]
     studies: tuple[str, ...]
     series: int
     instances: int
     size_bytes: int
+    held: tuple[str, ...]
 
 
 def what_goes(index: Catalogue, keys: Mapping[str, str]) -> Going:
@@ -138,6 +142,7 @@ def what_goes(index: Catalogue, keys: Mapping[str, str]) -> Going:
         len(rows),
         len(stored),
         sum(instance.size_bytes for instance in stored),
+        tuple(dict.fromkeys(held.reason for held in index.holds.of(row[-2] for row in rows).values())),
     )
 
 

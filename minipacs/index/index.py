@@ -19,6 +19,7 @@ from minipacs.index.ledger.amendments import AmendmentRows, Amendments
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after, between, forget, forgotten, last
 from minipacs.index.ledger.checks import Checks
+from minipacs.index.ledger.holds import Holds
 from minipacs.index.ledger.open_studies import OpenStudies
 from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Notes, Removals
@@ -52,9 +53,9 @@ class Index(Reader):
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
     `performed_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
     accounts of the last associations, `removals` the files that are to go, `amendments` what is read otherwise than it
-    was stored, `open_studies` those that objects come to, `routed` what is to be sent by rules and what was, `duties`
-    the leases of work that one process is to do at a time, `sends` what people asked to be sent, `checks` when files
-    were last checked.
+    was stored, `holds` which studies are not to be removed, `open_studies` those that objects come to, `routed` what is
+    to be sent by rules and what was, `duties` the leases of work that one process is to do at a time, `sends` what
+    people asked to be sent, `checks` when files were last checked.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
@@ -75,6 +76,7 @@ class Index(Reader):
         self.performed_steps = PerformedSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
         self.amendments = Amendments(database)
+        self.holds = Holds(database, self._change)
         self.removals = Removals(database, self._change)
         self.open_studies = OpenStudies(database, self._change, told)
         self.routed = Routed(database, self._change, self._change_lazily)
@@ -136,7 +138,10 @@ class Index(Reader):
         return self._change(lambda _: [self._objects.add(record, rows, "keep") for record, rows in objects])
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
-        """Delete the rows of instances, with a note of their files in `removals`; give the digests of these."""
+        """Delete the rows of instances, with a note of their files in `removals`; give the digests of these.
+
+        Raises Failure HELD, and deletes none, if one of their studies is held.
+        """
 
         def work(connection: Connection) -> list[str]:
             digests = self._objects.remove(sop_instance_uids)

@@ -25,7 +25,7 @@ from minipacs.index.workflow.migrations import (
 )
 from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 MIGRATIONS: Mapping[int, Migration] = {
     1: Migration(before=[make_bells, take_documents_apart]),
     2: Migration(
@@ -47,6 +47,7 @@ MIGRATIONS: Mapping[int, Migration] = {
     7: Migration(before=[forget_due_times], after=[queue_commitments]),
     8: Migration(before=[make_room_for_orders], after=[copy_order_numbers]),
     9: Migration(before=[make_room_for_amendments, give_items_priorities], after=[begin_after_what_is_known]),
+    10: Migration(),  # holds
 }
 """By the version that each starts from."""
 

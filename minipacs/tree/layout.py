@@ -4,6 +4,7 @@
     incoming/<name>.part      being received; locked by its writer, so what is not locked is left over
     quarantine/<digest>.dcm   gave way, damaged or without use for the index; <digest>.json says why and since when
     amendments/<digest>.json  what is read otherwise than it was stored, write-once, as `objects/` are
+    holds/<digest>.json       which studies are not to be removed, and why, write-once as well
     archive.id                who the archive is; its index knows it too
     index.db, daemon.lock     the index; the lock of the one daemon, not empty while it runs
 
@@ -16,7 +17,7 @@ from pathlib import Path
 PREFIXES = tuple(f"{i:02x}" for i in range(256))
 OBJECT_SUFFIX = ".dcm"
 REASON_SUFFIX = ".json"
-AMENDMENT_SUFFIX = ".json"
+DOCUMENT_SUFFIX = ".json"
 STAGED_SUFFIX = ".part"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -25,6 +26,13 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def is_digest(text: str) -> bool:
     """Tell whether `text` is a SHA-256 in lower-case hexadecimal."""
     return _DIGEST.fullmatch(text) is not None
+
+
+def document_path(folder: Path, digest: str) -> str:
+    """Return the path of a document in a folder of them."""
+    if not is_digest(digest):
+        raise ValueError(f"no digest: {digest!r}")
+    return f"{folder}/{digest}{DOCUMENT_SUFFIX}"
 
 
 class Layout:
@@ -36,6 +44,7 @@ class Layout:
         self.incoming = root / "incoming"
         self.quarantine = root / "quarantine"
         self.amendments = root / "amendments"
+        self.holds = root / "holds"
         self.index = root / "index.db"
         self.daemon_lock = root / "daemon.lock"
         self.identity = root / "archive.id"
@@ -55,12 +64,6 @@ class Layout:
         if not is_digest(digest):
             raise ValueError(f"no digest: {digest!r}")
         return f"{self.quarantine}/{digest}{suffix}"
-
-    def amendment(self, digest: str) -> str:
-        """Return the path of an amendment."""
-        if not is_digest(digest):
-            raise ValueError(f"no digest: {digest!r}")
-        return f"{self.amendments}/{digest}{AMENDMENT_SUFFIX}"
 
     def staged(self, name: str) -> str:
         """Return the path of a file being received; `name` is the tree's own."""

@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
-from minipacs.tree.amendments import AmendmentFiles
+from minipacs.tree.documents import Documents
 from minipacs.tree.durable import sync_data, sync_file_system, sync_folder
 from minipacs.tree.layout import OBJECT_SUFFIX, PREFIXES, Layout, is_digest
 from minipacs.tree.locks import DaemonLock, FolderLocks, Held
@@ -61,14 +61,15 @@ class FileTree:
         self._locks = FolderLocks(self.layout)
         self._staging = Staging(self.layout, durable=durable)
         self.quarantine = Quarantine(self.layout, self._staging.stage, durable=durable)
-        self.amendments = AmendmentFiles(self.layout, self._staging.stage)
+        self.amendments = Documents(self.layout.amendments, self._staging.stage)
+        self.holds = Documents(self.layout.holds, self._staging.stage)
         self._root_fd: int | None = None
 
     def create(self) -> None:
         """Make the folders that are missing, and sync them. Raises OSError."""
         layout = self.layout
         layout.root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        for folder in (layout.objects, layout.incoming, layout.quarantine, layout.amendments):
+        for folder in (layout.objects, layout.incoming, layout.quarantine, layout.amendments, layout.holds):
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         if len(os.listdir(layout.objects)) < len(PREFIXES):
             for prefix in PREFIXES:

@@ -29,6 +29,7 @@ STATUSES: Mapping[Kind, int] = {
     Kind.UNSUPPORTED: 415,
     Kind.TOO_LARGE: 413,
     Kind.TOO_MANY: 413,
+    Kind.HELD: 409,
     Kind.BUSY: 503,
     Kind.FULL: 507,
     Kind.BROKEN: 500,

@@ -36,8 +36,8 @@ class MemoryQuarantine:
         self.kept.pop(digest, None)
 
 
-class MemoryAmendments:
-    """Documents of amendments."""
+class MemoryDocuments:
+    """Documents beside objects."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
@@ -47,15 +47,15 @@ class MemoryAmendments:
         self.kept[digest] = document
         return digest
 
-    def discard(self, amendment_id: str) -> None:
-        self.kept.pop(amendment_id, None)
+    def discard(self, document_id: str) -> None:
+        self.kept.pop(document_id, None)
 
     def ids(self) -> set[str]:
         return set(self.kept)
 
-    def read(self, amendment_id: str) -> bytes:
-        document = self.kept[amendment_id]
-        if hashlib.sha256(document).hexdigest() != amendment_id:
+    def read(self, document_id: str) -> bytes:
+        document = self.kept[document_id]
+        if hashlib.sha256(document).hexdigest() != document_id:
             raise ValueError("its bytes do not have its digest")
         return document
 
@@ -82,7 +82,8 @@ class MemoryTree:
 
     def __init__(self) -> None:
         self.quarantine = MemoryQuarantine()
-        self.amendments = MemoryAmendments()
+        self.amendments = MemoryDocuments()
+        self.holds = MemoryDocuments()
         self.objects: dict[str, tuple[bytes, Receipt]] = {}
         self.has_daemon = False
         self.belongs_to = ""

@@ -1,15 +1,12 @@
 """Amending what is stored: the document first, durably, then the rows; after that it is read so on every way out."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from minipacs.archive.care import documents
 from minipacs.archive.ports import Catalogue, Storage
 from minipacs.dicom.data_set.amendments import Amendment, Part, Reason, decode
-from minipacs.errors import Failure, Kind, MinipacsError, OutcomeUnknown, system_words
-
-LEAST_STEP_S = 1e-3
-"""Between the times of two amendments, which decide their order, also if the clock is set back."""
+from minipacs.errors import Failure, Kind
 
 _IDENTITY = frozenset({"PatientID", "IssuerOfPatientID"})
 """Values by which later amendments know what they are of."""
@@ -31,7 +28,7 @@ def correct(
     """
     if index.unread_count():
         raise Failure(Kind.BUSY, "objects of an older release are still to be read: a running archive does that")
-    amendment = Amendment(time.time(), by, tuple(parts), values, reason, source)
+    amendment = Amendment(0, by, tuple(parts), values, reason, source)
     return _put(tree, index, amendment)
 
 
@@ -51,40 +48,18 @@ def revoke(tree: Storage, index: Catalogue, amendment_id: str, *, by: str) -> tu
         for kept in everything[everything.index(known) + 1 :]:
             if not kept.revoked_by and not kept.amendment.revokes and studies.intersection(kept.amendment.studies):
                 raise Failure(Kind.INVALID, f"a later one is about what this one made: revoke {kept.id} first")
-    return _put(tree, index, Amendment(time.time(), by, revokes=amendment_id))
+    return _put(tree, index, Amendment(0, by, revokes=amendment_id))
 
 
 def adopt(tree: Storage, index: Catalogue) -> int:
-    """Let rows and documents agree: what either has, and the other has not, it gets; tells how many instances changed.
+    """Let rows and documents agree; tells how many instances changed. Raises as `documents.adopt` does.
 
-    So an index that was lost, or an older copy of it, follows the documents. Raises OSError and Failure, and
-    MinipacsError for a document that is damaged: without it objects would be read wrong.
+    A document that is damaged is an error: without it objects would be read wrong.
     """
-    here, there = tree.amendments.ids(), index.amendments.ids()
-    found = []
-    for amendment_id in here - there:
-        try:
-            found.append(decode(tree.amendments.read(amendment_id)))
-        except ValueError as error:
-            raise MinipacsError(f"amendments/{amendment_id}.json: {error}: put back a good copy of it") from error
-    changed = sum([index.amend(amendment) for amendment in sorted(found, key=lambda a: (a.at, a.id))])
-    for amendment_id in there - here:
-        amendment = index.amendments.get(amendment_id)
-        if amendment is not None:
-            tree.amendments.keep(amendment.encode())
-    return changed
+    rows = index.amendments
+    return sum(documents.adopt(tree.amendments, rows.ids(), rows.get, decode, index.amend, "amendments"))
 
 
 def _put(tree: Storage, index: Catalogue, amendment: Amendment) -> tuple[str, int]:
-    amendment = replace(amendment, at=max(amendment.at, index.amendments.last_at() + LEAST_STEP_S))
-    try:
-        amendment_id = tree.amendments.keep(amendment.encode())
-    except OSError as error:
-        raise MinipacsError(f"the amendment cannot be written: {system_words(error)}") from error
-    try:
-        return amendment_id, index.amend(amendment)
-    except OutcomeUnknown:
-        raise
-    except Failure:
-        tree.amendments.discard(amendment_id)
-        raise
+    amendment = replace(amendment, at=documents.next_time(index.amendments.last_at()))
+    return documents.put(tree.amendments, amendment, index.amend)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.care import amendments, sizes
+from minipacs.archive.care import amendments, holds, sizes
 from minipacs.archive.care.recovery import Recovery, recover
 from minipacs.archive.marker import DUE, RECOVERY, refuse_if_gone
 from minipacs.archive.ports import DaemonLock
@@ -34,6 +34,7 @@ def prepare(archive: Archive, lock: DaemonLock, tell: Callable[[str], None] = la
             logger.error("index is new: filled from the files", extra={"fields": fields})
         refuse_if_gone(archive.tree, archive.index)
         amendments.adopt(archive.tree, archive.index)
+        holds.adopt(archive.tree, archive.index)
         if is_lost or not lock.ended_cleanly:
             _recover(archive, lock, _Progress(tell))
     except OSError as error:

@@ -24,6 +24,7 @@ from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import MinipacsError, system_words
 from minipacs.index import Query
 from minipacs.index.ledger.checks import LastCheck
+from minipacs.index.ledger.holds import refusal
 from minipacs.log import printable
 
 _STUDY = ("PatientID", "PatientName", "StudyDate", "StudyDescription", "StudyInstanceUID")
@@ -116,6 +117,8 @@ def delete(load: Load, *, yes: bool, keys: Sequence[str]) -> None:
             click.echo("nothing matches")
             return
         studies = Counter(row[1:] for row in rows)
+        for held in archive.index.holds.of(study[-1] for study in studies).values():
+            raise refusal(held)
         _show(studies)
         question = f"Remove {len(rows)} instances of {len(studies)} studies for good?"
         if not yes and not click.confirm(question):

@@ -1,6 +1,6 @@
 """The tables of the ledger."""
 
-from peewee import SQL, AutoField, BlobField, CompositeKey, DoubleField, IntegerField, Model, TextField
+from peewee import SQL, AutoField, BlobField, BooleanField, CompositeKey, DoubleField, IntegerField, Model, TextField
 
 from minipacs.index.engine.statements import SerialField
 
@@ -131,6 +131,34 @@ class AmendedStudy(Model):
         without_rowid = True
 
 
+class HoldDocument(Model):
+    """One row for each document that holds studies or releases them; see `ledger.holds`. `id` is its SHA-256."""
+
+    id = TextField(primary_key=True)
+    at = DoubleField()
+    document = BlobField()
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "hold"
+        without_rowid = True
+
+
+class HeldStudy(Model):
+    """One row for each study that a document names, as the last of them says."""
+
+    study_uid = TextField(primary_key=True)
+    is_held = BooleanField()
+    at = DoubleField()
+    by = TextField()
+    reason = TextField()
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "held_study"
+
+
+HeldStudy.add_index(HeldStudy.at, where=SQL("is_held"), name="held_study_held")
+
+
 LEDGER_MODELS: tuple[type[Model], ...] = (
     Setting,
     Removal,
@@ -141,4 +169,6 @@ LEDGER_MODELS: tuple[type[Model], ...] = (
     AssociationAccount,
     AmendmentDocument,
     AmendedStudy,
+    HoldDocument,
+    HeldStudy,
 )

@@ -16,6 +16,7 @@ from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index.engine.port import Engine, Transaction
 from minipacs.index.ledger.amendments import AmendmentRows
 from minipacs.index.ledger.changes import Changes, Reason, Uids
+from minipacs.index.ledger.holds import HoldCheck
 from minipacs.index.objects.conflicts import ConflictRows
 from minipacs.index.objects.headings import ObjectRows, object_rows, value_of
 from minipacs.index.objects.models import (
@@ -101,6 +102,7 @@ class Rows:
         self._select_above, _ = compile_(Series.select(*known).join(Study).where(Series.id == 0))
         self._move = engine.update([Instance.parent, Instance.heading, Instance.amendments])
         self._amendments = AmendmentRows(engine, transaction)
+        self._holds = HoldCheck(engine, transaction)
         of_study, _ = compile_(
             found.select_extend(Instance.amendments)
             .where(COLUMNS["StudyInstanceUID"].value == "")
@@ -166,9 +168,13 @@ class Rows:
         return Placed(Outcome.REPLACED, old.digest, moved=moved)
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
-        """Delete rows, and those above them that become empty; give the digests of those that were there."""
+        """Delete rows, and those above them that become empty; give the digests of those that were there.
+
+        Raises Failure HELD, and deletes none, if one of their studies is held.
+        """
         self._refresh.clear()
         found = self._found(self._find, sop_instance_uids)
+        self._holds.refuse_held(old.uids.study_uid for old in found)
         self._delete(found)
         self._refresh.run()
         for old in found:

@@ -47,4 +47,5 @@ def _document(found: Going) -> dict[str, object]:
         "series": found.series,
         "instances": found.instances,
         "bytes": found.size_bytes,
+        "held": list(found.held),
     }

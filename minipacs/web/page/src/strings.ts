@@ -125,6 +125,7 @@ export const strings = {
       titleSeries: "Delete this series?",
       takes: (series: number, images: number, size: string) => `${of(series, "series", "series")} with ${of(images, "object", "objects")} (${size}) will be deleted for good.`,
       otherPatients: "The UID stands under several patients; what is deleted is of all of them:",
+      held: (reasons: string) => `This is held and cannot be deleted: ${reasons}`,
       sure: "Yes, delete it for good",
       submit: "Delete",
       done: "Deleted.",

@@ -47,6 +47,8 @@ export interface Removal {
   series: number;
   instances: number;
   bytes: number;
+  /** Why it is refused, if somebody holds any of it. */
+  held: string[];
 }
 
 /** Matching keys of a search, by keyword. */

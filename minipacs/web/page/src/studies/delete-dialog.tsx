@@ -27,6 +27,7 @@ export function DeleteDialog({ study, series, onClose, onRemoved }: DeleteDialog
   const [isSure, setSure] = useState(false);
   const [isBusy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
+  const isHeld = Boolean(preview.value?.held.length);
   const remove = async () => {
     setBusy(true);
     const answer = await removeStudy(study.uid, series?.uid);
@@ -42,7 +43,7 @@ export function DeleteDialog({ study, series, onClose, onRemoved }: DeleteDialog
   const ends = (
     <>
       <Button onClick={onClose}>{strings.parts.cancel}</Button>
-      <Button icon="remove" kind="danger main" type="submit" disabled={!isSure || isBusy || !preview.value}>
+      <Button icon="remove" kind="danger main" type="submit" disabled={!isSure || isBusy || !preview.value || isHeld}>
         {words.submit}
       </Button>
     </>
@@ -59,15 +60,20 @@ export function DeleteDialog({ study, series, onClose, onRemoved }: DeleteDialog
       {preview.isLoading && !preview.value && <Loading />}
       {preview.value && <Taken removal={preview.value} />}
       {problem && <Trouble problem={problem} />}
-      <label class="check">
-        <input type="checkbox" checked={isSure} onChange={(event) => setSure(event.currentTarget.checked)} />{" "}
-        {words.sure}
-      </label>
+      {!isHeld && (
+        <label class="check">
+          <input type="checkbox" checked={isSure} onChange={(event) => setSure(event.currentTarget.checked)} />{" "}
+          {words.sure}
+        </label>
+      )}
     </Dialog>
   );
 }
 
 function Taken({ removal }: { removal: Removal }) {
+  if (removal.held.length > 0) {
+    return <p class="note bad">{words.held(removal.held.join("; "))}</p>;
+  }
   return (
     <>
       <p class="note warn">{words.takes(removal.series, removal.instances, bytes(removal.bytes))}</p>

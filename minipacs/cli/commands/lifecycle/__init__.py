@@ -1,0 +1,1 @@
+"""Commands for how long things are kept: holds, retention."""
