@@ -2,6 +2,7 @@
 
 import pytest
 
+from minipacs.archive.care.holds import hold
 from tests.support.objects import study
 from tests.support.storing import published
 from tests.support.web import Web
@@ -30,6 +31,19 @@ def test_what_is_in_another_study_is_not_found(web: Web):
     mixed = path_of(one).replace(one.StudyInstanceUID, other.StudyInstanceUID)
     assert web.ask("DELETE", f"/dicom-web{mixed}").status == 404
     assert len(published(web.folder)) == 2
+
+
+def test_what_is_held_is_refused_with_the_reason(web: Web, caplog: pytest.LogCaptureFixture):
+    datasets = study(series=1, instances=2)
+    web.store(*datasets)
+    uid = datasets[0].StudyInstanceUID
+    hold(web.archive.tree, web.archive.index, [uid], by="me", reason="lawsuit", releases=False)
+    assert web.ask("GET", f"/api/v1/removal?study={uid}").json["held"] == ["lawsuit"]
+    for level in ("study", "series", "instance"):
+        answer = web.ask("DELETE", f"/dicom-web{path_of(datasets[0], level)}")
+        assert (answer.status, answer.json["details"]) == (409, f"study {uid} is held: lawsuit")
+    assert len(published(web.folder)) == web.archive.index.statistics().instances == 2
+    assert "instances deleted" not in {record.message for record in caplog.records}
 
 
 def test_it_needs_the_right(tmp_path):

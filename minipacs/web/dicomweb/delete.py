@@ -36,7 +36,8 @@ def _remove(ask: Ask, instances: Sequence[StoredInstance]) -> int:
         raise Failure(Kind.BUSY, f"{removed} of {len(instances)} were removed: {system_words(error)}") from error
     finally:
         tell_deleted(audit, archive.index, client(ask.caller), gone)
-        by = ask.caller.name or ask.caller.address
-        fields = {"id": ask.id, "by": by, "instances": removed, "study_uids": ask.path["study"]}
-        logger.warning("instances deleted", extra={"fields": fields})
+        if removed:
+            by = ask.caller.name or ask.caller.address
+            fields = {"id": ask.id, "by": by, "instances": removed, "study_uids": ask.path["study"]}
+            logger.warning("instances deleted", extra={"fields": fields})
     return removed
