@@ -20,7 +20,7 @@ from minipacs.metrics import server as http_server
 from minipacs.net.ending import Ending
 from minipacs.net.listener import bind
 
-FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, {"CT": 4}, 6, 7, 8, 11, 9, 10, 12, 13, 1.5e9, 2)
+FIGURES = Figures(1, 2, 3, 4, 5_000_000_000, {"CT": 4}, 6, 7, 8, 14, 11, 9, 10, 12, 13, 1.5e9, 2)
 
 
 @pytest.fixture

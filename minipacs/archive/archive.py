@@ -30,6 +30,7 @@ class Figures(Statistics):
     storage_free_bytes: int
     index_free_bytes: int
     quarantined_files: int
+    expired_files: int
     unavailable_instances: int
     worklist_broken_files: int
     conflicts: int
@@ -198,6 +199,7 @@ class Archive:
             storage_free_bytes=self.tree.free_bytes(),
             index_free_bytes=self.index.free_bytes(),
             quarantined_files=self.tree.quarantine.count(),
+            expired_files=self.index.expired.files(),
             unavailable_instances=self.index.unavailable_count(),
             worklist_broken_files=self.index.worklist.folder_state().broken_files,
             conflicts=self.index.conflict_count(),

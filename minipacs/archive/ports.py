@@ -32,6 +32,7 @@ from minipacs.index.ledger.amendments import Amendments
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Event
 from minipacs.index.ledger.checks import Checks
+from minipacs.index.ledger.expired import Expired
 from minipacs.index.ledger.holds import Holds
 from minipacs.index.ledger.open_studies import OpenStudies
 from minipacs.index.ledger.queue import Queue
@@ -93,6 +94,9 @@ class ObjectStore(Protocol):
 
     def walk(self, prefix: str = "") -> Iterator[str]:
         """Give the digests that begin with one of `PREFIXES`, or all, in their order."""
+
+    def expire(self, digest: str, reason: str) -> None:
+        """Move an object to `expired`, if it is there. Within `holding(digest, exclusive=True)`. Raises OSError."""
 
     def set_aside(self, digest: str, reason: str) -> None:
         """Move an object to quarantine, if it is there. Within `holding(digest, exclusive=True)`.
@@ -157,6 +161,10 @@ class Storage(ObjectStore, DigestLocks, Protocol):
     @property
     def quarantine(self) -> Quarantine:
         """Return what gave way."""
+
+    @property
+    def expired(self) -> Quarantine:
+        """Return what outlived its retention rule."""
 
     def spare(self) -> Spare:
         """Return what has a staged file ready."""
@@ -309,6 +317,7 @@ class Catalogue(Objects, Protocol):
     removals: Removals
     amendments: Amendments
     holds: Holds
+    expired: Expired
     open_studies: OpenStudies
     routed: Routed
     duties: Queue
@@ -330,6 +339,12 @@ class Catalogue(Objects, Protocol):
 
     def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
         """Delete the rows of instances, with a note of their files in `removals`; give the digests of these."""
+
+    def expire(self, study_uid: str, sop_instance_uids: Sequence[str], rule: str, purge_day: int) -> list[str]:
+        """Delete rows of a study whose retention is over, with notes of their files; give the digests of these."""
+
+    def received_in(self, study_instance_uids: Sequence[str]) -> dict[str, float]:
+        """Tell when the last object of each of these studies came, in seconds since 1970."""
 
     def amend(self, amendment: Amendment) -> int:
         """Keep an amendment that is durable, and let the rows follow it; tells how many instances changed."""

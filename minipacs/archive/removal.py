@@ -162,7 +162,9 @@ def let_go(tree: Storage, index: Catalogue, file: ToGo) -> None:
     """Remove a file or set it aside, unless a row stands for it, perhaps again. Raises OSError and Failure."""
     with tree.holding(file.digest, exclusive=True):
         if not index.has_digest(file.digest):
-            if file.reason:
+            if file.is_expired:
+                tree.expire(file.digest, file.reason)
+            elif file.reason:
                 tree.set_aside(file.digest, file.reason)
             else:
                 tree.delete(file.digest)

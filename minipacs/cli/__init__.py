@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "quarantine": "quarantine:quarantine",
     "queue": "workflow.routes:queue",
     "reindex": "care:reindex",
+    "retention": "lifecycle.retention:retention",
     "routes": "workflow.routes:routes",
     "send": "transfer:send",
     "serve": "service:serve",

@@ -22,6 +22,7 @@ SQLITE_PREFIX = "sqlite:///"
 MAX_TIMEOUT_S = 7 * 86400
 MAX_SIZE_BYTES = 1 << 62
 MAX_NAME_CHARS = 200
+MAX_SHORT_CHARS = 64
 MAX_KEEP_DAYS = 36_500
 
 
@@ -214,6 +215,7 @@ PATH = Kind("the path of a folder, in printable characters", _parse_path)
 FILE = text("the path of a file, in printable characters", lambda path: path and path.isprintable())
 CERTIFICATE = text('"sha256:" and a fingerprint, or "CN=", "DNS:" or "URI:" and a name', _is_certificate)
 NAME = text("at most 200 printable characters", lambda name: name.isprintable() and len(name) <= MAX_NAME_CHARS)
+SHORT_NAME = text("1 to 64 printable characters", lambda name: name.isprintable() and 0 < len(name) <= MAX_SHORT_CHARS)
 SQLITE_URL = text(f'"{SQLITE_PREFIX}" and the path of a file', _is_sqlite_url)
 UID = text("a UID", partial(is_uid, strict=True))
 EXTENDED_KEY = Kind(

@@ -1,4 +1,4 @@
-"""Settings of what stands between an order and the last copy: HL7, stations, the feed of changes."""
+"""Settings of what stands between an order and the last copy: HL7, stations, the feed of changes, routes, retention."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ MAX_DESTINATIONS = 32
 MAX_KEYS = 32
 MAX_PRIORS = 100
 MIN_RATE = 1024
+MAX_KEEP_YEARS = 200
+MAX_A_DAY = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,40 @@ class RouteConfig:
         'So many earlier studies of the patient, of a same modality, go along, whatever `match` says; with "complete".',
     )
     dry_run: bool = setting(False, kinds.BOOLEAN, "Only tell the log what would go.")
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionConfig:
+    """A rule that lets studies go whose time is over; `minipacs retention plan` tells beforehand what goes."""
+
+    name: str = setting(None, kinds.SHORT_NAME, "Its name: unique.", sample="ten years")
+    match: tuple[str, ...] = setting(
+        [],
+        kinds.each(kinds.KEY_AND_VALUE, MAX_KEYS),
+        "Which studies, as `minipacs find --level study` finds them. Empty: all. Of several rules that a study "
+        "matches, the one that keeps it longest tells.",
+    )
+    keep_years: int = setting(0, kinds.whole(0, MAX_KEEP_YEARS), "How long they are kept; or keep_days.", sample=10)
+    keep_days: int = setting(0, kinds.whole(0, MAX_KEEP_DAYS), "How long they are kept; or keep_years.")
+    since: Literal["study", "received"] = setting(
+        "study",
+        kinds.choice("study", "received"),
+        'From when: "study", its Study Date, and without one it stays; "received", when its last object came.',
+    )
+    grace_days: int = setting(
+        30, kinds.whole(1, MAX_KEEP_DAYS), "So long `minipacs retention restore` can have back what went."
+    )
+    needs_copy: tuple[str, ...] = setting(
+        [], kinds.each(kinds.AE_TITLE, MAX_DESTINATIONS), "Peers to which a route must have brought all of it before."
+    )
+    enabled: bool = setting(
+        False,
+        kinds.BOOLEAN,
+        "Let studies go every day; else only `minipacs retention apply` does. A new rule waits a day.",
+    )
+    max_a_day: int = setting(
+        100, kinds.whole(1, MAX_A_DAY), "At most so many studies on a day: a wrong rule empties no archive in a night."
+    )
 
 
 @dataclass(frozen=True, slots=True)

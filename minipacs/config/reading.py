@@ -137,6 +137,7 @@ def _joint_faults(config: Config) -> Iterator[str]:
     yield from _hl7_faults(config)
     yield from _audit_faults(config)
     yield from _route_faults(config)
+    yield from _retention_faults(config)
 
 
 def _route_faults(config: Config) -> Iterator[str]:
@@ -159,6 +160,28 @@ def _route_faults(config: Config) -> Iterator[str]:
             yield f"route[{n}].match = {shown(toml(route.match))}: {error}"
         if route.priors and route.on != "complete":
             yield f'route[{n}].priors = {route.priors}: needs on = "complete"'
+
+
+def _retention_faults(config: Config) -> Iterator[str]:
+    if not config.retention:
+        return
+    from minipacs.dicom.matching.words import asked, keys_of  # only who has rules waits for it
+
+    table = KeyTable([extended_key(text) for text in config.index.keys])
+    sent_to = {title for route in config.routes if not route.dry_run for title in route.to}
+    names: dict[str, int] = {}
+    for n, rule in enumerate(config.retention, 1):
+        if rule.name and names.setdefault(rule.name, n) != n:
+            yield f"retention[{n}].name = {toml(rule.name)}: must be unique, but retention[{names[rule.name]}] has it"
+        if bool(rule.keep_years) == bool(rule.keep_days):
+            yield f"retention[{n}]: either keep_years or keep_days must be given, and not both"
+        for title in rule.needs_copy:
+            if title not in sent_to:
+                yield f"retention[{n}].needs_copy = {toml(title)}: must be what a [[route]] sends to"
+        try:
+            asked(keys_of(rule.match), table, "STUDY")
+        except ValueError as error:
+            yield f"retention[{n}].match = {shown(toml(rule.match))}: {error}"
 
 
 def _hl7_faults(config: Config) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from minipacs.config import Config
-from minipacs.dicom.matching.words import words_of
+from minipacs.dicom.matching.words import asked, keys_of, words_of
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.net.access import Access, Peer, PeerTable
 from minipacs.net.association import Timeouts
@@ -15,6 +15,7 @@ from minipacs.net.requestor import Requestor
 from minipacs.net.wire.tls import TlsFiles
 
 if TYPE_CHECKING:
+    from minipacs.archive.care.retention import Rule
     from minipacs.hl7.receiver import Policy
     from minipacs.jobs.routes import Route
 
@@ -66,6 +67,26 @@ def routes(config: Config, keys: KeyTable) -> "list[Route]":
             dry_run=r.dry_run,
         )
         for r in config.routes
+    ]
+
+
+def retention(config: Config, keys: KeyTable) -> "list[Rule]":
+    """Return the rules by which studies are let go."""
+    from minipacs.archive.care.retention import Rule
+
+    return [
+        Rule(
+            name=r.name,
+            keys=asked(keys_of(r.match), keys, "STUDY"),
+            keep_years=r.keep_years,
+            keep_days=r.keep_days,
+            since=r.since,
+            grace_days=r.grace_days,
+            needs_copy=r.needs_copy,
+            enabled=r.enabled,
+            max_a_day=r.max_a_day,
+        )
+        for r in config.retention
     ]
 
 

@@ -19,10 +19,11 @@ from minipacs.index.ledger.amendments import AmendmentRows, Amendments
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after, between, forget, forgotten, last
 from minipacs.index.ledger.checks import Checks
+from minipacs.index.ledger.expired import Expired
 from minipacs.index.ledger.holds import Holds
 from minipacs.index.ledger.open_studies import OpenStudies
 from minipacs.index.ledger.queue import Queue
-from minipacs.index.ledger.removals import Notes, Removals
+from minipacs.index.ledger.removals import EXPIRED, Notes, Removals
 from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
 from minipacs.index.objects.feed import tell_differences
@@ -53,9 +54,9 @@ class Index(Reader):
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
     `performed_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
     accounts of the last associations, `removals` the files that are to go, `amendments` what is read otherwise than it
-    was stored, `holds` which studies are not to be removed, `open_studies` those that objects come to, `routed` what is
-    to be sent by rules and what was, `duties` the leases of work that one process is to do at a time, `sends` what
-    people asked to be sent, `checks` when files were last checked.
+    was stored, `holds` which studies are not to be removed, `expired` those whose retention is over, `open_studies`
+    those that objects come to, `routed` what is to be sent by rules and what was, `duties` the leases of work that one
+    process is to do at a time, `sends` what people asked to be sent, `checks` when files were last checked.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
@@ -76,6 +77,7 @@ class Index(Reader):
         self.performed_steps = PerformedSteps(database, self._change)
         self.commitments = Commitments(database, self._change)
         self.amendments = Amendments(database)
+        self.expired = Expired(database, self._change)
         self.holds = Holds(database, self._change)
         self.removals = Removals(database, self._change)
         self.open_studies = OpenStudies(database, self._change, told)
@@ -146,6 +148,20 @@ class Index(Reader):
         def work(connection: Connection) -> list[str]:
             digests = self._objects.remove(sop_instance_uids)
             self._notes.add(connection, digests)
+            return digests
+
+        return self._change(work)
+
+    def expire(self, study_uid: str, sop_instance_uids: Sequence[str], rule: str, purge_day: int) -> list[str]:
+        """Delete rows of a study whose retention is over, with notes of their files, to be kept until that day.
+
+        Gives the digests of the files. Raises Failure HELD, and deletes none, if the study is held.
+        """
+
+        def work(connection: Connection) -> list[str]:
+            digests = self._objects.remove(sop_instance_uids, "expired")
+            self._notes.add(connection, digests, f"{EXPIRED}{rule}")
+            self.expired.bury(connection, study_uid, rule, purge_day, digests)
             return digests
 
         return self._change(work)

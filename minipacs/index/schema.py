@@ -25,7 +25,7 @@ from minipacs.index.workflow.migrations import (
 )
 from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 MIGRATIONS: Mapping[int, Migration] = {
     1: Migration(before=[make_bells, take_documents_apart]),
     2: Migration(
@@ -48,6 +48,7 @@ MIGRATIONS: Mapping[int, Migration] = {
     8: Migration(before=[make_room_for_orders], after=[copy_order_numbers]),
     9: Migration(before=[make_room_for_amendments, give_items_priorities], after=[begin_after_what_is_known]),
     10: Migration(),  # holds
+    11: Migration(),  # retention
 }
 """By the version that each starts from."""
 

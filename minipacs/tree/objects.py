@@ -60,7 +60,8 @@ class FileTree:
         self._durable = durable
         self._locks = FolderLocks(self.layout)
         self._staging = Staging(self.layout, durable=durable)
-        self.quarantine = Quarantine(self.layout, self._staging.stage, durable=durable)
+        self.quarantine = Quarantine(self.layout, self.layout.quarantine, self._staging.stage, durable=durable)
+        self.expired = Quarantine(self.layout, self.layout.expired, self._staging.stage, durable=durable)
         self.amendments = Documents(self.layout.amendments, self._staging.stage)
         self.holds = Documents(self.layout.holds, self._staging.stage)
         self._root_fd: int | None = None
@@ -69,7 +70,7 @@ class FileTree:
         """Make the folders that are missing, and sync them. Raises OSError."""
         layout = self.layout
         layout.root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        for folder in (layout.objects, layout.incoming, layout.quarantine, layout.amendments, layout.holds):
+        for folder in layout.folders:
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         if len(os.listdir(layout.objects)) < len(PREFIXES):
             for prefix in PREFIXES:
@@ -193,6 +194,10 @@ class FileTree:
         Call within the exclusive `holding(digest)`. Raises OSError; then the file is where it was.
         """
         self.quarantine.take(digest, reason)
+
+    def expire(self, digest: str, reason: str) -> None:
+        """Move a published file to where those lie whose time is over; as `set_aside`."""
+        self.expired.take(digest, reason)
 
     def walk(self, prefix: str = "") -> Iterator[str]:
         """Give the digests of published files, those that begin with one of `PREFIXES` or all, in their order.

@@ -82,6 +82,7 @@ class MemoryTree:
 
     def __init__(self) -> None:
         self.quarantine = MemoryQuarantine()
+        self.expired = MemoryQuarantine()
         self.amendments = MemoryDocuments()
         self.holds = MemoryDocuments()
         self.objects: dict[str, tuple[bytes, Receipt]] = {}
@@ -180,12 +181,18 @@ class MemoryTree:
         self.objects.pop(digest, None)
 
     def set_aside(self, digest: str, reason: str) -> None:
+        self._move(self.quarantine, digest, reason)
+
+    def expire(self, digest: str, reason: str) -> None:
+        self._move(self.expired, digest, reason)
+
+    def _move(self, shelf: MemoryQuarantine, digest: str, reason: str) -> None:
         if digest in self.objects:
             data, _ = self.objects.pop(digest)
-            kept = self.quarantine.kept.get(digest)
+            kept = shelf.kept.get(digest)
             if kept is not None and _is_whole(kept[0], digest) and not _is_whole(data, digest):
                 return
-            self.quarantine.kept[digest] = data, QuarantinedFile(digest, reason, time.time(), len(data))
+            shelf.kept[digest] = data, QuarantinedFile(digest, reason, time.time(), len(data))
 
     def walk(self, prefix: str = "") -> Iterator[str]:
         return iter(sorted(digest for digest in self.objects if digest.startswith(prefix)))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.tree.layout import PREFIXES, REASON_SUFFIX, Layout, is_digest
+from minipacs.tree.layout import PREFIXES, REASON_SUFFIX, Layout, is_digest, shelved
 
 DIGEST = "ab" + "0" * 62
 
@@ -11,8 +11,8 @@ def test_paths_lie_below_the_root() -> None:
     layout = Layout(Path("/archive"))
     assert layout.published(DIGEST) == f"/archive/objects/ab/{DIGEST}.dcm"
     assert layout.folder(DIGEST) == "/archive/objects/ab"
-    assert layout.quarantined(DIGEST) == f"/archive/quarantine/{DIGEST}.dcm"
-    assert layout.quarantined(DIGEST, REASON_SUFFIX) == f"/archive/quarantine/{DIGEST}.json"
+    assert shelved(layout.quarantine, DIGEST) == f"/archive/quarantine/{DIGEST}.dcm"
+    assert shelved(layout.quarantine, DIGEST, REASON_SUFFIX) == f"/archive/quarantine/{DIGEST}.json"
     assert layout.staged("7-1") == "/archive/incoming/7-1.part"
     assert layout.index == Path("/archive/index.db")
 
@@ -29,6 +29,6 @@ def test_there_is_a_folder_for_every_digest() -> None:
 def test_nothing_but_a_digest_becomes_a_path(text: str) -> None:
     layout = Layout(Path("/archive"))
     assert not is_digest(text)
-    for path_of in (layout.published, layout.folder, layout.quarantined):
+    for path_of in (layout.published, layout.folder, lambda digest: shelved(layout.quarantine, digest)):
         with pytest.raises(ValueError, match="no digest"):
             path_of(text)

@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from minipacs.tree import durable
-from minipacs.tree.layout import PREFIXES, REASON_SUFFIX
+from minipacs.tree.layout import PREFIXES, REASON_SUFFIX, shelved
 from minipacs.tree.objects import FileTree, Receipt
 from minipacs.tree.staging import READ_BYTES
 
@@ -317,13 +317,13 @@ def test_quarantine_keeps_the_bytes_and_notes_the_reason(tree):
         tree.set_aside(digest, "replaced by another file")
     assert tree.stat(digest) is None
     assert tree.quarantine.count() == 1
-    with open(tree.layout.quarantined(digest), "rb") as file:
+    with open(shelved(tree.layout.quarantine, digest), "rb") as file:
         assert file.read() == b"gave way"
-    with open(tree.layout.quarantined(digest, REASON_SUFFIX)) as file:
+    with open(shelved(tree.layout.quarantine, digest, REASON_SUFFIX)) as file:
         note = json.load(file)
     assert note["digest"] == digest
     assert note["reason"] == "replaced by another file"
-    assert abs(note["since"] - os.stat(tree.layout.quarantined(digest, REASON_SUFFIX)).st_mtime) < 60
+    assert abs(note["since"] - os.stat(shelved(tree.layout.quarantine, digest, REASON_SUFFIX)).st_mtime) < 60
 
 
 def test_quarantine_on_a_full_disk_leaves_the_file_where_it_was(tree, monkeypatch):

@@ -5,7 +5,7 @@ from collections.abc import Set
 
 from minipacs.archive.archive import Archive
 from minipacs.archive.part10 import store
-from minipacs.archive.ports import QuarantinedFile, Storage
+from minipacs.archive.ports import Quarantine, QuarantinedFile, Storage
 from minipacs.errors import MinipacsError
 from minipacs.index import Outcome
 
@@ -23,21 +23,34 @@ def named(tree: Storage, prefix: str) -> QuarantinedFile:
     return found[0]
 
 
-def is_whole(tree: Storage, digest: str) -> bool:
-    """Tell whether a file in quarantine has the bytes of its name. Raises OSError."""
-    with tree.quarantine.open(digest) as file:
+def is_whole(shelf: Quarantine, digest: str) -> bool:
+    """Tell whether a file that was set aside has the bytes of its name. Raises OSError."""
+    with shelf.open(digest) as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == digest
 
 
-def release(archive: Archive, digest: str, sop_classes: Set[str]) -> Outcome:
-    """Store a file of the quarantine again, by the rules for any other; it leaves the quarantine if it is current then.
+def study_of(shelf: Quarantine, digest: str) -> str:
+    """Read the Study Instance UID of a file that was set aside, "" if it cannot be read. Raises OSError."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    with shelf.open(digest) as file:
+        try:
+            found = dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
+            return str(found.get("StudyInstanceUID", ""))
+        except (InvalidDicomError, ValueError, AttributeError, KeyError):
+            return ""
+
+
+def release(archive: Archive, shelf: Quarantine, digest: str, sop_classes: Set[str]) -> Outcome:
+    """Store a file again that was set aside, by the rules for any other; it leaves its shelf if it is current then.
 
     Raises OSError, and MinipacsError, Failure among them, if it is damaged or refused.
     """
-    if not is_whole(archive.tree, digest):
+    if not is_whole(shelf, digest):
         raise MinipacsError("is damaged: its bytes do not have its digest")
-    with archive.tree.quarantine.open(digest) as file:
+    with shelf.open(digest) as file:
         outcome = store(archive, file, sop_classes).outcome
     if outcome is not Outcome.KEPT:
-        archive.tree.quarantine.purge(digest)
+        shelf.purge(digest)
     return outcome

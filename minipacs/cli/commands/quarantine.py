@@ -58,7 +58,11 @@ def show(load: Load, digest: str, *, as_json: bool) -> None:
     """Show a file: why it is there, what it holds, and what is stored in its place."""
     with opened(load, read_only=True) as archive:
         file = shelf.named(archive.tree, digest)
-        facts = {**_row(file), "whole": shelf.is_whole(archive.tree, file.digest), **_contents(archive, file)}
+        facts = {
+            **_row(file),
+            "whole": shelf.is_whole(archive.tree.quarantine, file.digest),
+            **_contents(archive, file),
+        }
         current = archive.index.instance(str(facts.get("SOPInstanceUID", "")))
         facts["current"] = None if current is None else current.digest
     if as_json:
@@ -75,11 +79,12 @@ def release(load: Load, digests: Sequence[str]) -> None:
     """Store files again, as if they were imported: under duplicates = "replace" what is current gives way to them."""
     failed = False
     config = load()
+    classes = storage_classes(config.storage.sop_classes)
     with opened(lambda: config) as archive, trail(config) as audit:
         for digest in digests:
             file = shelf.named(archive.tree, digest)
             try:
-                outcome = shelf.release(archive, file.digest, storage_classes(config.storage.sop_classes))
+                outcome = shelf.release(archive, archive.tree.quarantine, file.digest, classes)
                 refused = "another file is current" if outcome is Outcome.KEPT else ""
             except MinipacsError as error:
                 refused = str(error)

@@ -35,6 +35,7 @@ from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
 from minipacs.jobs.forgetting import Forgetting
+from minipacs.jobs.retention import Retention
 from minipacs.jobs.routing import Retries, Router, RouteSender
 from minipacs.jobs.sending import SendJobs
 from minipacs.jobs.study_watch import StudyWatch
@@ -239,6 +240,7 @@ def _jobs(
     jobs.append(Forgetting(index.hl7_messages.forget, config.hl7.keep_days, stopping).work)
     if config.feed.keep_days:
         jobs.append(Forgetting(index.forget_changes, config.feed.keep_days, stopping).work)
+    jobs.append(Retention(archive, composition.retention(config, archive.index.keys), audit, stopping).work)
     if config.storage.compress != "none":
         syntax = COMPRESSED_SYNTAXES[config.storage.compress]
         jobs.append(Compression(archive, syntax, background.stopping, counts.compression).work)

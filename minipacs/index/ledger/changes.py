@@ -25,10 +25,12 @@ Action = Literal["create", "update", "delete", "complete"]
 Completion = Literal["mpps", "commitment", "count", "quiet"]
 """Why a study is: performed steps, storage commitment, the counts that its objects give, or nothing came."""
 Reason = (
-    Literal["", "replaced", "moved", "compressed", "corrected", "unavailable", "available", "reindexed"] | Completion
+    Literal["", "replaced", "moved", "compressed", "corrected", "expired", "unavailable", "available", "reindexed"]
+    | Completion
 )
 """Why: another file; another study or series (the instance is deleted there, created here); the same image in another
-file; an amendment of it; its file missing or damaged, or whole again; found otherwise when the index was rebuilt."""
+file; an amendment of it; its retention is over; its file missing or damaged, or whole again; found otherwise when the
+index was rebuilt."""
 
 
 class Uids(NamedTuple):

@@ -159,6 +159,27 @@ class HeldStudy(Model):
 HeldStudy.add_index(HeldStudy.at, where=SQL("is_held"), name="held_study_held")
 
 
+class Tombstone(Model):
+    """One row for each study that a retention rule removed; `removed_at` is 0 while its files can be had back."""
+
+    study_uid = TextField(primary_key=True)
+    rule = TextField()
+    expired_at = DoubleField(index=True)
+    instances = IntegerField()
+    removed_at = DoubleField(default=0)
+
+
+class ExpiredFile(Model):
+    """One row for each file that is kept for a time after its retention is over, until the day of this number."""
+
+    digest = TextField(primary_key=True)
+    study_uid = TextField(index=True)
+    purge_day = IntegerField(index=True)
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "expired_file"
+
+
 LEDGER_MODELS: tuple[type[Model], ...] = (
     Setting,
     Removal,
@@ -171,4 +192,6 @@ LEDGER_MODELS: tuple[type[Model], ...] = (
     AmendedStudy,
     HoldDocument,
     HeldStudy,
+    Tombstone,
+    ExpiredFile,
 )

@@ -7,6 +7,8 @@ from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.port import Dialect, Engine, RunChange
 from minipacs.index.ledger.models import Removal
 
+EXPIRED = "expired: "
+"""What the reason begins with of a file whose retention is over; the name of the rule follows."""
 MAX_NAMES = 500
 """Digests in one statement."""
 
@@ -16,6 +18,11 @@ class ToGo(NamedTuple):
 
     digest: str
     reason: str
+
+    @property
+    def is_expired(self) -> bool:
+        """Tell whether its retention is over: then it goes where it can be had back for a time."""
+        return self.reason.startswith(EXPIRED)
 
 
 class Removals:

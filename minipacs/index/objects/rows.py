@@ -167,7 +167,7 @@ class Rows:
         self._tell_replaced(old, record, _uids(objects))
         return Placed(Outcome.REPLACED, old.digest, moved=moved)
 
-    def remove(self, sop_instance_uids: Sequence[str]) -> list[str]:
+    def remove(self, sop_instance_uids: Sequence[str], reason: Reason = "") -> list[str]:
         """Delete rows, and those above them that become empty; give the digests of those that were there.
 
         Raises Failure HELD, and deletes none, if one of their studies is held.
@@ -178,7 +178,7 @@ class Rows:
         self._delete(found)
         self._refresh.run()
         for old in found:
-            self._changes.add("delete", old.uids, old.digest)
+            self._changes.add("delete", old.uids, old.digest, reason=reason)
         return [old.digest for old in found]
 
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:

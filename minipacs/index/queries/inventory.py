@@ -3,7 +3,7 @@
 Each page is a read of its own on a borrowed connection: nothing is held while the caller deals with the rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from minipacs.index.engine.paging import Place, beyond, pages
 from minipacs.index.engine.port import Engine
 from minipacs.index.engine.readers import Allowance
 from minipacs.index.ledger.models import Change
-from minipacs.index.objects.models import COLUMNS, COMPRESSIBLE, ONLINE, UNREAD, Instance, Patient, Series
+from minipacs.index.objects.models import COLUMNS, COMPRESSIBLE, ONLINE, UNREAD, Instance, Patient, Series, Study
 
 DIGESTS_PAGE_ROWS = 10_000
 EVENTS_PAGE_ROWS = 10_000
@@ -86,6 +86,12 @@ class Inventory:
         """Tell when the last object of each AE title came, in seconds since 1970. Reads every row."""
         select = Instance.select(Instance.source, fn.MAX(Instance.received_at))
         return dict(self._rows(select.group_by(Instance.source)))
+
+    def received_in(self, study_instance_uids: Sequence[str]) -> dict[str, float]:
+        """Tell when the last object of each of these studies came, in seconds since 1970; at most 500 studies."""
+        study = COLUMNS["StudyInstanceUID"].value
+        select = Instance.select(study, fn.MAX(Instance.received_at)).join(Series).join(Study)
+        return dict(self._rows(select.where(study.in_(study_instance_uids)).group_by(study)))
 
     def has_digest(self, digest: str) -> bool:
         """Tell whether a row stands for this file."""
