@@ -228,7 +228,7 @@ def test_s9_a_full_disk_is_a700_and_recovers_by_itself(disk, start_server):
         assert stored(server) == before
         disk.free(server)
         assert sender.store(big).status == 0
-    line = server.wait_for(lambda e: e["event"] == "storage cannot be written")
+    [line] = server.events("storage cannot be written")
     assert line["error"] in ("ENOSPC", "EFBIG")
 
 
