@@ -4,8 +4,8 @@ The archive stores on a file system of its own, in a file. While clients store, 
 worklist, perform steps and ask for commitments, the file system is shut down, where it can be, its processes are
 killed, and the file is copied: what the system had not written by then is not in the copy, as after a power loss. An
 archive that is started on the copy must have all that was acknowledged; with sync = "batch" all but what came in the
-last seconds. Every second round of each kind compresses, every third one ends with one object that is stored when all
-is quiet, and every third only stores.
+last seconds. Every second round of each kind compresses, every third one ends with one step that is performed and one
+object that is stored when all is quiet, and every third only stores.
 
     .venv/bin/python tools/power_cut.py [--rounds N] [--sync always|batch|both] [--on ext4|xfs|btrfs] [--controls]
 
@@ -103,8 +103,9 @@ def work_and_cut(
 ) -> tuple[Acknowledged, float]:
     """Work for a while, then copy the disk as it is; give what was acknowledged, and until when that counts.
 
-    `is_quiet` has everybody stop first, and one object stored: nobody else's sync takes that along. With
-    `is_plain` there are senders only: to delete brings the whole file system to the disk.
+    `is_quiet` has everybody stop first, then one step performed and one object stored: nobody else's sync takes these
+    along, and that of a file not what the log of the index was written over with. With `is_plain` there are senders
+    only: to delete brings the whole file system to the disk.
     """
     with mounted(disk, folder):
         wrapper = [sys.executable, "-c", _PROGRAM.format(change=change)] if change else None
@@ -123,6 +124,7 @@ def work_and_cut(
             is_over.set()
             for thread in threads:
                 thread.join(JOIN_S)
+            heard.perform_one(server.port)
             heard.send_one(server.port)
         cut_at = time.monotonic()
         shut_down(folder)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from minipacs.archive.amended import Amending
 from minipacs.archive.background_sync import BackgroundSync
+from minipacs.archive.disk_errors import DiskErrors
 from minipacs.archive.ingest import Incoming, StoragePolicy
 from minipacs.archive.marker import agree
 from minipacs.archive.ports import Catalogue, Spare, Storage
@@ -60,6 +61,7 @@ class Archive:
         self.displaced = displaced or Displaced(tree, index, durable=background is None)
         self.charset_of = charset_of
         self._policy = policy
+        self._disk_errors = DiskErrors()
         self._identity = tree.identity()
         self._background = background
         amending = Amending(tree, index.amendments.get, self._assumed_charset, policy.min_free_bytes)
@@ -167,6 +169,7 @@ class Archive:
             self.index,
             self.displaced,
             self._policy,
+            self._disk_errors,
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
             transfer_syntax_uid=transfer_syntax_uid,

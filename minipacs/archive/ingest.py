@@ -8,11 +8,11 @@ Rules:
 import errno
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from minipacs.archive.disk_errors import DiskErrors
 from minipacs.archive.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, check_identity, check_uid
 from minipacs.archive.intact import is_intact
 from minipacs.archive.ports import Catalogue, Receipt, Spare, Storage
@@ -21,7 +21,7 @@ from minipacs.dicom.data_set.header import HeaderScanner
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
 from minipacs.dicom.text.charset import terms
-from minipacs.errors import NO_ROOM, Failure, Kind, OutcomeUnknown
+from minipacs.errors import Failure, Kind, OutcomeUnknown
 from minipacs.index import WHY_DISPLACED, Duplicates, InstanceRecord, Outcome, Placed
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Incoming:
         index: Catalogue,
         displaced: Displaced,
         policy: StoragePolicy,
+        disk_errors: DiskErrors,
         *,
         sop_class_uid: str,
         sop_instance_uid: str,
@@ -74,6 +75,7 @@ class Incoming:
         self._index = index
         self._displaced = displaced
         self._policy = policy
+        self._disk_errors = disk_errors
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
         self._study_instance_uid = study_instance_uid
@@ -82,7 +84,7 @@ class Incoming:
         self._charsets = terms(charset)
         self._scanner = HeaderScanner(TRANSFER_SYNTAXES[transfer_syntax_uid], index.keys.tags)
         self._data_set_bytes = 0
-        with _disk_errors():
+        with self._disk_errors.as_failures():
             free = tree.free_bytes()
             if free < policy.min_free_bytes:
                 raise Failure(Kind.FULL, "free disk space is below the reserve")
@@ -107,7 +109,7 @@ class Incoming:
         if limit and self._data_set_bytes > limit:
             raise Failure(Kind.TOO_LARGE, f"object is larger than {limit} bytes")
         self._scanner.feed(data)
-        with _disk_errors():
+        with self._disk_errors.as_failures():
             self._staged.write([self._pending, data] if self._pending else [data])
         self._pending = b""
 
@@ -137,7 +139,7 @@ class Incoming:
         """Publish the file and commit its row, under one lock: whoever removes this digest waits."""
         receipt = Receipt(record.received_at, record.source)
         try:
-            with _disk_errors(), self._tree.holding(record.digest) as held:
+            with self._disk_errors.as_failures(), self._tree.holding(record.digest) as held:
                 published = self._tree.put(self._staged, record.digest, receipt, held)
                 placed = self._index.add(record, self._policy.duplicates, recoverable=published.has_receipt)
             if placed.outcome is Outcome.SAME and placed.displaced_digest and not self._has_compressed():
@@ -157,7 +159,7 @@ class Incoming:
 
     def _place_again(self, record: InstanceRecord) -> Placed:
         """Commit the row of a published file, now that its compressed form is known to be bad."""
-        with _disk_errors(), self._tree.holding(record.digest):
+        with self._disk_errors.as_failures(), self._tree.holding(record.digest):
             if self._tree.stat(record.digest) is None:  # somebody else who sent it has taken it back
                 raise FileNotFoundError(errno.ENOENT, "the file is gone; send it again")
             return self._index.add(record, self._policy.duplicates)
@@ -198,16 +200,3 @@ def _note(record: InstanceRecord) -> None:
         fields = {"digest": record.digest, "transfer_syntax": record.transfer_syntax_uid, **told}
         patient = {keyword: record.values.get(keyword) for keyword in ("PatientID", "PatientName", "StudyDate")}
         logger.debug("object", extra={"fields": fields, "patient": patient})
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """Turn what the file system says into a failure that may pass."""
-    try:
-        yield
-    except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, "?")
-        fields = {"error": name, "reason": error.strerror, "path": error.filename}
-        logger.error("storage cannot be written", extra={"fields": fields})
-        kind = Kind.FULL if error.errno in NO_ROOM else Kind.BUSY
-        raise Failure(kind, f"storage: {error.strerror or error}") from error

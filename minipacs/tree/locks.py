@@ -77,9 +77,13 @@ class DaemonLock:
             raise MinipacsError(f"{layout.root} is in use by another minipacs daemon (pid {holder})") from None
         self.ended_cleanly = not self.is_first and os.fstat(self._fd).st_size == 0
         own = f"{os.getpid()}\n".encode()
-        os.pwrite(self._fd, own, 0)  # over what is there: at no instant is the file of an unclean end empty
-        os.ftruncate(self._fd, len(own))
-        os.fsync(self._fd)
+        try:
+            os.pwrite(self._fd, own, 0)  # over what is there: at no instant is the file of an unclean end empty
+            os.ftruncate(self._fd, len(own))
+            os.fsync(self._fd)
+        except OSError as error:
+            os.close(self._fd)
+            raise MinipacsError(f"cannot start: {path}: {error.strerror}") from error
 
     def fileno(self) -> int:
         """Return the descriptor that holds the lock; a child that is forked closes it."""

@@ -7,6 +7,7 @@ import types
 import pytest
 from pydicom.uid import EncapsulatedPDFStorage, JPEGBaseline8Bit, generate_uid
 
+from minipacs.archive import disk_errors
 from minipacs.errors import Failure, Kind
 from minipacs.index import Outcome
 from minipacs.tree.objects import FileTree
@@ -274,6 +275,24 @@ def test_nothing_is_staged_below_the_reserve(open_archive, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(os, "statvfs", lambda path: types.SimpleNamespace(f_bavail=1000, f_frsize=1))
     assert put(archive, ct()) is Outcome.ADDED
+
+
+def test_a_fault_of_the_disk_is_logged_once_a_minute(archive, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/there")
+
+    times = (1000.0, 1001.0, 1059.0, 1060.0)
+    clock = iter(times)
+    with monkeypatch.context() as patched:
+        patched.setattr(disk_errors.time, "monotonic", lambda: next(clock))
+        patched.setattr(archive.tree, "stage", full)
+        for _ in times:
+            assert refused(put, archive, ct()).kind is Kind.FULL
+    lines = [record.fields for record in caplog.records if record.message == "storage cannot be written"]
+    assert [(line["error"], line["path"], line["before"]) for line in lines] == [
+        ("ENOSPC", "/there", None),
+        ("ENOSPC", "/there", 2),
+    ]
 
 
 def test_fragments_count_as_pixel_data_of_encapsulated_syntaxes_only(archive, folder):

@@ -280,6 +280,10 @@ def test_what_keeps_the_daemon_from_starting_is_said_in_a_line(archive, folder, 
     (folder / "daemon.lock").mkdir()
     with pytest.raises(MinipacsError, match=r"cannot start: .*/daemon.lock: Is a directory"):
         start_daemon(archive)
+    (folder / "daemon.lock").rmdir()
+    (folder / "daemon.lock").symlink_to("/dev/full")
+    with pytest.raises(MinipacsError, match=r"cannot start: .*/daemon.lock: No space left on device"):
+        start_daemon(archive)
 
 
 def test_a_start_that_is_cut_short_does_not_make_the_last_end_a_clean_one(archive, monkeypatch):

@@ -57,6 +57,16 @@ def test_a_bare_data_set_is_taken_when_that_is_asked_for(config, tmp_path, synta
     assert stored.read_bytes().endswith(data)
 
 
+@pytest.mark.parametrize("left_out", [128, 132])
+def test_a_file_without_preamble_is_taken_when_that_is_asked_for(config, tmp_path, left_out):
+    whole = save(ct(), tmp_path / "whole.dcm").read_bytes()
+    short = tmp_path / "short.dcm"
+    short.write_bytes(whole[left_out:])
+    assert "not a DICOM file" in counts(config, short)["refused"][str(short)]
+    assert counts(config, "--lenient", short)["stored"] == 1
+    assert counts(config, tmp_path / "whole.dcm")["already_present"] == 1
+
+
 def test_file_meta_that_does_not_fit_is_corrected_when_that_is_asked_for(config, tmp_path):
     ds = ct()
     good = save(ds, tmp_path / "good.dcm").read_bytes()

@@ -1,5 +1,7 @@
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,6 +14,7 @@ from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index import Index, Query
 from minipacs.index import schema as schema_module
 from minipacs.index.engine.database import Database
+from minipacs.index.engine.files import SHARED_MEMORY_BYTES
 from minipacs.index.engine.schema import Migration
 from minipacs.index.objects import derived as derived_module
 from minipacs.index.objects import headings as headings_module
@@ -219,3 +222,13 @@ def test_a_disk_without_room_to_open_an_index_is_named(
     monkeypatch.setattr("minipacs.index.engine.files.free_bytes", lambda path: 0)
     with pytest.raises(MinipacsError, match=r"disk I/O error; its disk has 0 bytes free, make room and start again$"):
         open_index()
+
+
+def test_the_shared_memory_has_its_room_and_sqlite_keeps_its_locks(open_index: Callable[..., Index], tmp_path: Path):
+    index = open_index()
+    found = (tmp_path / "index.db-shm").stat()
+    assert found.st_blocks * 512 >= found.st_size == SHARED_MEMORY_BYTES
+    program = f"import sqlite3; sqlite3.connect({str(tmp_path / 'index.db')!r}).execute('SELECT * FROM study')"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert (tmp_path / "index.db-shm").stat().st_size == SHARED_MEMORY_BYTES  # else it took itself for the first
+    index.close()

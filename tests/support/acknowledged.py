@@ -130,6 +130,11 @@ class Acknowledged:
                 if status and status.Status == 0:
                     self.rows[kind][name] = time.monotonic()
 
+    def perform_one(self, port: int) -> None:
+        """Create one performed procedure step, and ask for one commitment."""
+        answered = len(self.rows["commitments"])
+        self.perform(port, lambda: len(self.rows["commitments"]) > answered)
+
     def missing(self, data: Path, before: float = float("inf"), excused_s: float = 0) -> Iterator[str]:
         """Say what was acknowledged before a time and is not in a storage folder as it was.
 

@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pydicom
 import pytest
@@ -177,14 +177,27 @@ def test_a_running_store_is_finished_before_the_end(start_server):
     assert len(published(server.data)) == 2
 
 
-class Disk:
-    """The file system of a server: a small one of its own, or where that cannot be, a limit on the size of files."""
+ALLOCATION_BYTES = 64 << 10
+"""What telling a file system where the blocks of a large file are may take of it."""
 
-    def __init__(self, folder):
+
+class Disk:
+    """The file system of a server: a small one of its own, or where that cannot be, a limit on the size of files.
+
+    It lies in memory, or is an ext4 with blocks smaller than a page.
+    """
+
+    def __init__(self, folder, kind="tmpfs"):
         self.data = folder / "server0" / "data"
         self.data.mkdir(parents=True)
-        options = ["-t", "tmpfs", "-o", "size=32m", "tmpfs", str(self.data)]
-        self.mounted = subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
+        image = folder / "image"
+        if kind == "ext4":
+            image.touch()
+            os.truncate(image, 64 << 20)
+            subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-b", "1024", str(image)], check=True)
+        options = {"ext4": ["-o", "loop", str(image)], "tmpfs": ["-t", "tmpfs", "-o", "size=32m", "tmpfs"]}[kind]
+        mount = ["mount", *options, str(self.data)]
+        self.mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
         self.filler = self.data / "filler"
 
     def fill(self, server, left):
@@ -194,7 +207,10 @@ class Disk:
             return
         found = os.statvfs(self.data)
         with self.filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - left)
+            os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - left - ALLOCATION_BYTES)
+            with suppress(OSError):
+                while os.statvfs(self.data).f_bavail * found.f_frsize > left:
+                    os.pwrite(file.fileno(), bytes(found.f_frsize), os.fstat(file.fileno()).st_size)
 
     def free(self, server):
         if self.mounted:
@@ -207,9 +223,9 @@ class Disk:
             subprocess.run(["umount", "--lazy", str(self.data)], check=True)
 
 
-@pytest.fixture
-def disk(tmp_path):
-    disk = Disk(tmp_path)
+@pytest.fixture(params=["tmpfs"])
+def disk(tmp_path, request):
+    disk = Disk(tmp_path, request.param)
     yield disk
     disk.close()
 
@@ -228,10 +244,11 @@ def test_s9_a_full_disk_is_a700_and_recovers_by_itself(disk, start_server):
         assert stored(server) == before
         disk.free(server)
         assert sender.store(big).status == 0
-    line = server.wait_for(lambda e: e["event"] == "storage cannot be written")
+    [line] = server.events("storage cannot be written")
     assert line["error"] in ("ENOSPC", "EFBIG")
 
 
+@pytest.mark.parametrize("disk", ["tmpfs", "ext4"], indirect=True)
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_s9_a_full_disk_does_not_stop_the_start(disk, start_server, end, tmp_path):
     if not disk.mounted:

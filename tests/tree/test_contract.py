@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from minipacs.archive.disk_errors import DiskErrors
 from minipacs.archive.ingest import Incoming, StoragePolicy
 from minipacs.archive.ports import PREFIXES, ObjectState, Published, Receipt, Storage
 from minipacs.archive.removal import Displaced
@@ -264,6 +265,7 @@ def test_an_object_is_stored_in_any_of_them(store, tmp_path):
             index,
             Displaced(store, index, durable=True),
             StoragePolicy(),
+            DiskErrors(),
             sop_class_uid=ds.SOPClassUID,
             sop_instance_uid=ds.SOPInstanceUID,
             transfer_syntax_uid=EXPLICIT,

@@ -18,7 +18,9 @@ from minipacs.errors import DataSetError
 MAX_FILE_META_BYTES = 1 << 20
 """Beyond, a file is refused: only Private Information (0002,0102) could ever need more."""
 
-_PREFIX_END = 132
+_MAGIC = b"DICM"
+_PREAMBLE_BYTES = 128
+_PREFIX_END = _PREAMBLE_BYTES + len(_MAGIC)
 _HEAD = struct.Struct("<HH2sH")
 _LONG_LENGTH = struct.Struct("<I")
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
@@ -65,7 +67,7 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
         + _uid(0x0010, transfer_syntax_uid)
         + _IMPLEMENTATION
     )
-    return b"\0" * 128 + b"DICM" + _GROUP_LENGTH.pack(2, 0, b"UL", 4, len(elements)) + elements
+    return bytes(_PREAMBLE_BYTES) + _MAGIC + _GROUP_LENGTH.pack(2, 0, b"UL", 4, len(elements)) + elements
 
 
 def parse_file_meta(prefix: bytes) -> FileMeta:
@@ -74,7 +76,7 @@ def parse_file_meta(prefix: bytes) -> FileMeta:
     The preamble is not looked at. Group 2 is taken as it stands, in any order. Raises `NeedMoreData` if `prefix` is
     too short, `DataSetError` if there is no prefix `DICM` or no Transfer Syntax UID. PS3.10 7.1
     """
-    if len(prefix) >= _PREFIX_END and prefix[128:_PREFIX_END] != b"DICM":
+    if len(prefix) >= _PREFIX_END and prefix[_PREAMBLE_BYTES:_PREFIX_END] != _MAGIC:
         raise DataSetError("not a DICOM file: no DICM after the preamble")
     values, pos = _group_2(prefix, _PREFIX_END)
     sop_class_uid, sop_instance_uid, transfer_syntax_uid = (
@@ -92,7 +94,8 @@ def meta_of_data_set(prefix: bytes) -> FileMeta:
     syntax that the data set does not contradict. The UIDs are "" where there are none. Raises `DataSetError` if the
     data set is none.
     """
-    values, pos = _group_2(prefix, _PREFIX_END if prefix[128:_PREFIX_END] == b"DICM" else 0)
+    magic_at = next((at for at in (_PREAMBLE_BYTES, 0) if prefix.startswith(_MAGIC, at)), None)
+    values, pos = _group_2(prefix, 0 if magic_at is None else magic_at + len(_MAGIC))
     known = TRANSFER_SYNTAXES.get(str(values.get(0x0010, b""), "latin-1").strip("\0 "))
     if known is None or not (known.encapsulated or known.deflated):
         known = TRANSFER_SYNTAXES[_native_syntax(prefix[pos : pos + _HEAD.size])]

@@ -103,9 +103,10 @@ class Database(Statements):
         return connection
 
     def lay_out_log(self, connection: Connection) -> None:
-        """Get the log ready for commits that are synced, see `files.lay_out_log`."""
+        """Get the log ready for commits that are synced, and the shared memory for a full disk, see `files`."""
         with self.exclusive():
-            connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()  # makes the log if there is none
+            connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()  # makes both if there are none
+            files.lay_out_shared_memory(self.path)
             files.lay_out_log(self.path)
 
     def set_synced(self, connection: Connection, *, synced: bool) -> None:
@@ -245,6 +246,8 @@ class Database(Statements):
 
     def _prepare_with_reserve(self, lock: WriterLock, schema: Schema) -> None:
         """Prepare the file; on a full disk with the room that is kept for it: log and shared memory are made anew."""
+        if lock.is_alone and files.free_bytes(self.path) < MIN_OPEN_BYTES:
+            lock.give_up_reserve()  # beforehand: shared memory that finds no room is no error but a signal
         try:
             self._prepare(lock, schema)
         except sqlite3.Error:

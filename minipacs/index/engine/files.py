@@ -15,6 +15,9 @@ CHECKPOINT_PAGES = 4000
 LOG_BYTES = CHECKPOINT_PAGES * (4096 + 24) + 32
 """The log's length when a checkpoint is due: pages with their frame headers, behind the log's own."""
 
+SHARED_MEMORY_BYTES = 8 * 32768
+"""What is laid out of the shared memory: 32 KiB for every 4096 pages of the log, here for 128 MiB of it."""
+
 BACKUP_STEP_PAGES = 2000
 PARTIAL_SUFFIX = ".part"
 
@@ -43,6 +46,7 @@ def leave_log(path: Path) -> None:
     """
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+        lay_out_shared_memory(path)
     fd = os.open(log_of(path), os.O_WRONLY | os.O_CLOEXEC)
     try:
         if not os.fstat(fd).st_size:
@@ -125,6 +129,21 @@ def lay_out_log(path: Path) -> None:
         os.close(fd)
 
 
+def lay_out_shared_memory(path: Path) -> None:
+    """Let the shared memory have its room on the disk, if there is so much; for whoever has a connection open.
+
+    SQLite maps the file and sees to it that each page has a block. Where blocks are smaller than pages the others are
+    found when memory is written to, and where there is none the system ends the process (SIGBUS). The descriptor is
+    SQLite's: to close another one would let go of its locks (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with suppress(OSError):
+        wanted = _shared_memory_of(path).stat()
+        for name in os.listdir("/proc/self/fd"):
+            if _is_file(int(name), wanted):
+                os.posix_fallocate(int(name), 0, SHARED_MEMORY_BYTES)
+                return
+
+
 def sync_log(path: Path) -> None:
     """Make durable what was committed so far: the log, if it is still there, and its entry in the folder."""
     for each in (log_of(path), path.absolute().parent):
@@ -167,6 +186,13 @@ def sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _is_file(fd: int, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), wanted)
+    except OSError:  # closed meanwhile
+        return False
 
 
 def _remove(path: Path) -> None:
