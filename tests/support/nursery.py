@@ -4,6 +4,7 @@ A nursery is a process without threads. It forks when it is told to, reaps what 
 them, when whoever started it does.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -18,6 +19,14 @@ from typing import IO, Any
 
 MAX_MESSAGE_BYTES = 1 << 20
 _DEVNULL_FOR = (0, 1)
+_IMPORTED = (
+    "minipacs.cli.commands.service",
+    "minipacs.daemon.parent",
+    "minipacs.hl7.connections",
+    "minipacs.web.app",
+    "minipacs.web.server",
+)
+"""These load all that a daemon loads before it serves, whatever its configuration."""
 
 
 class Child:
@@ -151,6 +160,9 @@ def _run(told: dict[str, Any], stderr: int) -> None:
 
 
 if __name__ == "__main__":
-    import minipacs.cli.commands.service  # noqa: F401  everything that a daemon needs
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a child that collects garbage would go through all of this, and have a page of its own for each object
 
     _serve(socket.socket(fileno=int(sys.argv[1])))
