@@ -163,6 +163,6 @@ if __name__ == "__main__":
     for name in _IMPORTED:
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # a child that collects garbage would go through all of this, and have a page of its own for each object
+    gc.freeze()  # else a child that collects garbage goes through all of this, and copies the pages it lies in
 
     _serve(socket.socket(fileno=int(sys.argv[1])))
