@@ -1,12 +1,12 @@
 """The README's first session works as it is written there."""
 
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.support import dcmtk
+from tests.support.wire import free_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,12 +15,6 @@ def session(text: str) -> list[str]:
     """Return the lines of the session's console blocks: commands behind `$ `, and what they print."""
     part = text[text.index("While `./tools/run` is running") : text.index("## Install it")]
     return [line for block in re.findall(r"```console\n(.*?)```", part, re.DOTALL) for line in block.splitlines()]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def test_first_session(start_server, tmp_path):

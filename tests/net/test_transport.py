@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from minipacs.net.wire.transport import ConnectionLost, Patience, TimedOut, Transport, Woken
+from tests.support.wire import free_port
 
 SOON_S = 0.05
 LONG_S = 30
@@ -251,10 +252,8 @@ def test_a_wait_for_a_past_deadline_is_over_at_once(pair):
 
 
 def test_connecting_to_nobody_fails():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     with pytest.raises(OSError, match="refused"):
-        Transport.connect("127.0.0.1", port, LONG_S)
+        Transport.connect("127.0.0.1", free_port(), LONG_S)
 
 
 def reading_slowly(far: socket.socket, bytes_a_step: int, step_s: float, stop: threading.Event) -> None:

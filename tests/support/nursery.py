@@ -4,9 +4,12 @@ A nursery is a process without threads. It forks when it is told to, reaps what 
 them, when whoever started it does.
 """
 
+import encodings
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -14,10 +17,22 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
+import minipacs
+
+ROOT = Path(__file__).parent.parent.parent
 MAX_MESSAGE_BYTES = 1 << 20
-_DEVNULL_FOR = (0, 1)
+_IMPORTED = (
+    "minipacs.cli.commands.service",
+    "minipacs.daemon.parent",
+    "minipacs.hl7.connections",
+    "minipacs.web.app",
+    "minipacs.web.server",
+)
+"""These load all that a daemon loads before it serves, whatever its configuration."""
 
 
 class Child:
@@ -58,17 +73,32 @@ class Nursery:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
 
-    def start(self, arguments: list[str], limits: Mapping[str, float]) -> Child:
-        """Run `minipacs` with these arguments, in a session of its own, with other `limits` in its code."""
+    def start(
+        self,
+        arguments: list[str],
+        *,
+        limits: Mapping[str, float] = MappingProxyType({}),
+        environment: Mapping[str, str] = os.environ,
+        user: tuple[int, int] | None = None,
+        stdout: int = subprocess.DEVNULL,
+    ) -> Child:
+        """Run `minipacs` with these arguments, in a session of its own, with other `limits` in its code.
+
+        As `user`, by numbers of user and group, it can do all that needs no further program: Python's files and ours
+        need not be readable for that user, nor for the one that it becomes if it is root, 0.
+        """
         if self._socket is None:
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             command = [sys.executable, "-m", __name__, str(theirs.fileno())]
-            subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
             theirs.close()
         read_end, stderr = os.pipe()
         status_end, status = os.pipe()
-        told = {"arguments": arguments, "limits": dict(limits), "folder": os.getcwd(), "environment": dict(os.environ)}
-        socket.send_fds(self._socket, [json.dumps(told).encode()], [stderr, status])
+        devnull = os.open(os.devnull, os.O_RDWR)
+        told = {"arguments": arguments, "limits": dict(limits), "environment": dict(environment), "user": user}
+        fds = [devnull, devnull if stdout == subprocess.DEVNULL else stdout, stderr, status]
+        socket.send_fds(self._socket, [json.dumps(told | {"folder": os.getcwd()}).encode()], fds)
+        os.close(devnull)
         os.close(stderr)
         os.close(status)
         pid = int(self._socket.recv(MAX_MESSAGE_BYTES))
@@ -88,16 +118,17 @@ def _serve(sock: socket.socket) -> None:
             os.read(woken, 512)
             _reap(running)
         if sock in ready:
-            message, fds, _, _ = socket.recv_fds(sock, MAX_MESSAGE_BYTES, 2)
+            message, fds, _, _ = socket.recv_fds(sock, MAX_MESSAGE_BYTES, 4)
             if not message:
                 break
-            stderr, status = fds
+            *standard, status = fds
             pid = os.fork()
             if not pid:
                 for fd in (sock.fileno(), woken, wake, status, *running.values()):
                     os.close(fd)
-                _run(json.loads(message), stderr)
-            os.close(stderr)
+                _run(json.loads(message), standard)
+            for fd in standard:
+                os.close(fd)
             running[pid] = status
             sock.send(str(pid).encode())
     for pid in running:
@@ -116,8 +147,8 @@ def _reap(running: dict[int, int]) -> None:
         os.close(fd)
 
 
-def _run(told: dict[str, Any], stderr: int) -> None:
-    """Be the program, in a process that has just been forked."""
+def _run(told: dict[str, Any], standard: list[int]) -> None:
+    """Be the program, in a process that has just been forked; `standard` are its input, its output and its errors."""
     from minipacs.cli import main
 
     status = 70
@@ -126,12 +157,9 @@ def _run(told: dict[str, Any], stderr: int) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
-        devnull = os.open(os.devnull, os.O_RDWR)
-        for fd in _DEVNULL_FOR:
-            os.dup2(devnull, fd)
-        os.dup2(stderr, 2)
-        os.close(devnull)
-        os.close(stderr)
+        for number, fd in enumerate(standard):
+            os.dup2(fd, number)
+            os.close(fd)
         os.environ.clear()
         os.environ.update(told["environment"])
         os.chdir(told["folder"])
@@ -140,6 +168,8 @@ def _run(told: dict[str, Any], stderr: int) -> None:
             holder = importlib.import_module(module)
             assert hasattr(holder, constant), name
             setattr(holder, constant, limit)
+        if told["user"] is not None:
+            _become(*told["user"])
         main(told["arguments"], prog_name="minipacs")
         status = 0
     except SystemExit as ended:
@@ -147,10 +177,27 @@ def _run(told: dict[str, Any], stderr: int) -> None:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
+        with suppress(OSError):
+            sys.stdout.flush()
         os._exit(status)
 
 
+def _become(uid: int, gid: int) -> None:
+    """Load whatever a command may need, and be that user."""
+    for package in (encodings, minipacs):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            with suppress(ImportError):
+                importlib.import_module(found.name)
+    if uid:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+
+
 if __name__ == "__main__":
-    import minipacs.cli.commands.service  # noqa: F401  everything that a daemon needs
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else a child that collects garbage goes through all of this, and copies the pages it lies in
 
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -2,29 +2,24 @@
 
 import os
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
+
+from tests.support.server import NURSERY
 
 NOBODY = 65534
 GROUP = 65533
-PRELOADED = """
-import contextlib, encodings, importlib, os, pkgutil, sys
-import minipacs
-for package in (encodings, minipacs):
-    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(found.name)
-import concurrent.futures.thread, tomllib
-from minipacs.cli import main
-if uid := int(sys.argv[1]):
-    os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(uid)
-main(sys.argv[3:], prog_name="minipacs")
-"""
-"""The program with all that it may need: Python itself need not be readable for the user that it becomes."""
+TIMEOUT_S = 60
 
 
 def run_as(uid: int, config: Path, command: str, *words: object) -> subprocess.CompletedProcess[str]:
     """Run a command as another user of the group GROUP, or as root, 0, that becomes the owner of the storage folder."""
-    program = [sys.executable, "-c", PRELOADED, str(uid), str(GROUP), command, *words]
+    arguments = [command, *map(str, words)]
     environment = {**os.environ, "MINIPACS_CONFIG": str(config)}
-    return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    with tempfile.TemporaryFile("w+") as stdout:
+        child = NURSERY.start(arguments, environment=environment, user=(uid, GROUP), stdout=stdout.fileno())
+        with child.stderr as told:
+            stderr = told.read()
+        status = child.wait(TIMEOUT_S)
+        stdout.seek(0)
+        return subprocess.CompletedProcess(arguments, status, stdout.read(), stderr)

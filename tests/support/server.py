@@ -91,7 +91,7 @@ class Server:
                 command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
             )
         else:
-            self.process = NURSERY.start(words, self.limits)
+            self.process = NURSERY.start(words, limits=self.limits)
         self._collector = threading.Thread(target=self._collect, daemon=True)
         self._collector.start()
         ready = self.wait_for(lambda line: line.get("event") == "ready", START_TIMEOUT_S)

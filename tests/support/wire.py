@@ -1,8 +1,11 @@
 """Bytes on a socket: PDUs made by hand, for what no well-behaved client does."""
 
+import secrets
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -10,6 +13,9 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 STUDY_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+FIRST_FREE_PORT = 12_000
+_MARKS: list[socket.socket] = []
+"""Names of sockets that tell tests in other processes which ports are taken, as long as this process lives."""
 RELEASE_RQ = b"\x05\0\0\0\0\x04\0\0\0\0"
 RELEASE_RP = b"\x06\0\0\0\0\x04\0\0\0\0"
 
@@ -122,9 +128,19 @@ class Response:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    """Return a port that nobody listens on, and that neither the system nor another test gives to anybody else.
+
+    The system gives ports of its own range to who asks for any, and to each connection.
+    """
+    first_of_the_system = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = secrets.randbelow(first_of_the_system - FIRST_FREE_PORT) + FIRST_FREE_PORT
+        mark = socket.socket(socket.AF_UNIX)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            mark.bind(f"\0port {port} of minipacs' tests")
+            _MARKS.append(mark)
+            return port
+        mark.close()
 
 
 class Wire:

@@ -1,6 +1,5 @@
 """Storage Commitment, by pynetdicom on the real process (PS3.4 J)."""
 
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from tests.support import wire
 from tests.support.modality import dataset
 from tests.support.objects import ct, save_all
 from tests.support.server import Server, limit_files, run
-from tests.support.wire import Wire
+from tests.support.wire import Wire, free_port
 
 COMMITMENT, WELL_KNOWN = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 TITLE = "MODALITY"
@@ -53,12 +52,6 @@ class Events:
 @pytest.fixture
 def events() -> Events:
     return Events()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def peer(port: int, title: str = TITLE) -> str:

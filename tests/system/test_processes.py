@@ -247,7 +247,7 @@ def test_sighup_during_a_transfer_loses_nothing(start_server):
         one.release()
     until(lambda: not set(old) & set(server.children("worker")))
     assert len(server.children("worker")) == 2
-    assert len(server.children("jobs")) == 1
+    until(lambda: len(server.children("jobs")) == 1)
     assert len(server.objects()) == 1
     assert not server.events("process died")
     assert server.stop() == 0

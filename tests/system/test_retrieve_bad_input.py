@@ -18,7 +18,7 @@ from tests.support.receiver import Call, Received, Receiver, only
 from tests.support.retriever import REMAINING, Retriever, get, identifier, move
 from tests.support.sender import Sender
 from tests.support.server import Server
-from tests.support.wire import CT, EXPLICIT, IMPLICIT, STUDY_GET, Wire
+from tests.support.wire import CT, EXPLICIT, IMPLICIT, STUDY_GET, Wire, free_port
 
 SHORT = "[timeouts]\ndimse = 0.5\nacse = 0.5\nconnect = 1\n"
 ABORT = b"\x07\0\0\0\0\x04\0\0\0\0"
@@ -77,8 +77,7 @@ def test_m2_spaces_around_a_title_do_not_count(start_server: Callable[..., Serve
 
 
 def test_m3_a_closed_port_fails_everything(start_server: Callable[..., Server]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = start_server(more=f'[[peer]]\ntitle = "RECEIVER"\nhost = "127.0.0.1"\nport = {port}\n')
     instances = study(instances=3)
     uids = fill(server, instances)

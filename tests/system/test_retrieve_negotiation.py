@@ -22,7 +22,7 @@ from tests.support.receiver import Receiver, only
 from tests.support.retriever import Retriever, get, move
 from tests.support.sender import Sender
 from tests.support.server import Server
-from tests.support.wire import CT, EXPLICIT, IMPLICIT, STUDY_GET, role, sub_items
+from tests.support.wire import CT, EXPLICIT, IMPLICIT, STUDY_GET, free_port, role, sub_items
 
 J2K, J2K_LOSSY, RLE, MPEG4 = (
     "1.2.840.10008.1.2.4.90",
@@ -231,8 +231,7 @@ def test_storescp_gets_every_object_whatever_it_prefers(
     start_server: Callable[..., Server], dcmtk_study: tuple[Path, str], tmp_path: Path, option: str, expected: str
 ) -> None:
     folder, study_uid = dcmtk_study
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     got = tmp_path / "got"
     got.mkdir()
     peer = f'[[peer]]\ntitle = "SINK"\nhost = "127.0.0.1"\nport = {port}\n'

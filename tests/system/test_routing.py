@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.support import dcmtk
 from tests.support.objects import ct, save_all
 from tests.support.receiver import Receiver, only
 from tests.support.server import Server, run
-from tests.support.wire import Wire
+from tests.support.wire import Wire, free_port
 
 WAIT_S = 40
 QUICK = "[study]\nquiet_s = 0.3\n[queue]\nretry_s = 0.3\nretry_max_s = 0.5\n"
@@ -343,9 +342,3 @@ class storescp:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

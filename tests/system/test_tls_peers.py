@@ -21,7 +21,7 @@ from tests.support.retriever import move
 from tests.support.sender import Sender
 from tests.support.server import Server
 from tests.support.site import Site, TlsWire, accounts, peer_lines, shake_hands, tls_port
-from tests.support.wire import VERIFICATION
+from tests.support.wire import VERIFICATION, free_port
 
 STORING, EACH = 50, 5
 ECHO = wire.message(1, wire.command(0x30, VERIFICATION))
@@ -140,8 +140,7 @@ def test_a_reload_in_the_middle_of_many_stores_fails_none(site: Site, tmp_path: 
 
 
 def test_storescp_is_a_destination_with_tls(site: Site, tmp_path: Path, start_server):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     folder = tmp_path / "received"
     folder.mkdir()
     server = start_server(more=site.lines() + peer_lines("STORESCP", port, 'certificate = "CN=CT2"'))
