@@ -188,7 +188,7 @@ def _parse_extended_key(value: object) -> str:
 
 
 def _parse_hours(value: object) -> str:
-    from minipacs.jobs.hours import Hours  # only who has routes waits for it
+    from minipacs.jobs.routing.hours import Hours  # only who has routes waits for it
 
     _require(isinstance(value, str))
     Hours(cast(str, value))

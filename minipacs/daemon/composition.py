@@ -16,7 +16,7 @@ from minipacs.net.wire.tls import TlsFiles
 
 if TYPE_CHECKING:
     from minipacs.hl7.receiver import Policy
-    from minipacs.jobs.routes import Route
+    from minipacs.jobs.routing.rules import Route
 
 
 def peers(config: Config) -> PeerTable:
@@ -49,8 +49,8 @@ def hl7_policy(config: Config) -> "Policy":
 
 def routes(config: Config, keys: KeyTable) -> "list[Route]":
     """Return the rules by which objects are sent on."""
-    from minipacs.jobs.hours import Hours
-    from minipacs.jobs.routes import Route
+    from minipacs.jobs.routing.hours import Hours
+    from minipacs.jobs.routing.rules import Route
 
     return [
         Route(

@@ -35,7 +35,9 @@ from minipacs.jobs.commitment import CommitmentJobs
 from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
 from minipacs.jobs.forgetting import Forgetting
-from minipacs.jobs.routing import Retries, Router, RouteSender
+from minipacs.jobs.routing.outcomes import Retries
+from minipacs.jobs.routing.router import Router
+from minipacs.jobs.routing.sender import RouteSender
 from minipacs.jobs.sending import SendJobs
 from minipacs.jobs.study_watch import StudyWatch
 from minipacs.jobs.unread import Unread

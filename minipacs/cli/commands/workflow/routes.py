@@ -17,7 +17,7 @@ from minipacs.index import Query, StoredInstance
 from minipacs.index.engine.connection import Connection
 from minipacs.index.ledger.queue import WAITING, Item
 from minipacs.index.ledger.routed import shipment_of
-from minipacs.jobs.routes import Route, choices
+from minipacs.jobs.routing.rules import Route, choices
 
 _ROUTE_COLUMNS = ("name", "on", "to", "match", "from", "level", "hours", "dry_run")
 _MORE_ROUTE_COLUMNS = ("rate", "priors")
