@@ -37,6 +37,7 @@ from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
 from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
+from minipacs.index.ledger.webhooks import Webhooks
 from minipacs.index.objects.growth import Day
 from minipacs.index.objects.queries import Receipts
 from minipacs.index.workflow.commitments import Commitments
@@ -305,6 +306,7 @@ class Catalogue(Objects, Protocol):
     amendments: Amendments
     open_studies: OpenStudies
     routed: Routed
+    webhooks: Webhooks
     duties: Queue
     sends: Sends
 

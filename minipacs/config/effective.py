@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from minipacs.config.kinds import SQLITE_PREFIX
-from minipacs.config.lifecycle import FeedConfig, Hl7Config, QueueConfig, RouteConfig, StationConfig, StudyConfig
+from minipacs.config.lifecycle import (
+    FeedConfig,
+    Hl7Config,
+    QueueConfig,
+    RouteConfig,
+    StationConfig,
+    StudyConfig,
+    WebhookConfig,
+)
 from minipacs.config.schema import (
     AUDIT_FOLDER_NAME,
     INDEX_FILE_NAME,
@@ -49,6 +57,7 @@ class Config:
     study: StudyConfig
     routes: tuple[RouteConfig, ...]
     queue: QueueConfig
+    webhooks: tuple[WebhookConfig, ...]
     audit: AuditConfig
     log: LogConfig
     source: Path | None

@@ -22,6 +22,7 @@ SQLITE_PREFIX = "sqlite:///"
 MAX_TIMEOUT_S = 7 * 86400
 MAX_SIZE_BYTES = 1 << 62
 MAX_NAME_CHARS = 200
+MAX_URL_CHARS = 2000
 MAX_KEEP_DAYS = 36_500
 
 
@@ -157,6 +158,25 @@ def _is_url(url: str) -> bool:
         return False
 
 
+def _is_web_url(url: str) -> bool:
+    """Tell an address that may be called: over TLS, or on this machine."""
+    try:
+        found = urlsplit(url)
+        host, port, rest = found.hostname or "", found.port, found.fragment + (found.username or "")
+    except ValueError:
+        return False
+    is_safe = found.scheme == "https" or (found.scheme == "http" and _is_loopback(host))
+    is_plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= MAX_URL_CHARS
+    return is_safe and is_plain and "/" not in host and _is_host(host) and port != 0 and not rest
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _is_collector(url: str) -> bool:
     try:
         found = urlsplit(url)
@@ -209,6 +229,7 @@ ADDRESS = Kind("an IPv4 or IPv6 address", _parse_address)
 HOST = text('a host name, an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_host)
 NETWORK = text('an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_network)
 URL = text('an address such as "https://pacs.example.org"', _is_url)
+WEB_URL = text('an address such as "https://example.org/path"; http:// to this machine only', _is_web_url)
 COLLECTOR = text('"udp://HOST:514" or "tls://HOST:6514"', _is_collector)
 PATH = Kind("the path of a folder, in printable characters", _parse_path)
 FILE = text("the path of a file, in printable characters", lambda path: path and path.isprintable())

@@ -13,6 +13,7 @@ MAX_DESTINATIONS = 32
 MAX_KEYS = 32
 MAX_PRIORS = 100
 MIN_RATE = 1024
+MAX_EVENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +139,23 @@ class QueueConfig:
         72,
         kinds.HOURS_IN_ALL,
         "After so many hours of waiting in all an item is given up; `minipacs queue retry` revives it.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookConfig:
+    """Who is told over HTTP what happens: lines of JSON, in their order, until they were taken."""
+
+    url: str = setting(None, kinds.WEB_URL, "Where they are posted to: unique.", sample="https://ris.example.org/pacs")
+    events: tuple[Literal["stored", "complete", "corrected", "deleted", "dead"], ...] = setting(
+        ["complete"],
+        kinds.one_or_more(kinds.choice("stored", "complete", "corrected", "deleted", "dead"), MAX_EVENTS),
+        'What is told: "stored", an object came; "complete", a study is complete; "corrected" and "deleted", an object '
+        'was; "dead", a route gave up.',
+    )
+    secret_file: str = setting(
+        "",
+        kinds.either("", kinds.FILE),
+        'File with the key of X-Minipacs-Signature, "sha256=" and the HMAC of the body. Relative to the configuration '
+        "file. Empty: no signature.",
     )

@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 
 from minipacs.config import kinds
 from minipacs.config.kinds import MAX_KEEP_DAYS, SQLITE_PREFIX
-from minipacs.config.lifecycle import FeedConfig, Hl7Config, QueueConfig, RouteConfig, StationConfig, StudyConfig
+from minipacs.config.lifecycle import (
+    FeedConfig,
+    Hl7Config,
+    QueueConfig,
+    RouteConfig,
+    StationConfig,
+    StudyConfig,
+    WebhookConfig,
+)
 from minipacs.config.settings import setting
 
 Operation = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
@@ -370,9 +378,10 @@ SECTIONS: Mapping[str, type[Any]] = {
     "study": StudyConfig,
     "route": RouteConfig,
     "queue": QueueConfig,
+    "webhook": WebhookConfig,
     "audit": AuditConfig,
     "log": LogConfig,
 }
 
-REPEATED: Mapping[str, str] = {"peer": "peers", "station": "stations", "route": "routes"}
+REPEATED: Mapping[str, str] = {"peer": "peers", "station": "stations", "route": "routes", "webhook": "webhooks"}
 """Sections that are written once for each thing that they describe, and the field of Config that has them."""

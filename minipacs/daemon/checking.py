@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from minipacs.config import Config
 from minipacs.daemon import certificates, extras
@@ -52,6 +53,21 @@ def findings(config: Config) -> Iterator[Finding]:
     if config.hl7.port:
         yield _fault_if("package for HL7", "" if extras.has_hl7() else extras.NEEDS_HL7)
     yield from _names(config)
+    yield from _webhooks(config)
+
+
+def _webhooks(config: Config) -> Iterator[Finding]:
+    """Look at who is told over HTTP; nobody is called."""
+    for hook in config.webhooks:
+        host = urlsplit(hook.url).hostname or ""
+        yield _warning_if(f"webhook at {host}", _name_fault(host))
+        if hook.secret_file:
+            from minipacs.jobs.webhooks import secret_of
+
+            try:
+                secret_of(hook.secret_file)
+            except MinipacsError as error:
+                yield Finding("fault", f"webhook at {host}", str(error))
 
 
 def _storage(config: Config) -> Iterator[Finding]:

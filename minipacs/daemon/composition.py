@@ -16,7 +16,10 @@ from minipacs.net.wire.tls import TlsFiles
 
 if TYPE_CHECKING:
     from minipacs.hl7.receiver import Policy
+    from minipacs.jobs.routing.outcomes import Retries
     from minipacs.jobs.routing.rules import Route
+    from minipacs.jobs.webhooks import Webhook
+    from minipacs.scu.http import Site
 
 
 def peers(config: Config) -> PeerTable:
@@ -67,6 +70,29 @@ def routes(config: Config, keys: KeyTable) -> "list[Route]":
         )
         for r in config.routes
     ]
+
+
+def site(config: Config, url: str) -> "Site":
+    """Return a server of the web, by its URL."""
+    from minipacs.scu.http import Site
+
+    limits = config.timeouts
+    return Site(url, tls_files(config).web_client, limits.connect, limits.dimse, limits.dimse)
+
+
+def webhooks(config: Config) -> "list[Webhook]":
+    """Return who is told of what happens."""
+    from minipacs.jobs.webhooks import Webhook
+
+    return [Webhook(site(config, hook.url), hook.events, hook.secret_file) for hook in config.webhooks]
+
+
+def retries(config: Config) -> "Retries":
+    """Return when what could not be sent is tried again."""
+    from minipacs.jobs.routing.outcomes import Retries
+
+    queue = config.queue
+    return Retries(queue.retry_s, queue.retry_max_s, queue.give_up_h * 3600)
 
 
 def tls_files(config: Config) -> TlsFiles:

@@ -24,6 +24,7 @@ from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Notes, Removals
 from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
+from minipacs.index.ledger.webhooks import Webhooks
 from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.queries import Reader
@@ -52,9 +53,9 @@ class Index(Reader):
     Changes block until they are committed, see `Writer`. `worklist` holds the scheduled procedure steps,
     `performed_steps` the performed ones, `commitments` the storage commitments that were asked for, `associations` the
     accounts of the last associations, `removals` the files that are to go, `amendments` what is read otherwise than it
-    was stored, `open_studies` those that objects come to, `routed` what is to be sent by rules and what was, `duties`
-    the leases of work that one process is to do at a time, `sends` what people asked to be sent, `checks` when files
-    were last checked.
+    was stored, `open_studies` those that objects come to, `routed` what is to be sent by rules and what was, `webhooks`
+    which events are to be told to whom, `duties` the leases of work that one process is to do at a time, `sends` what
+    people asked to be sent, `checks` when files were last checked.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
@@ -77,7 +78,8 @@ class Index(Reader):
         self.amendments = Amendments(database)
         self.removals = Removals(database, self._change)
         self.open_studies = OpenStudies(database, self._change, told)
-        self.routed = Routed(database, self._change, self._change_lazily)
+        self.routed = Routed(database, self._change, self._change_lazily, told)
+        self.webhooks = Webhooks(database, self._change)
         self.duties = Queue(database, self._change, "duties")
         self.sends = Sends(database, self._change)
         self._notes = Notes(database)
