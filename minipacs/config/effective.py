@@ -8,6 +8,7 @@ from typing import Literal
 
 from minipacs.config.kinds import SQLITE_PREFIX
 from minipacs.config.lifecycle import (
+    DicomwebConfig,
     FeedConfig,
     Hl7Config,
     QueueConfig,
@@ -58,6 +59,7 @@ class Config:
     routes: tuple[RouteConfig, ...]
     queue: QueueConfig
     webhooks: tuple[WebhookConfig, ...]
+    dicomweb: tuple[DicomwebConfig, ...]
     audit: AuditConfig
     log: LogConfig
     source: Path | None

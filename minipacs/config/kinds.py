@@ -124,6 +124,11 @@ def _parse_ae_title(value: object) -> str:
     return title
 
 
+def _parse_destination(value: object) -> str:
+    name = str(value).removeprefix("stow:")
+    return f"stow:{RULE_NAME.parse(name)}" if name != value else _parse_ae_title(value)
+
+
 def _parse_address(value: object) -> str:
     _require(isinstance(value, str))
     return str(ipaddress.ip_address(cast(str, value)))
@@ -248,6 +253,7 @@ RULE_NAME = text(
     "1 to 64 letters, digits, dots, hyphens and underscores", lambda name: re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name)
 )
 HOURS_IN_ALL = Kind(f"hours above 0, at most {MAX_TIMEOUT_S // 3600 * 52}", _parse_hours_in_all)
+DESTINATION = Kind('the title of a [[peer]], or "stow:" and the name of a [[dicomweb]]', _parse_destination)
 SENDER = text('"APPLICATION|FACILITY"', lambda name: name.isprintable() and name.count("|") == 1)
 HL7_CHARSET = text('a name of HL7 table 0211, such as "UNICODE UTF-8"', CODECS.__contains__)
 CHARSET = text("a defined term of Specific Character Set, or several joined by a backslash", _is_charset)

@@ -90,8 +90,8 @@ class RouteConfig:
     name: str = setting(None, kinds.RULE_NAME, "Its name: unique.", sample="ct-night")
     to: tuple[str, ...] = setting(
         None,
-        kinds.one_or_more(kinds.AE_TITLE, MAX_DESTINATIONS),
-        "Titles of [[peer]] with a host.",
+        kinds.one_or_more(kinds.DESTINATION, MAX_DESTINATIONS),
+        'Titles of [[peer]] with a host, and "stow:NAME" of a [[dicomweb]].',
         sample=["WORKSTATION"],
     )
     on: Literal["stored", "complete"] = setting(
@@ -139,6 +139,24 @@ class QueueConfig:
         72,
         kinds.HOURS_IN_ALL,
         "After so many hours of waiting in all an item is given up; `minipacs queue retry` revives it.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DicomwebConfig:
+    """A server of DICOMweb that routes send to, by STOW-RS."""
+
+    name: str = setting(None, kinds.RULE_NAME, 'Its name, unique: routes send to "stow:NAME".', sample="CLOUD")
+    url: str = setting(
+        None,
+        kinds.WEB_URL,
+        "Base of its services: objects are posted to studies below it.",
+        sample="https://pacs.example.org/dicom-web",
+    )
+    token_file: str = setting(
+        "",
+        kinds.either("", kinds.FILE),
+        "File with its bearer token, read anew for each request. Relative to the configuration file. Empty: none.",
     )
 
 

@@ -130,6 +130,7 @@ def _repeated(name: str, key: str, values: Sequence[str]) -> Iterator[str]:
 def _joint_faults(config: Config) -> Iterator[str]:
     """Find the faults that no single value shows."""
     yield from _repeated("peer", "title", [peer.title for peer in config.peers])
+    yield from _repeated("dicomweb", "name", [there.name for there in config.dicomweb])
     yield from _repeated("webhook", "url", [webhook.url for webhook in config.webhooks])
     keys: dict[str, str] = {}
     for text in config.index.keys:
@@ -152,13 +153,15 @@ def _route_faults(config: Config) -> Iterator[str]:
 
     table = KeyTable([extended_key(text) for text in config.index.keys])
     callable_ = {peer.title for peer in config.peers if peer.destination}
+    callable_ |= {f"stow:{there.name}" for there in config.dicomweb}
     yield from _repeated("route", "name", [route.name for route in config.routes])
     for n, route in enumerate(config.routes, 1):
         if route.name == "webhook" and config.webhooks:
             yield f'route[{n}].name = "webhook": is what [[webhook]] is called in metrics'
         for title in route.to:
             if title not in callable_:
-                yield f"route[{n}].to = {toml(title)}: must be the title of a [[peer]] that has a host"
+                must = "must be the title of a [[peer]] that has a host, or stow:NAME of a [[dicomweb]]"
+                yield f"route[{n}].to = {toml(title)}: {must}"
         try:
             words_of(route.match, table)
         except ValueError as error:
@@ -234,12 +237,17 @@ def _anchored(config: Config, folder: Path) -> Config:
         url = SQLITE_PREFIX + os.path.abspath(folder / url.removeprefix(SQLITE_PREFIX))
     worklist = config.worklist.folder and os.path.abspath(folder / config.worklist.folder)
     files = {name: os.path.abspath(folder / path) for name in _TLS_FILES if (path := getattr(config.tls, name))}
+    dicomweb = (
+        replace(there, token_file=there.token_file and os.path.abspath(folder / there.token_file))
+        for there in config.dicomweb
+    )
     webhooks = (
         replace(hook, secret_file=hook.secret_file and os.path.abspath(folder / hook.secret_file))
         for hook in config.webhooks
     )
     return replace(
         config,
+        dicomweb=tuple(dicomweb),
         webhooks=tuple(webhooks),
         tls=replace(config.tls, **files),
         storage=storage,

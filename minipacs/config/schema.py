@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from minipacs.config import kinds
 from minipacs.config.kinds import MAX_KEEP_DAYS, SQLITE_PREFIX
 from minipacs.config.lifecycle import (
+    DicomwebConfig,
     FeedConfig,
     Hl7Config,
     QueueConfig,
@@ -379,9 +380,16 @@ SECTIONS: Mapping[str, type[Any]] = {
     "route": RouteConfig,
     "queue": QueueConfig,
     "webhook": WebhookConfig,
+    "dicomweb": DicomwebConfig,
     "audit": AuditConfig,
     "log": LogConfig,
 }
 
-REPEATED: Mapping[str, str] = {"peer": "peers", "station": "stations", "route": "routes", "webhook": "webhooks"}
+REPEATED: Mapping[str, str] = {
+    "peer": "peers",
+    "station": "stations",
+    "route": "routes",
+    "webhook": "webhooks",
+    "dicomweb": "dicomweb",
+}
 """Sections that are written once for each thing that they describe, and the field of Config that has them."""

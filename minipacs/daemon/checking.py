@@ -53,21 +53,24 @@ def findings(config: Config) -> Iterator[Finding]:
     if config.hl7.port:
         yield _fault_if("package for HL7", "" if extras.has_hl7() else extras.NEEDS_HL7)
     yield from _names(config)
-    yield from _webhooks(config)
+    yield from _sites(config)
 
 
-def _webhooks(config: Config) -> Iterator[Finding]:
-    """Look at who is told over HTTP; nobody is called."""
-    for hook in config.webhooks:
-        host = urlsplit(hook.url).hostname or ""
-        yield _warning_if(f"webhook at {host}", _name_fault(host))
-        if hook.secret_file:
-            from minipacs.jobs.webhooks import secret_of
+def _sites(config: Config) -> Iterator[Finding]:
+    """Look at servers of the web that are called, and at the files of what they are shown; nobody is called."""
+    from minipacs.jobs.webhooks import secret_of
+    from minipacs.scu.stow import token_of
 
-            try:
-                secret_of(hook.secret_file)
-            except MinipacsError as error:
-                yield Finding("fault", f"webhook at {host}", str(error))
+    hooks = [("webhook", hook.url, hook.secret_file, secret_of) for hook in config.webhooks]
+    there = [(f"dicomweb {one.name}", one.url, one.token_file, token_of) for one in config.dicomweb]
+    for name, url, path, read in (*hooks, *there):
+        host = urlsplit(url).hostname or ""
+        yield _warning_if(f"{name} at {host}", _name_fault(host))
+        try:
+            if path:
+                read(path)
+        except MinipacsError as error:
+            yield Finding("fault", f"{name} at {host}", str(error))
 
 
 def _storage(config: Config) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """From a configuration to what calls others and is called: parts of commands and of the daemon's processes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from minipacs.config import Config
@@ -15,7 +15,9 @@ from minipacs.net.requestor import Requestor
 from minipacs.net.wire.tls import TlsFiles
 
 if TYPE_CHECKING:
+    from minipacs.archive.archive import Archive
     from minipacs.hl7.receiver import Policy
+    from minipacs.jobs.routing.destinations import Destinations
     from minipacs.jobs.routing.outcomes import Retries
     from minipacs.jobs.routing.rules import Route
     from minipacs.jobs.webhooks import Webhook
@@ -78,6 +80,14 @@ def site(config: Config, url: str) -> "Site":
 
     limits = config.timeouts
     return Site(url, tls_files(config).web_client, limits.connect, limits.dimse, limits.dimse)
+
+
+def destinations(config: Config, archive: "Archive", sent: Callable[[str, int], None]) -> "Destinations":
+    """Return whom routes send to; `sent` hears of the bytes of each data set."""
+    from minipacs.jobs.routing.destinations import Destinations
+
+    sites = {there.name: (site(config, there.url), there.token_file) for there in config.dicomweb}
+    return Destinations(archive.reader, requestor(config), peers(config).destination, sites, sent)
 
 
 def webhooks(config: Config) -> "list[Webhook]":

@@ -18,7 +18,14 @@ SUCCESS = range(200, 300)
 
 
 class HttpFailed(MinipacsError):
-    """No answer was had: the server is away, refuses the connection, breaks it off, or takes too long."""
+    """No answer was had: the server is away, refuses the connection, breaks it off, or takes too long.
+
+    `was_connected` tells that something may have been taken.
+    """
+
+    def __init__(self, words: str, *, was_connected: bool) -> None:
+        super().__init__(words)
+        self.was_connected = was_connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +63,13 @@ class Site:
         target = (found.path.rstrip("/") if path else found.path) + path or "/"
         connection = self._connection()
         try:
+            connection.connect()
+        except OSError as error:
+            raise HttpFailed(f"{self.label}: {_words(error)}", was_connected=False) from error
+        try:
             return self._ask(connection, f"{target}?{found.query}" if found.query else target, headers, body)
         except (OSError, http.client.HTTPException) as error:
-            raise HttpFailed(f"{self.label}: {_words(error)}") from error
+            raise HttpFailed(f"{self.label}: {_words(error)}", was_connected=True) from error
         finally:
             connection.close()
 
@@ -76,7 +87,6 @@ class Site:
         headers: Mapping[str, str],
         body: bytes | Iterable[bytes | memoryview],
     ) -> Answer:
-        connection.connect()
         connection.sock.settimeout(self.idle_s)
         sent_to_its_end = True
         try:
@@ -97,9 +107,9 @@ class Site:
         finally:
             clock.cancel()
         if len(answer.body) > MAX_ANSWER_BYTES:
-            raise HttpFailed(f"{self.label}: its answer has more than {MAX_ANSWER_BYTES} bytes")
+            raise HttpFailed(f"{self.label}: its answer has more than {MAX_ANSWER_BYTES} bytes", was_connected=True)
         if not sent_to_its_end and answer.status in SUCCESS:
-            raise HttpFailed(f"{self.label}: answered before it had all")
+            raise HttpFailed(f"{self.label}: answered before it had all", was_connected=True)
         return answer
 
 

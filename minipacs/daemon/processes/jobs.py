@@ -226,12 +226,10 @@ def _jobs(
     sender = RouteSender(
         archive=archive,
         routes=routes,
-        requestor=composition.requestor(config),
-        destination=composition.peers(config).destination,
+        destination=composition.destinations(config, archive, counts.sent).find,
         retries=retries,
         audit=audit,
         count=counts.routed,
-        sent=counts.sent,
         stopping=background.stopping,
         wake=background.wake,
     )

@@ -11,17 +11,13 @@ from minipacs.index import StoredInstance
 from minipacs.index.ledger.queue import Item
 from minipacs.index.ledger.routed import LEASE_S
 from minipacs.jobs.routing.router import received_digest
-from minipacs.scu.delivery import AWAY
+from minipacs.scu.delivery import AWAY, BROKE_OFF
 from minipacs.scu.principal import Nobody
 from minipacs.scu.tally import Tally
 
 JITTER = 0.2
 """Of the time until something is tried again, so that not all archives call a peer at the same moment."""
 RENEW_INTERVAL_S = 300.0
-
-
-BROKE_OFF = f"{AWAY}association "
-"""Begins what is told of instances when an association was had, but ended early."""
 
 
 @dataclass(frozen=True, slots=True)

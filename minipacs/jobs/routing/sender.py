@@ -17,12 +17,10 @@ from minipacs.index.engine.connection import Connection
 from minipacs.index.ledger.queue import Item
 from minipacs.index.ledger.routed import LEASE_S, Shipment, shipment_of, written
 from minipacs.jobs.deliveries import Deliveries
+from minipacs.jobs.routing.destinations import Destination
 from minipacs.jobs.routing.outcomes import Going, Outcomes, Retries
 from minipacs.jobs.routing.router import undelivered
 from minipacs.jobs.routing.rules import Route
-from minipacs.net.access import Peer
-from minipacs.net.requestor import Requestor
-from minipacs.scu.delivery import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -37,32 +35,28 @@ class RouteSender:
         self,
         archive: Archive,
         routes: Sequence[Route],
-        requestor: Requestor,
-        destination: Callable[[str], Peer | None],
+        destination: Callable[[str], Destination | None],
         retries: Retries,
         audit: Audit,
         count: Callable[[str, str, bool], None],
-        sent: Callable[[str, int], None],
         stopping: Callable[[], bool],
         wake: Callable[[], None],
     ) -> None:
         self._archive = archive
         self._routes = {route.name: route for route in routes}
-        self._requestor = requestor
         self._destination = destination
         self._retries = retries
         self._audit = audit
         self._count = count
-        self._sent = sent
         self._stopping = stopping
         self.work = Deliveries(archive.index.routed.queue, self._send, LEASE_S, stopping, wake).work
 
     def _send(self, item: Item) -> None:
         shipment = shipment_of(item)
-        route, peer = self._routes.get(shipment.route), self._destination(item.destination)
+        route, there = self._routes.get(shipment.route), self._destination(item.destination)
         routed = self._archive.index.routed
-        if route is None or item.destination not in route.to or peer is None:
-            self._give_up(item, "no [[route]] takes it to this [[peer]] any more")
+        if route is None or item.destination not in route.to or there is None:
+            self._give_up(item, "no [[route]] takes it there any more")
             return
         if item.waited_s >= self._retries.give_up_s:
             self._give_up(item, item.last_fault)
@@ -76,26 +70,23 @@ class RouteSender:
         )
         instances.sort(key=lambda instance: instance.sop_instance_uid in shipment.last)
         if instances:
-            self._deliver(item, route, peer, instances)
+            self._deliver(item, route, there, instances)
         else:
             routed.finish(item)
 
-    def _deliver(self, item: Item, route: Route, peer: Peer, instances: Sequence[StoredInstance]) -> None:
-        there = application_entity(peer.title, peer.host)
+    def _deliver(self, item: Item, route: Route, destination: Destination, instances: Sequence[StoredInstance]) -> None:
+        there = application_entity(item.destination, destination.host)
         with Sending(self._audit, self._archive.index, instances, there) as told:
             going = Going(self._archive, item, self._stopping)
 
             def settled(instance: StoredInstance, fault: str) -> None:
                 told.answered(instance, fault)
-                self._count(route.name, peer.title, not fault)
+                self._count(route.name, item.destination, not fault)
                 if not fault:
                     going.note(instance)
 
             tally = Outcomes(len(instances), settled)
-            delivery = Delivery(
-                self._archive.reader, self._requestor, peer, self._sent, rate=route.rate, priority=_dimse(item)
-            )
-            words = delivery.send(instances, tally, going)
+            words = destination.send(instances, tally, going, rate=route.rate, is_urgent=item.priority > 0)
         self._conclude(going, tally, words)
 
     def _conclude(self, going: Going, tally: Outcomes, words: str) -> None:
@@ -141,8 +132,3 @@ class RouteSender:
         self._archive.index.routed.give_up(item, fault)
         fields = {"route": shipment.route, "peer": item.destination, "study_uid": shipment.study_uid, "reason": fault}
         logger.error("not routed", extra={"fields": fields})
-
-
-def _dimse(item: Item) -> int:
-    """Return the Priority of C-STORE (PS3.7 9.1.1.1): high for what is urgent, else medium."""
-    return 1 if item.priority else 0
