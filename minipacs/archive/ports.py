@@ -39,6 +39,7 @@ from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import Removals
 from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
+from minipacs.index.ledger.webhooks import Webhooks
 from minipacs.index.queries.growth import Day
 from minipacs.index.queries.queries import Receipts
 from minipacs.index.workflow.commitments import Commitments
@@ -320,6 +321,7 @@ class Catalogue(Objects, Protocol):
     expired: Expired
     open_studies: OpenStudies
     routed: Routed
+    webhooks: Webhooks
     duties: Queue
     sends: Sends
 

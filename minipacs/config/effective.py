@@ -8,6 +8,7 @@ from typing import Literal
 
 from minipacs.config.kinds import SQLITE_PREFIX
 from minipacs.config.lifecycle import (
+    DicomwebConfig,
     FeedConfig,
     Hl7Config,
     QueueConfig,
@@ -15,6 +16,7 @@ from minipacs.config.lifecycle import (
     RouteConfig,
     StationConfig,
     StudyConfig,
+    WebhookConfig,
 )
 from minipacs.config.schema import (
     AUDIT_FOLDER_NAME,
@@ -58,6 +60,8 @@ class Config:
     routes: tuple[RouteConfig, ...]
     queue: QueueConfig
     retention: tuple[RetentionConfig, ...]
+    webhooks: tuple[WebhookConfig, ...]
+    dicomweb: tuple[DicomwebConfig, ...]
     audit: AuditConfig
     log: LogConfig
     source: Path | None

@@ -23,6 +23,7 @@ MAX_TIMEOUT_S = 7 * 86400
 MAX_SIZE_BYTES = 1 << 62
 MAX_NAME_CHARS = 200
 MAX_SHORT_CHARS = 64
+MAX_URL_CHARS = 2000
 MAX_KEEP_DAYS = 36_500
 
 
@@ -124,6 +125,11 @@ def _parse_ae_title(value: object) -> str:
     return title
 
 
+def _parse_destination(value: object) -> str:
+    name = str(value).removeprefix("stow:")
+    return f"stow:{RULE_NAME.parse(name)}" if name != value else _parse_ae_title(value)
+
+
 def _parse_address(value: object) -> str:
     _require(isinstance(value, str))
     return str(ipaddress.ip_address(cast(str, value)))
@@ -154,6 +160,25 @@ def _is_url(url: str) -> bool:
     try:
         found = urlsplit(url)
         return found.scheme in ("http", "https") and _is_host(found.hostname or "") and not found.query + found.fragment
+    except ValueError:
+        return False
+
+
+def _is_web_url(url: str) -> bool:
+    """Tell an address that may be called: over TLS, or on this machine."""
+    try:
+        found = urlsplit(url)
+        host, port, rest = found.hostname or "", found.port, found.fragment + (found.username or "")
+    except ValueError:
+        return False
+    is_safe = found.scheme == "https" or (found.scheme == "http" and _is_loopback(host))
+    is_plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= MAX_URL_CHARS
+    return is_safe and is_plain and "/" not in host and _is_host(host) and port != 0 and not rest
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -189,7 +214,7 @@ def _parse_extended_key(value: object) -> str:
 
 
 def _parse_hours(value: object) -> str:
-    from minipacs.jobs.hours import Hours  # only who has routes waits for it
+    from minipacs.jobs.routing.hours import Hours  # only who has routes waits for it
 
     _require(isinstance(value, str))
     Hours(cast(str, value))
@@ -210,6 +235,7 @@ ADDRESS = Kind("an IPv4 or IPv6 address", _parse_address)
 HOST = text('a host name, an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_host)
 NETWORK = text('an IPv4 or IPv6 address, or a network such as "10.0.0.0/24"', _is_network)
 URL = text('an address such as "https://pacs.example.org"', _is_url)
+WEB_URL = text('an address such as "https://example.org/path"; http:// to this machine only', _is_web_url)
 COLLECTOR = text('"udp://HOST:514" or "tls://HOST:6514"', _is_collector)
 PATH = Kind("the path of a folder, in printable characters", _parse_path)
 FILE = text("the path of a file, in printable characters", lambda path: path and path.isprintable())
@@ -229,6 +255,7 @@ RULE_NAME = text(
     "1 to 64 letters, digits, dots, hyphens and underscores", lambda name: re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name)
 )
 HOURS_IN_ALL = Kind(f"hours above 0, at most {MAX_TIMEOUT_S // 3600 * 52}", _parse_hours_in_all)
+DESTINATION = Kind('the title of a [[peer]], or "stow:" and the name of a [[dicomweb]]', _parse_destination)
 SENDER = text('"APPLICATION|FACILITY"', lambda name: name.isprintable() and name.count("|") == 1)
 HL7_CHARSET = text('a name of HL7 table 0211, such as "UNICODE UTF-8"', CODECS.__contains__)
 CHARSET = text("a defined term of Specific Character Set, or several joined by a backslash", _is_charset)

@@ -15,6 +15,7 @@ MAX_PRIORS = 100
 MIN_RATE = 1024
 MAX_KEEP_YEARS = 200
 MAX_A_DAY = 100_000
+MAX_EVENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ class RouteConfig:
     name: str = setting(None, kinds.RULE_NAME, "Its name: unique.", sample="ct-night")
     to: tuple[str, ...] = setting(
         None,
-        kinds.one_or_more(kinds.AE_TITLE, MAX_DESTINATIONS),
-        "Titles of [[peer]] with a host.",
+        kinds.one_or_more(kinds.DESTINATION, MAX_DESTINATIONS),
+        'Titles of [[peer]] with a host, and "stow:NAME" of a [[dicomweb]].',
         sample=["WORKSTATION"],
     )
     on: Literal["stored", "complete"] = setting(
@@ -152,7 +153,7 @@ class RetentionConfig:
         30, kinds.whole(1, MAX_KEEP_DAYS), "So long `minipacs retention restore` can have back what went."
     )
     needs_copy: tuple[str, ...] = setting(
-        [], kinds.each(kinds.AE_TITLE, MAX_DESTINATIONS), "Peers to which a route must have brought all of it before."
+        [], kinds.each(kinds.DESTINATION, MAX_DESTINATIONS), "Where routes must have brought all of it before."
     )
     enabled: bool = setting(
         False,
@@ -174,4 +175,41 @@ class QueueConfig:
         72,
         kinds.HOURS_IN_ALL,
         "After so many hours of waiting in all an item is given up; `minipacs queue retry` revives it.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DicomwebConfig:
+    """A server of DICOMweb that routes send to, by STOW-RS."""
+
+    name: str = setting(None, kinds.RULE_NAME, 'Its name, unique: routes send to "stow:NAME".', sample="CLOUD")
+    url: str = setting(
+        None,
+        kinds.WEB_URL,
+        "Base of its services: objects are posted to studies below it.",
+        sample="https://pacs.example.org/dicom-web",
+    )
+    token_file: str = setting(
+        "",
+        kinds.either("", kinds.FILE),
+        "File with its bearer token, read anew for each request. Relative to the configuration file. Empty: none.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookConfig:
+    """Who is told over HTTP what happens: lines of JSON, in their order, until they were taken."""
+
+    url: str = setting(None, kinds.WEB_URL, "Where they are posted to: unique.", sample="https://ris.example.org/pacs")
+    events: tuple[Literal["stored", "complete", "corrected", "deleted", "dead"], ...] = setting(
+        ["complete"],
+        kinds.one_or_more(kinds.choice("stored", "complete", "corrected", "deleted", "dead"), MAX_EVENTS),
+        'What is told: "stored", an object came; "complete", a study is complete; "corrected" and "deleted", an object '
+        'was; "dead", a route gave up.',
+    )
+    secret_file: str = setting(
+        "",
+        kinds.either("", kinds.FILE),
+        'File with the key of X-Minipacs-Signature, "sha256=" and the HMAC of the body. Relative to the configuration '
+        "file. Empty: no signature.",
     )

@@ -3,7 +3,7 @@
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,12 +119,19 @@ def _report_unknown(given: Iterable[str], known: Mapping[str, object], prefix: s
         faults.append(f"{shown(prefix + name)}: is unknown; {hint}")
 
 
+def _repeated(name: str, key: str, values: Sequence[str]) -> Iterator[str]:
+    """Find what must be unique and is not."""
+    first: dict[str, int] = {}
+    for n, value in enumerate(values, 1):
+        if value and first.setdefault(value, n) != n:
+            yield f"{name}[{n}].{key} = {toml(value)}: must be unique, but {name}[{first[value]}] has it"
+
+
 def _joint_faults(config: Config) -> Iterator[str]:
     """Find the faults that no single value shows."""
-    first: dict[str, int] = {}
-    for n, peer in enumerate(config.peers, 1):
-        if peer.title and first.setdefault(peer.title, n) != n:
-            yield f"peer[{n}].title = {toml(peer.title)}: must be unique, but peer[{first[peer.title]}] has it"
+    yield from _repeated("peer", "title", [peer.title for peer in config.peers])
+    yield from _repeated("dicomweb", "name", [there.name for there in config.dicomweb])
+    yield from _repeated("webhook", "url", [webhook.url for webhook in config.webhooks])
     keys: dict[str, str] = {}
     for text in config.index.keys:
         keyword = extended_key(text).keyword
@@ -147,13 +154,15 @@ def _route_faults(config: Config) -> Iterator[str]:
 
     table = KeyTable([extended_key(text) for text in config.index.keys])
     callable_ = {peer.title for peer in config.peers if peer.destination}
-    names: dict[str, int] = {}
+    callable_ |= {f"stow:{there.name}" for there in config.dicomweb}
+    yield from _repeated("route", "name", [route.name for route in config.routes])
     for n, route in enumerate(config.routes, 1):
-        if route.name and names.setdefault(route.name, n) != n:
-            yield f"route[{n}].name = {toml(route.name)}: must be unique, but route[{names[route.name]}] has it"
+        if route.name == "webhook" and config.webhooks:
+            yield f'route[{n}].name = "webhook": is what [[webhook]] is called in metrics'
         for title in route.to:
             if title not in callable_:
-                yield f"route[{n}].to = {toml(title)}: must be the title of a [[peer]] that has a host"
+                must = "must be the title of a [[peer]] that has a host, or stow:NAME of a [[dicomweb]]"
+                yield f"route[{n}].to = {toml(title)}: {must}"
         try:
             words_of(route.match, table)
         except ValueError as error:
@@ -251,8 +260,18 @@ def _anchored(config: Config, folder: Path) -> Config:
         url = SQLITE_PREFIX + os.path.abspath(folder / url.removeprefix(SQLITE_PREFIX))
     worklist = config.worklist.folder and os.path.abspath(folder / config.worklist.folder)
     files = {name: os.path.abspath(folder / path) for name in _TLS_FILES if (path := getattr(config.tls, name))}
+    dicomweb = (
+        replace(there, token_file=there.token_file and os.path.abspath(folder / there.token_file))
+        for there in config.dicomweb
+    )
+    webhooks = (
+        replace(hook, secret_file=hook.secret_file and os.path.abspath(folder / hook.secret_file))
+        for hook in config.webhooks
+    )
     return replace(
         config,
+        dicomweb=tuple(dicomweb),
+        webhooks=tuple(webhooks),
         tls=replace(config.tls, **files),
         storage=storage,
         index=replace(config.index, url=url),

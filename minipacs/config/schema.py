@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from minipacs.config import kinds
 from minipacs.config.kinds import MAX_KEEP_DAYS, SQLITE_PREFIX
 from minipacs.config.lifecycle import (
+    DicomwebConfig,
     FeedConfig,
     Hl7Config,
     QueueConfig,
@@ -21,6 +22,7 @@ from minipacs.config.lifecycle import (
     RouteConfig,
     StationConfig,
     StudyConfig,
+    WebhookConfig,
 )
 from minipacs.config.settings import setting
 
@@ -379,9 +381,18 @@ SECTIONS: Mapping[str, type[Any]] = {
     "route": RouteConfig,
     "queue": QueueConfig,
     "retention": RetentionConfig,
+    "webhook": WebhookConfig,
+    "dicomweb": DicomwebConfig,
     "audit": AuditConfig,
     "log": LogConfig,
 }
 
-REPEATED: Mapping[str, str] = {"peer": "peers", "station": "stations", "route": "routes", "retention": "retention"}
+REPEATED: Mapping[str, str] = {
+    "peer": "peers",
+    "station": "stations",
+    "route": "routes",
+    "webhook": "webhooks",
+    "dicomweb": "dicomweb",
+    "retention": "retention",
+}
 """Sections that are written once for each thing that they describe, and the field of Config that has them."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from minipacs.config import Config
 from minipacs.daemon import certificates, extras
@@ -52,6 +53,24 @@ def findings(config: Config) -> Iterator[Finding]:
     if config.hl7.port:
         yield _fault_if("package for HL7", "" if extras.has_hl7() else extras.NEEDS_HL7)
     yield from _names(config)
+    yield from _sites(config)
+
+
+def _sites(config: Config) -> Iterator[Finding]:
+    """Look at servers of the web that are called, and at the files of what they are shown; nobody is called."""
+    from minipacs.jobs.webhooks import secret_of
+    from minipacs.scu.stow import token_of
+
+    hooks = [("webhook", hook.url, hook.secret_file, secret_of) for hook in config.webhooks]
+    there = [(f"dicomweb {one.name}", one.url, one.token_file, token_of) for one in config.dicomweb]
+    for name, url, path, read in (*hooks, *there):
+        host = urlsplit(url).hostname or ""
+        yield _warning_if(f"{name} at {host}", _name_fault(host))
+        try:
+            if path:
+                read(path)
+        except MinipacsError as error:
+            yield Finding("fault", f"{name} at {host}", str(error))
 
 
 def _storage(config: Config) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """From a configuration to what calls others and is called: parts of commands and of the daemon's processes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from minipacs.config import Config
@@ -15,9 +15,14 @@ from minipacs.net.requestor import Requestor
 from minipacs.net.wire.tls import TlsFiles
 
 if TYPE_CHECKING:
+    from minipacs.archive.archive import Archive
     from minipacs.archive.care.retention import Rule
     from minipacs.hl7.receiver import Policy
-    from minipacs.jobs.routes import Route
+    from minipacs.jobs.routing.destinations import Destinations
+    from minipacs.jobs.routing.outcomes import Retries
+    from minipacs.jobs.routing.rules import Route
+    from minipacs.jobs.webhooks import Webhook
+    from minipacs.scu.http import Site
 
 
 def peers(config: Config) -> PeerTable:
@@ -50,8 +55,8 @@ def hl7_policy(config: Config) -> "Policy":
 
 def routes(config: Config, keys: KeyTable) -> "list[Route]":
     """Return the rules by which objects are sent on."""
-    from minipacs.jobs.hours import Hours
-    from minipacs.jobs.routes import Route
+    from minipacs.jobs.routing.hours import Hours
+    from minipacs.jobs.routing.rules import Route
 
     return [
         Route(
@@ -88,6 +93,37 @@ def retention(config: Config, keys: KeyTable) -> "list[Rule]":
         )
         for r in config.retention
     ]
+
+
+def site(config: Config, url: str) -> "Site":
+    """Return a server of the web, by its URL."""
+    from minipacs.scu.http import Site
+
+    limits = config.timeouts
+    return Site(url, tls_files(config).web_client, limits.connect, limits.dimse, limits.dimse)
+
+
+def destinations(config: Config, archive: "Archive", sent: Callable[[str, int], None]) -> "Destinations":
+    """Return whom routes send to; `sent` hears of the bytes of each data set."""
+    from minipacs.jobs.routing.destinations import Destinations
+
+    sites = {there.name: (site(config, there.url), there.token_file) for there in config.dicomweb}
+    return Destinations(archive.reader, requestor(config), peers(config).destination, sites, sent)
+
+
+def webhooks(config: Config) -> "list[Webhook]":
+    """Return who is told of what happens."""
+    from minipacs.jobs.webhooks import Webhook
+
+    return [Webhook(site(config, hook.url), hook.events, hook.secret_file) for hook in config.webhooks]
+
+
+def retries(config: Config) -> "Retries":
+    """Return when what could not be sent is tried again."""
+    from minipacs.jobs.routing.outcomes import Retries
+
+    queue = config.queue
+    return Retries(queue.retry_s, queue.retry_max_s, queue.give_up_h * 3600)
 
 
 def tls_files(config: Config) -> TlsFiles:

@@ -26,6 +26,7 @@ from minipacs.index.ledger.queue import Queue
 from minipacs.index.ledger.removals import EXPIRED, Notes, Removals
 from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
+from minipacs.index.ledger.webhooks import Webhooks
 from minipacs.index.objects.feed import tell_differences
 from minipacs.index.objects.models import MODELS, Availability
 from minipacs.index.objects.records import Duplicates, Form, InstanceRecord, Outcome, Placed
@@ -56,7 +57,8 @@ class Index(Reader):
     accounts of the last associations, `removals` the files that are to go, `amendments` what is read otherwise than it
     was stored, `holds` which studies are not to be removed, `expired` those whose retention is over, `open_studies`
     those that objects come to, `routed` what is to be sent by rules and what was, `duties` the leases of work that one
-    process is to do at a time, `sends` what people asked to be sent, `checks` when files were last checked.
+    process is to do at a time, `webhooks` which events are to be told to whom, `sends` what people asked to be sent,
+    `checks` when files were last checked.
     """
 
     def __init__(self, database: Database, keys: KeyTable, writer: Writer | None, *, tells_changes: bool) -> None:
@@ -81,7 +83,8 @@ class Index(Reader):
         self.holds = Holds(database, self._change)
         self.removals = Removals(database, self._change)
         self.open_studies = OpenStudies(database, self._change, told)
-        self.routed = Routed(database, self._change, self._change_lazily)
+        self.routed = Routed(database, self._change, self._change_lazily, told)
+        self.webhooks = Webhooks(database, self._change)
         self.duties = Queue(database, self._change, "duties")
         self.sends = Sends(database, self._change)
         self._notes = Notes(database)

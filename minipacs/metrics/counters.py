@@ -225,9 +225,9 @@ class Metrics:
         self._compressions[outcome,].inc()
         self._saved.inc(saved_bytes)
 
-    def routed(self, route: str, peer: str, is_sent: bool) -> None:  # noqa: FBT001  a callback
-        """Count an instance that a route took to a peer, or could not; both are configured."""
-        (self._routed if is_sent else self._not_routed)[route, peer].inc()
+    def routed(self, route: str, peer: str, is_sent: bool, count: int = 1) -> None:  # noqa: FBT001  a callback
+        """Count instances that a route took to a peer or could not, or events that a webhook was told."""
+        (self._routed if is_sent else self._not_routed)[route, peer].inc(count)
 
     def hl7_message(self, kind: str, ack: str) -> None:
         """Count a message of HL7, by its type and how it was acknowledged; both are from closed sets."""

@@ -15,6 +15,8 @@ from minipacs.scu.tally import Tally
 
 AWAY = "destination: "
 """Begins what is told of instances for which the destination, or the network, is at fault."""
+BROKE_OFF = f"{AWAY}association "
+"""Begins what is told of instances when an association was had, but ended early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Delivery:
             unsent, ended = self._send_over(association, instances[:count], tally, principal)
             rest = [*unsent, *instances[count:]]
             if ended is not None and ended.outcome != "failed":
-                comment = f"{AWAY}association {ended.outcome}"
+                comment = f"{BROKE_OFF}{ended.outcome}"
                 tally.fail(rest, comment)
                 return comment
             if ended is not None:  # a file of ours was at fault: what remains goes over another association

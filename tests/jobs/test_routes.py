@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from minipacs.jobs.hours import Hours
-from minipacs.jobs.routing import JITTER, Retries
+from minipacs.jobs.routing.hours import Hours
+from minipacs.jobs.routing.outcomes import JITTER, Retries
 from minipacs.scu import pace
 
 MONDAY = datetime(2024, 1, 1)

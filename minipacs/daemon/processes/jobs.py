@@ -36,12 +36,16 @@ from minipacs.jobs.compression import Compression
 from minipacs.jobs.fault_watch import FaultWatch
 from minipacs.jobs.forgetting import Forgetting
 from minipacs.jobs.retention import Retention
-from minipacs.jobs.routing import Retries, Router, RouteSender
+from minipacs.jobs.routing.router import Router
+from minipacs.jobs.routing.sender import RouteSender
 from minipacs.jobs.sending import SendJobs
-from minipacs.jobs.study_watch import StudyWatch
+from minipacs.jobs.study_watch import Follower, StudyWatch
 from minipacs.jobs.unread import Unread
+from minipacs.jobs.webhooks import ROUTE as WEBHOOK
+from minipacs.jobs.webhooks import WebhookSender, WebhookWatch
 from minipacs.jobs.worklist_folder import WatchedFolder, forget_folder
 from minipacs.pixels.codecs import JPEG_2000_LOSSLESS
+from minipacs.scu.http import label_of
 from minipacs.services.dispatch import NAMES
 from minipacs.services.offered import storage_classes
 
@@ -69,7 +73,7 @@ class Jobs:
         metrics.share(shared.metrics_folder, control.slot)
         self._metrics = metrics.Metrics(p.title for p in shared.config.peers)
         self._metrics.begin(NAMES)
-        self._metrics.begin_routes((route.name, to) for route in shared.config.routes for to in route.to)
+        self._metrics.begin_routes(_pairs(shared.config))
         self._config = shared.config
         self._is_connected = shared.places.is_connected
         http = next(iter(shared.sockets.of(METRICS)), None)
@@ -128,10 +132,14 @@ class Jobs:
 
     def _waiting(self) -> list[metrics.Waiting]:
         """Tell what waits of each route for each peer; none while the archive is not ready."""
-        pairs = [(route.name, to) for route in self._config.routes for to in route.to]
-        found = {} if self._archive is None else self._archive.index.routed.waiting()
+        found: dict[tuple[str, str], tuple[int, float, int]] = {}
+        if self._archive is not None:
+            index = self._archive.index
+            found = index.routed.waiting(route.name for route in self._config.routes)
+            for url, waiting in index.webhooks.queue.waiting().items():
+                found[WEBHOOK, label_of(url)] = waiting
         nothing = 0, 0.0, 0
-        return [metrics.Waiting(route, to, *found.get((route, to), nothing)) for route, to in pairs]
+        return [metrics.Waiting(route, to, *found.get((route, to), nothing)) for route, to in _pairs(self._config)]
 
     def _figures(self) -> Figures | None:
         return None if self._archive is None else self._archive.figures()
@@ -160,6 +168,12 @@ class Jobs:
         except Failure as error:
             return str(error)
         return self._archive.shortage()
+
+
+def _pairs(config: Config) -> list[tuple[str, str]]:
+    """List the routes, each with whom it sends to, as metrics name them."""
+    hooks = [(WEBHOOK, label_of(hook.url)) for hook in config.webhooks]
+    return list(dict.fromkeys([*((route.name, to) for route in config.routes for to in route.to), *hooks]))
 
 
 def _resident_bytes(pid: int) -> int:
@@ -209,27 +223,26 @@ def _jobs(
         wake=background.wake,
     )
     routes = composition.routes(config, archive.index.keys)
-    hour_s = 3600
+    hooks, retries = composition.webhooks(config), composition.retries(config)
     sender = RouteSender(
         archive=archive,
         routes=routes,
-        requestor=composition.requestor(config),
-        destination=composition.peers(config).destination,
-        retries=Retries(config.queue.retry_s, config.queue.retry_max_s, config.queue.give_up_h * hour_s),
+        destination=composition.destinations(config, archive, counts.sent).find,
+        retries=retries,
         audit=audit,
         count=counts.routed,
-        sent=counts.sent,
         stopping=background.stopping,
         wake=background.wake,
     )
-    watch = StudyWatch(
-        archive, config.study.quiet_s, is_connected, [Router(archive, routes)], background.stopping, background.wake
-    )
+    teller = WebhookSender(archive, hooks, retries, counts.routed, background.stopping, background.wake)
+    followers: list[Follower] = [Router(archive, routes), WebhookWatch(archive, hooks)]
+    watch = StudyWatch(archive, config.study.quiet_s, is_connected, followers, background.stopping, background.wake)
     jobs: list[Job] = [
         *commitments.jobs,
         sends.work,
         watch.work,
         sender.work,
+        teller.work,
         once(partial(_remember, archive, counts)),
         Unread(archive, background.stopping).work,
         SizeCheck(archive, background.stopping).work,

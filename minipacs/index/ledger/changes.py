@@ -20,8 +20,9 @@ from minipacs.index.engine.port import Dialect, Transaction
 from minipacs.index.ledger import settings
 from minipacs.index.ledger.models import Change
 
-Action = Literal["create", "update", "delete", "complete"]
-"""What happened to an instance; or that a study is complete, whose events name no series and no instance."""
+Action = Literal["create", "update", "delete", "complete", "dead"]
+"""What happened to an instance; or that a study is complete, whose events name no series and no instance; or that a
+route gave up to send what is named: then `source` is to whom, and `reason` the route."""
 Completion = Literal["mpps", "commitment", "count", "quiet"]
 """Why a study is: performed steps, storage commitment, the counts that its objects give, or nothing came."""
 Reason = (
@@ -67,7 +68,7 @@ class Event(NamedTuple):
 
 
 _FIELDS = tuple(getattr(Change, name) for name in Event._fields)
-_OF_INSTANCES = Change.action != "complete"
+_OF_INSTANCES = Change.action.not_in(("complete", "dead"))
 
 
 class Changes:
@@ -81,6 +82,13 @@ class Changes:
 
     def add(self, action: Action, uids: Uids, digest: str, source: str = "", reason: Reason = "") -> None:
         """Write down what happens to an instance."""
+        self._add(action, uids, digest, source, reason)
+
+    def add_dead(self, uids: Uids, route: str, destination: str) -> None:
+        """Write down that a route gave up to take something somewhere."""
+        self._add("dead", uids, "", destination, route)
+
+    def _add(self, action: Action, uids: Uids, digest: str, source: str, reason: str) -> None:
         row = time.time(), action, *uids, digest, source, reason
         ((seq,),) = self._transaction.execute(self._insert, row).fetchall()
         if seq <= self._reserved:
@@ -96,7 +104,7 @@ class Changes:
 class Untold(Changes):
     """Tells nobody: of an index whose rows are to take the place of another's."""
 
-    def add(self, action: Action, uids: Uids, digest: str, source: str = "", reason: Reason = "") -> None:
+    def _add(self, action: Action, uids: Uids, digest: str, source: str, reason: str) -> None:
         """Do nothing."""
 
 

@@ -137,11 +137,15 @@ class Queue:
         """
         state = DEAD if fault else DONE
         is_ours = self._update(connection, item, state=state, owner="", last_fault=fault[:MAX_FAULT_LENGTH])
-        over = self._of(QueueItem.state.in_(OVER))
+        self.forget(connection, OVER, keep)
+        return is_ours
+
+    def forget(self, connection: Connection, states: Sequence[str], keep: int) -> None:
+        """Forget the oldest items in these states; the last `keep` stay."""
+        over = self._of(QueueItem.state.in_(list(states)))
         oldest = QueueItem.select(QueueItem.id).where(over).order_by(QueueItem.id.desc()).offset(keep).limit(1)
         for (row_id,) in self._fetch(connection, oldest):
             connection.execute(*self._engine.compile(QueueItem.delete().where(over, QueueItem.id <= row_id)))
-        return is_ours
 
     def give_back(self, connection: Connection, item: Item, delay_s: float = 0) -> bool:
         """Let go of an item without having tried; it is due after a while. False if its lease was lost."""
@@ -217,10 +221,27 @@ class Queue:
         ((found,),) = self._read(QueueItem.select(fn.MIN(leased)).where(mine))
         return None if found is None else max(float(found), 0.0)
 
-    def items(self, states: Sequence[str] = (WAITING, SENDING, HELD, DEAD)) -> list[Item]:
-        """List the items in these states, the oldest first."""
-        select = QueueItem.select(*_FIELDS).where(self._of(QueueItem.state.in_(list(states))))
+    def items(self, states: Sequence[str] = (WAITING, SENDING, HELD, DEAD), beginning: str = "") -> list[Item]:
+        """List the items in these states, the oldest first; `beginning` is that of their keys."""
+        wanted = self._of(QueueItem.state.in_(list(states)), *_begins(beginning))
+        select = QueueItem.select(*_FIELDS).where(wanted)
         return [Item(*row) for row in self._read(select.order_by(QueueItem.id))]
+
+    def waiting(self, beginning: str = "") -> dict[str, tuple[int, float, int]]:
+        """Tell of each destination how many items wait, for how long the oldest has, in seconds, how many are dead.
+
+        Those that are held wait too. `beginning` is that of their keys.
+        """
+        is_dead = QueueItem.state == DEAD
+        oldest = fn.MIN(Case(None, [(is_dead, None)], QueueItem.created_at))
+        dead = fn.SUM(Case(None, [(is_dead, 1)], 0))
+        select = QueueItem.select(QueueItem.destination, fn.COUNT(QueueItem.id), oldest, dead)
+        now, found = time.time(), {}
+        for destination, count, since, gone in self._read(
+            select.where(self._of(QueueItem.state != DONE, *_begins(beginning))).group_by(QueueItem.destination)
+        ):
+            found[destination] = count - gone, 0.0 if since is None else max(now - since, 0.0), gone
+        return found
 
     def item(self, key: str) -> Item | None:
         """Look an item up."""
@@ -305,6 +326,14 @@ class Queue:
     def _read(self, query: Any) -> list[tuple[Any, ...]]:
         with self._engine.errors(), self._engine.reader() as connection:
             return self._fetch(connection, query)
+
+
+def _begins(beginning: str) -> list[ColumnBase]:
+    return [QueueItem.key.between(beginning, beginning + _LAST)] if beginning else []
+
+
+_LAST = chr(0x10FFFF)
+"""Comes after all other characters."""
 
 
 def _now() -> float:

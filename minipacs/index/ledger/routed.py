@@ -8,11 +8,12 @@ Rules:
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.port import Engine, RunChange
+from minipacs.index.ledger.changes import Changes, Uids
 from minipacs.index.ledger.models import Delivered
 from minipacs.index.ledger.queue import DEAD, SENDING, Item, Queue
 
@@ -60,12 +61,13 @@ class Routed:
     What is given a connection is for use within a transaction of the caller's.
     """
 
-    def __init__(self, engine: Engine, change: RunChange, change_lazily: RunChange) -> None:
+    def __init__(self, engine: Engine, change: RunChange, change_lazily: RunChange, told: Changes | None) -> None:
         limits = {"max_waiting": MAX_WAITING, "max_waiting_for_one": MAX_WAITING_FOR_ONE}
         self.queue = Queue(engine, change, ROUTES, **limits)
         self._engine = engine
         self._change = change
         self._change_lazily = change_lazily
+        self._told = told
 
     def put(self, connection: Connection, destination: str, shipment: Shipment, priority: int) -> None:
         """Have something sent; if it waits already nothing is added. Raises Failure TOO_MANY."""
@@ -96,6 +98,7 @@ class Routed:
         def work(connection: Connection) -> None:
             if self.queue.kill(connection, item, fault):
                 self.queue.rename(connection, item, f"{item.key} #{item.id}")
+                self._tell(item, shipment_of(item))
 
         self._change(work)
 
@@ -110,30 +113,28 @@ class Routed:
             made = self.queue.find(connection, key)
             if made is not None:
                 self.queue.bury(connection, made, words)
+                self._tell(item, shipment)
 
         self._change(work)
 
+    def _tell(self, item: Item, shipment: Shipment) -> None:
+        """Tell the feed that something was given up."""
+        (only,) = shipment.only if len(shipment.only) == 1 else (shipment.sop_instance_uid,)
+        if self._told is not None:
+            self._told.add_dead(Uids(shipment.study_uid, shipment.series_uid, only), shipment.route, item.destination)
+
     def given_up(self, route: str, destination: str) -> set[str]:
         """Return the UIDs of single instances that were given up: who wants them has their item tried again."""
-        dead = (item for item in self.queue.items((DEAD,)) if item.destination == destination)
-        return {uid for shipment in map(shipment_of, dead) if shipment.route == route for uid in shipment.only}
+        dead = self.queue.items((DEAD,), f"{route} {destination} ")
+        return {uid for shipment in map(shipment_of, dead) for uid in shipment.only}
 
-    def waiting(self) -> dict[tuple[str, str], tuple[int, float, int]]:
-        """Tell of each route and destination how many items wait, how long the oldest, how many are dead.
-
-        In seconds; those that are held wait too.
-        """
-        found: dict[tuple[str, str], tuple[int, float, int]] = {}
-        now = time.time()
-        for item in self.queue.items():
-            pair = shipment_of(item).route, item.destination
-            waiting, oldest_s, dead = found.get(pair, (0, 0.0, 0))
-            if item.state == DEAD:
-                dead += 1
-            else:
-                waiting, oldest_s = waiting + 1, max(oldest_s, now - item.created_at)
-            found[pair] = waiting, oldest_s, dead
-        return found
+    def waiting(self, routes: Iterable[str]) -> dict[tuple[str, str], tuple[int, float, int]]:
+        """Tell of each of these routes, and each destination, what `Queue.waiting` does."""
+        return {
+            (route, destination): found
+            for route in routes
+            for destination, found in self.queue.waiting(f"{route} ").items()
+        }
 
     def note(self, destination: str, sop_instance_uid: str, digest: str) -> None:
         """Note that an instance was delivered; `digest` is that of its file as it was received."""

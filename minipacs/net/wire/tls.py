@@ -54,6 +54,17 @@ class TlsFiles:
             context.load_default_certs()
         return context
 
+    def web_client(self) -> ssl.SSLContext:
+        """Make what calls servers of the web: those are trusted that the system trusts, and those of our CA."""
+        context = ssl.create_default_context()
+        context.minimum_version = _VERSIONS[self.minimum]
+        if self.certificate:
+            self._load_certificate(context)
+        if self.ca:
+            with _naming("tls.ca", self.ca):
+                context.load_verify_locations(self.ca)
+        return context
+
     def _fill(self, context: ssl.SSLContext) -> None:
         context.minimum_version = _VERSIONS[self.minimum]
         context.set_ciphers(SUITES)

@@ -34,7 +34,7 @@ async def drop(ask: Ask) -> Response:
     """Forget an item. Raises Refusal 404, 409."""
     index = ask.environment.archive.index
     queue, item = await _named(ask)
-    if queue not in (index.sends.queue, index.routed.queue):
+    if queue in (index.commitments.reading, index.commitments.telling):
         raise Refusal(409, "a storage commitment is answered, or given up in time: it cannot be dropped")
     await asyncio.to_thread(queue.change, lambda connection: queue.drop(connection, [item.key]))
     return Response(status_code=204)
@@ -60,7 +60,8 @@ async def retry_commitment(ask: Ask) -> Response:
 
 
 def _items(index: Catalogue) -> list[tuple[Queue, Item]]:
-    queues = index.sends.queue, index.routed.queue, index.commitments.reading, index.commitments.telling
+    sending = index.sends.queue, index.routed.queue, index.webhooks.queue
+    queues = *sending, index.commitments.reading, index.commitments.telling
     return sorted(((queue, item) for queue in queues for item in queue.items()), key=lambda pair: pair[1].id)
 
 

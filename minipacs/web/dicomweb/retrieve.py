@@ -15,9 +15,8 @@ from minipacs.archive.reader import (
 )
 from minipacs.dicom.data_set.part10 import file_meta
 from minipacs.dicom.tables.transfer_syntaxes import (
-    EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
-    IMPLICIT_VR_LITTLE_ENDIAN,
+    NOT_OVER_HTTP,
     TRANSFER_SYNTAXES,
 )
 from minipacs.index import UNAVAILABLE, StoredInstance
@@ -36,9 +35,6 @@ SINGLE = Offer(DICOM)
 
 AS_STORED = "*"
 MAX_REPLACEMENTS = 3
-
-_NEVER_SENT = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN})
-"""Forbidden over HTTP: what is stored so is sent as Explicit VR Little Endian (PS3.18 8.7.3.1)."""
 
 
 async def retrieve(ask: Ask) -> Response:
@@ -105,7 +101,7 @@ def syntax_for(instance: StoredInstance, asked: str) -> str | None:
     save for what was encoded with loss, of which decoding would only make a larger copy.
     """
     stored = TRANSFER_SYNTAXES[instance.transfer_syntax_uid]
-    if stored.uid in _NEVER_SENT:
+    if stored.uid in NOT_OVER_HTTP:
         wanted = EXPLICIT_VR_LITTLE_ENDIAN if asked in ("", AS_STORED) else asked
     elif asked == AS_STORED or asked == stored.uid:
         return stored.uid
@@ -117,7 +113,7 @@ def syntax_for(instance: StoredInstance, asked: str) -> str | None:
         wanted = EXPLICIT_VR_LITTLE_ENDIAN
     if wanted == stored.uid:
         return wanted
-    return wanted if wanted not in _NEVER_SENT and can_transcode(stored.uid, wanted) else None
+    return wanted if wanted not in NOT_OVER_HTTP and can_transcode(stored.uid, wanted) else None
 
 
 class Objects:

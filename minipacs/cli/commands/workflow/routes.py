@@ -6,6 +6,7 @@ from dataclasses import asdict
 import click
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.ports import Catalogue
 from minipacs.cli.commands.query import asked_keys
 from minipacs.cli.common import Load, config_option, opened, parse_keys
 from minipacs.cli.tables import Output, listing, print_json, shown_time
@@ -15,9 +16,11 @@ from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import MinipacsError
 from minipacs.index import Query, StoredInstance
 from minipacs.index.engine.connection import Connection
-from minipacs.index.ledger.queue import WAITING, Item
-from minipacs.index.ledger.routed import shipment_of
-from minipacs.jobs.routes import Route, choices
+from minipacs.index.ledger.queue import WAITING, Item, Queue
+from minipacs.index.ledger.routed import ROUTES, Shipment, shipment_of
+from minipacs.index.ledger.webhooks import span_of
+from minipacs.jobs.routing.rules import Route, choices
+from minipacs.jobs.webhooks import ROUTE as WEBHOOK
 
 _ROUTE_COLUMNS = ("name", "on", "to", "match", "from", "level", "hours", "dry_run")
 _MORE_ROUTE_COLUMNS = ("rate", "priors")
@@ -94,7 +97,7 @@ def _choices(
 
 @click.group()
 def queue() -> None:
-    """Show what routes have to send, what waits, and what was given up."""
+    """Show what routes have to send and webhooks to tell, what waits, and what was given up."""
 
 
 @queue.command("list")
@@ -103,7 +106,7 @@ def queue() -> None:
 def list_items(load: Load, output: Output) -> None:
     """List what waits (waiting), goes (sending), is kept back (held) or was given up (dead), the oldest first."""
     with opened(load, read_only=True) as archive:
-        rows = [_row(item) for item in archive.index.routed.queue.items()]
+        rows = [_row(queue, item) for queue, item in _items(archive.index)]
     output.print(rows, _ITEM_COLUMNS, _MORE_ITEM_COLUMNS)
 
 
@@ -113,7 +116,9 @@ def list_items(load: Load, output: Output) -> None:
 def show(load: Load, item_id: int) -> None:
     """Show all of an item, as JSON."""
     with opened(load, read_only=True) as archive:
-        print_json({**_row(_item(archive, item_id)), **asdict(shipment_of(_item(archive, item_id)))})
+        found, item = _item(archive, item_id)
+        is_route = found is archive.index.routed.queue
+        print_json({**_row(found, item), **asdict(shipment_of(item) if is_route else span_of(item))})
 
 
 @queue.command()
@@ -121,9 +126,7 @@ def show(load: Load, item_id: int) -> None:
 @click.argument("item_ids", nargs=-1, required=True, type=int, metavar="ID...")
 def retry(load: Load, item_ids: Sequence[int]) -> None:
     """Send items now that wait, are held or were given up; a daemon that runs does so within a minute."""
-    _change(
-        load, item_ids, "to be sent", "it is being sent", lambda a, c, item: a.index.routed.queue.retry(c, item.key)
-    )
+    _change(load, item_ids, "to be sent", "it is being sent", lambda queue, c, item: queue.retry(c, item.key))
 
 
 @queue.command()
@@ -131,7 +134,7 @@ def retry(load: Load, item_ids: Sequence[int]) -> None:
 @click.argument("item_ids", nargs=-1, required=True, type=int, metavar="ID...")
 def hold(load: Load, item_ids: Sequence[int]) -> None:
     """Keep items back that wait, until they are to be sent by `retry`."""
-    _change(load, item_ids, "held", "it does not wait", lambda a, c, item: a.index.routed.queue.hold(c, item.key))
+    _change(load, item_ids, "held", "it does not wait", lambda queue, c, item: queue.hold(c, item.key))
 
 
 @queue.command()
@@ -139,7 +142,7 @@ def hold(load: Load, item_ids: Sequence[int]) -> None:
 @click.argument("item_ids", nargs=-1, required=True, type=int, metavar="ID...")
 def drop(load: Load, item_ids: Sequence[int]) -> None:
     """Forget items, whatever their state; nothing that is stored goes."""
-    _change(load, item_ids, "dropped", "it is gone", lambda a, c, item: bool(a.index.routed.queue.drop(c, [item.key])))
+    _change(load, item_ids, "dropped", "it is gone", lambda queue, c, item: bool(queue.drop(c, [item.key])))
 
 
 def _change(
@@ -147,33 +150,41 @@ def _change(
     item_ids: Sequence[int],
     done: str,
     refusal: str,
-    change: Callable[[Archive, Connection, Item], bool],
+    change: Callable[[Queue, Connection, Item], bool],
 ) -> None:
     config: Config = load()
     with opened(lambda: config) as archive:
         items = [_item(archive, item_id) for item_id in item_ids]
-        run = archive.index.routed.queue.change
-        refused = [item.id for item in items if not run(lambda c, item=item: change(archive, c, item))]  # type: ignore[misc]
+        refused = [item.id for found, item in items if not found.change(_of(change, found, item))]
     click.echo(f"{len(items) - len(refused)} {done}")
     if refused:
         raise MinipacsError(f"not {done}: {', '.join(map(str, refused))}: {refusal}")
 
 
-def _item(archive: Archive, item_id: int) -> Item:
-    found = next((item for item in archive.index.routed.queue.items() if item.id == item_id), None)
+def _of(change: Callable[[Queue, Connection, Item], bool], queue: Queue, item: Item) -> Callable[[Connection], bool]:
+    return lambda connection: change(queue, connection, item)
+
+
+def _items(index: Catalogue) -> list[tuple[Queue, Item]]:
+    queues = index.routed.queue, index.webhooks.queue
+    return sorted(((queue, item) for queue in queues for item in queue.items()), key=lambda pair: pair[1].id)
+
+
+def _item(archive: Archive, item_id: int) -> tuple[Queue, Item]:
+    found = next((pair for pair in _items(archive.index) if pair[1].id == item_id), None)
     if found is None:
         raise MinipacsError(f"no item has the ID {item_id}, or no more")
     return found
 
 
-def _row(item: Item) -> dict[str, object]:
-    shipment = shipment_of(item)
+def _row(queue: Queue, item: Item) -> dict[str, object]:
+    shipment = shipment_of(item) if queue.name == ROUTES else Shipment(WEBHOOK, "")
     return {
         "id": item.id,
         "state": item.state,
         "route": shipment.route,
         "peer": item.destination,
-        "study": shipment.study_uid,
+        "study": shipment.study_uid or None,
         "series": shipment.series_uid or None,
         "instance": shipment.sop_instance_uid or None,
         "since": shown_time(item.created_at),

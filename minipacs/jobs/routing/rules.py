@@ -11,7 +11,7 @@ from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.dicom.workflow.worklist import BY_KEYWORD as WORKLIST_KEYS
 from minipacs.dicom.workflow.worklist import WorklistKey
 from minipacs.index import Query, StoredInstance
-from minipacs.jobs.hours import Hours
+from minipacs.jobs.routing.hours import Hours
 
 Trigger = Literal["stored", "complete"]
 Level = Literal["study", "series", "instance"]
