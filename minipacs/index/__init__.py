@@ -3,7 +3,7 @@
 from minipacs.index.engine.connection import QueryCancelled
 from minipacs.index.engine.readers import Allowance
 from minipacs.index.index import WHY_DISPLACED, Index
-from minipacs.index.ledger.removals import ToGo
+from minipacs.index.ledger.removal.removals import ToGo
 from minipacs.index.objects.conflicts import Disagreement
 from minipacs.index.objects.models import UNAVAILABLE, Availability
 from minipacs.index.objects.records import Duplicates, Form, InstanceRecord, Outcome, Placed

@@ -19,11 +19,11 @@ from minipacs.index.ledger.amendments import AmendmentRows, Amendments
 from minipacs.index.ledger.associations import Associations
 from minipacs.index.ledger.changes import MAX_READ, Changes, Event, Untold, after, between, forget, forgotten, last
 from minipacs.index.ledger.checks import Checks
-from minipacs.index.ledger.expired import Expired
-from minipacs.index.ledger.holds import Holds
 from minipacs.index.ledger.open_studies import OpenStudies
 from minipacs.index.ledger.queue import Queue
-from minipacs.index.ledger.removals import EXPIRED, Notes, Removals
+from minipacs.index.ledger.removal.expired import Expired
+from minipacs.index.ledger.removal.holds import Holds
+from minipacs.index.ledger.removal.removals import EXPIRED, Notes, Removals
 from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
 from minipacs.index.ledger.webhooks import Webhooks

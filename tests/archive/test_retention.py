@@ -17,7 +17,7 @@ from minipacs.audit.message import Source
 from minipacs.dicom.matching.words import asked, keys_of
 from minipacs.dicom.tables.keys import STANDARD_KEYS
 from minipacs.errors import Failure, Kind
-from minipacs.index.ledger.removals import EXPIRED
+from minipacs.index.ledger.removal.removals import EXPIRED
 from minipacs.jobs.retention import Retention
 from tests.support.objects import ct, study
 from tests.support.storing import published, put

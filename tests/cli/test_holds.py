@@ -13,7 +13,7 @@ from minipacs.archive.ingest import StoragePolicy
 from minipacs.archive.removal import remove
 from minipacs.cli import main
 from minipacs.errors import Failure, Kind, MinipacsError
-from minipacs.index.ledger.holds import Hold
+from minipacs.index.ledger.removal.holds import Hold
 from tests.support.objects import ct, save
 from tests.support.storing import put
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from minipacs.archive.care import documents
 from minipacs.archive.ports import Catalogue, Storage
-from minipacs.index.ledger.holds import Hold, decode
+from minipacs.index.ledger.removal.holds import Hold, decode
 
 
 def hold(tree: Storage, index: Catalogue, studies: Sequence[str], *, by: str, reason: str, releases: bool) -> str:

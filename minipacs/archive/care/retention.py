@@ -25,7 +25,7 @@ from minipacs.audit.message import Participant
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Attribute
 from minipacs.errors import Failure, Kind
 from minipacs.index import Query, ToGo
-from minipacs.index.ledger.removals import EXPIRED
+from minipacs.index.ledger.removal.removals import EXPIRED
 
 _STUDIES_AT_ONCE = 100
 MAX_UNDATED = 1000

@@ -24,7 +24,7 @@ from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import MinipacsError, system_words
 from minipacs.index import Query
 from minipacs.index.ledger.checks import LastCheck
-from minipacs.index.ledger.holds import refusal
+from minipacs.index.ledger.removal.holds import refusal
 from minipacs.log import printable
 
 _STUDY = ("PatientID", "PatientName", "StudyDate", "StudyDescription", "StudyInstanceUID")

@@ -132,7 +132,7 @@ class AmendedStudy(Model):
 
 
 class HoldDocument(Model):
-    """One row for each document that holds studies or releases them; see `ledger.holds`. `id` is its SHA-256."""
+    """One row for each document that holds studies or releases them, by its SHA-256; see `ledger.removal.holds`."""
 
     id = TextField(primary_key=True)
     at = DoubleField()

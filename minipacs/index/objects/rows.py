@@ -16,7 +16,7 @@ from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index.engine.port import Engine, Transaction
 from minipacs.index.ledger.amendments import AmendmentRows
 from minipacs.index.ledger.changes import Changes, Reason, Uids
-from minipacs.index.ledger.holds import HoldCheck
+from minipacs.index.ledger.removal.holds import HoldCheck
 from minipacs.index.objects.conflicts import ConflictRows
 from minipacs.index.objects.headings import ObjectRows, object_rows, value_of
 from minipacs.index.objects.models import (

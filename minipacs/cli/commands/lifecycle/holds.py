@@ -13,7 +13,7 @@ from minipacs.cli.common import Load, caller, config_option, opened, parse_keys
 from minipacs.cli.tables import Output, listing, shown_time
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.index import Query
-from minipacs.index.ledger.holds import MAX_REASON_CHARS
+from minipacs.index.ledger.removal.holds import MAX_REASON_CHARS
 
 _COLUMNS = ("since", "by", "reason", "StudyInstanceUID")
 

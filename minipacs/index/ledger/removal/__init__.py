@@ -1,0 +1,1 @@
+"""What is to go, what may not go, and what went by a plan."""
