@@ -128,6 +128,21 @@ def test_a_start_with_most_files_gone_is_refused_though_the_marker_is_there(
     assert unavailable(archive.index) == []
 
 
+def test_an_archive_that_is_new_and_empty_says_so_once(open_archive: Open, caplog: pytest.LogCaptureFixture):
+    archive = open_archive()
+    for told in (["archive is new and empty"], []):
+        caplog.clear()
+        start(archive)
+        assert [record.message for record in caplog.records] == told
+    put(archive, ct())
+    archive.close()
+    empty(archive.tree.layout.root)  # with the index: nothing is left that knows better
+    archive = open_archive()
+    start(archive)
+    assert [record.message for record in caplog.records] == ["archive is new and empty"]
+    archive.close()
+
+
 @pytest.mark.parametrize("how", ["missing", "emptied"])
 def test_an_index_that_is_gone_beside_a_clean_lock_is_filled_from_the_files(
     open_archive: Open, caplog: pytest.LogCaptureFixture, how: str

@@ -306,7 +306,7 @@ def test_the_log_of_a_server_has_one_line_for_each_operation(start_server):
         sender.release()
     server.wait_for(lambda line: line["event"] == "association ended")
     told = [line["event"] for line in server.lines if line["level"] != "debug"]
-    assert told == ["ready", *["C-STORE"] * 3, "association ended"]
+    assert told == ["archive is new and empty", "ready", *["C-STORE"] * 3, "association ended"]
     assert server.stop() == 0
     assert [line["event"] for line in server.lines[-2:]] == ["stopping", "stopped"]
 

@@ -32,6 +32,9 @@ def prepare(archive: Archive, lock: DaemonLock, tell: Callable[[str], None] = la
         if is_lost:
             fields = {"lost": "worklist, performed steps, commitments", "remedy": "restore a backup of the index"}
             logger.error("index is new: filled from the files", extra={"fields": fields})
+        elif lock.is_first and not archive.index.statistics().instances:
+            remedy = "if images should be there, stop, mount their disk and start again"
+            logger.warning("archive is new and empty", extra={"fields": {"remedy": remedy}})
         refuse_if_gone(archive.tree, archive.index)
         amendments.adopt(archive.tree, archive.index)
         holds.adopt(archive.tree, archive.index)
