@@ -11,6 +11,7 @@ from minipacs.pixels.elements import (
     LOSSY_IMAGE_COMPRESSION,
     NUMBER_OF_FRAMES,
     OVERLAY_BIT_POSITIONS,
+    OVERLAY_BITS_ALLOCATED,
     PHOTOMETRIC_INTERPRETATION,
     PIXEL_DATA,
     PIXEL_REPRESENTATION,
@@ -58,9 +59,16 @@ class ImageLayout:
         self._check()
 
     def _overlay_bits(self, attributes: ImageAttributes) -> int:
-        """Give a mask of the bits of a pixel, outside of those stored, that overlays lie in (PS3.5 8.1.2, retired)."""
+        """Give a mask of the bits of a pixel, outside of those stored, that overlays lie in (PS3.5 8.1.2, retired).
+
+        An overlay of one bit allocated at position 0 has Overlay Data of its own.
+        """
         stored = range(self.high_bit - self.bits_stored + 1, self.high_bit + 1)
-        positions = {attributes.number(tag) for tag in OVERLAY_BIT_POSITIONS} - {0}
+        positions = set()
+        for allocated_tag, position_tag in zip(OVERLAY_BITS_ALLOCATED, OVERLAY_BIT_POSITIONS, strict=True):
+            position = attributes.number(position_tag)
+            if position or attributes.number(allocated_tag) > 1:
+                positions.add(position)
         return sum(1 << bit for bit in positions if bit < self.bits_allocated and bit not in stored)
 
     def _check(self) -> None:

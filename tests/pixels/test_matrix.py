@@ -10,6 +10,8 @@ KINDS = (
     Kind(signed=1, stored=12, allocated=16, high_bit=11, overlay_bit=None, frames=2),
     Kind(signed=1, stored=12, allocated=16, high_bit=11, overlay_bit=12, frames=1),
     Kind(signed=0, stored=12, allocated=16, high_bit=15, overlay_bit=0, frames=1),
+    Kind(signed=1, stored=12, allocated=16, high_bit=15, overlay_bit=0, frames=1),
+    Kind(signed=0, stored=12, allocated=16, high_bit=11, overlay_bit=12, frames=1),
     Kind(signed=1, stored=8, allocated=8, high_bit=7, overlay_bit=None, frames=1),
 )
 OF_OTHER_VALUES = {"dcmcjpeg pseudo", "dcmcjpeg pseudo 16", "dcmcjpeg baseline", "dcmcjpeg extended"}
