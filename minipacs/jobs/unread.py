@@ -6,12 +6,13 @@ then names are right. What objects share with none but their own is found out wi
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from minipacs.archive.archive import Archive
+from minipacs.archive.care.rereading import contradicting
 from minipacs.archive.scan import record_of
 from minipacs.errors import MinipacsError
-from minipacs.index import StoredFile
+from minipacs.index import InstanceRecord, StoredFile
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,13 @@ class Unread:
                 logger.info("files of an older release are read", extra={"fields": fields})
             self._read = self._unreadable = 0
             return IDLE_S
-        values = {row.digest: self._values(row) for row in rows if not self._stopping()}
-        self._read += self._archive.index.fill(values)
+        records = {row: self._record(row, whole=False) for row in rows if not self._stopping()}
+        online = [record for row, record in records.items() if record is not None and row.availability == "ONLINE"]
+        doubted = contradicting(self._archive.index, online)
+        records |= {row: self._record(row, whole=True) for row in records if row.digest in doubted}
+        self._read += self._archive.index.fill(
+            {row.digest: None if record is None else record.values for row, record in records.items()}
+        )
         if began_at - self._told_at >= PROGRESS_S:
             self._told_at = began_at
             fields = {"read": self._read, "left": self._archive.index.unread_count()}
@@ -57,13 +63,13 @@ class Unread:
             rows = self._archive.index.unread(firsts_only=False, limit=BATCH_FILES)
         return rows
 
-    def _values(self, row: StoredFile) -> Mapping[str, str] | None:
-        """Read what a file says; None if it is missing or damaged: what the index has will do, then."""
+    def _record(self, row: StoredFile, *, whole: bool) -> InstanceRecord | None:
+        """Read a file; None if it is missing or damaged: what the index has will do, then."""
         archive = self._archive
         try:
             charset = archive.charset_of(row.source)
-            whole = row.availability != "ONLINE"
-            return record_of(archive.tree, row, archive.index.keys, charset, whole=whole).values
+            whole = whole or row.availability != "ONLINE"
+            return record_of(archive.tree, row, archive.index.keys, charset, whole=whole)
         except (OSError, MinipacsError) as error:
             self._unreadable += 1
             fields = {"digest": row.digest, "reason": str(error)}

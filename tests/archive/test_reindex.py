@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from minipacs.archive import scan as scan_module
 from minipacs.archive.archive import Archive
 from minipacs.archive.care import reindex as reindex_module
 from minipacs.archive.care.checking import Finding, Pace, check, repair
 from minipacs.archive.care.reindex import Reindexed, reindex
 from minipacs.archive.care.sizes import SizeCheck, begin
 from minipacs.archive.removal import remove
+from minipacs.archive.scan import WRONG_DIGEST
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.index import Query
 from tests.archive.test_recovery import publish_object
@@ -219,6 +221,46 @@ def test_of_many_faults_the_first_are_told_and_all_are_counted_and_set_aside(
     assert (found.indexed, found.kept, found.refused, len(found.faults)) == (0, 3, 2, 2)
     assert not published(archive.tree.layout.root)
     assert len(list(archive.tree.layout.quarantine.glob("*.dcm"))) == 5
+
+
+@pytest.mark.parametrize(
+    ("stored", "damaged"),
+    [
+        (b"Doe^Jane", b"Doe^June"),
+        (b"ORIGINAL", b"DERIVED\\"),
+        (b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.2\0"),
+        (b"2.5.77.1", b"2.5.77.2"),
+    ],
+    ids=["patient", "image", "transfer syntax", "UID"],
+)
+def test_a_damaged_file_is_not_believed_though_its_size_is_right(
+    archive: Archive, stored: bytes, damaged: bytes
+) -> None:
+    ds = ct(PatientName="Doe^Jane", ImageType=["ORIGINAL", "PRIMARY"], SOPInstanceUID="2.5.77.1")
+    put(archive, ds)
+    (path,) = published(archive.tree.layout.root)
+    whole = path.read_bytes()
+    assert stored in whole
+    path.chmod(0o600)
+    path.write_bytes(whole.replace(stored, damaged))
+    found = run(archive)
+    assert (found.indexed, found.kept, list(found.faults)) == (0, 1, [path.stem])
+    assert names(archive) == {ds.SOPInstanceUID: "Doe^Jane"}
+    assert quarantined(archive.tree.layout.root) == {path.stem: WRONG_DIGEST}
+    assert archive.index.file(ds.SOPInstanceUID).availability == "UNAVAILABLE"
+    put(archive, ds)
+    assert archive.index.file(ds.SOPInstanceUID).availability == "ONLINE"
+    assert path.read_bytes() == whole
+
+
+def test_of_files_that_say_what_their_rows_do_only_the_headers_are_read(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ct(PatientName="Müller^Jürgen=山田", SpecificCharacterSet="ISO_IR 192")
+    for ds in (first, ct(PatientID=first.PatientID, StudyInstanceUID=first.StudyInstanceUID, PatientName=" Other ")):
+        put(archive, ds)
+    monkeypatch.setattr(scan_module, "scan", None)
+    assert run(archive).indexed == 2
 
 
 def test_rows_of_files_that_cannot_be_read_now_stay_as_they_are(

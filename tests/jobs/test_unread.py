@@ -73,6 +73,17 @@ def test_a_missing_file_is_not_waited_for(archive: Archive, tmp_path: Path, capl
     assert len([r for r in caplog.records if r.message == "attributes not read from a file"]) == 1
 
 
+def test_a_damaged_file_gives_no_name_though_its_size_is_right(archive: Archive, tmp_path: Path):
+    for path in published(tmp_path / "archive"):
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes().replace(b"Third^Name", b"Wrong^Name"))
+    job = Unread(archive, lambda: False)
+    while job.work() != IDLE_S:
+        pass
+    assert names(archive) == ["First^Name", "First^Name", "Second^Name"]
+    assert archive.index.unread_count() == 0
+
+
 def test_what_comes_meanwhile_is_filed_where_it_says(archive: Archive):
     put(archive, ct(PatientName="Fourth^Name"))
     assert names(archive) == ["First^Name", "First^Name", "First^Name", "Fourth^Name"]

@@ -20,11 +20,11 @@ from minipacs.archive.care.amendments import adopt
 from minipacs.archive.care.arrivals import Arrivals
 from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.care.recovery import BATCH_FILES, READERS, Recovery, differences, leave, recheck_last
+from minipacs.archive.care.rereading import contradicting, known_values
 from minipacs.archive.ports import Catalogue
 from minipacs.archive.scan import fault_of, orphan, record_of, tells_of_damage
-from minipacs.dicom.tables.attributes import UNIQUE_KEY
 from minipacs.errors import Failure, MinipacsError
-from minipacs.index import InstanceRecord, Outcome, Query, StoredFile
+from minipacs.index import InstanceRecord, Outcome, StoredFile
 
 MAX_ROUNDS = 100
 """So often what others did meanwhile is read from files; what they are quicker at is taken from their rows."""
@@ -184,8 +184,16 @@ class _Rebuild:
         rows = iter(rows)
         with ThreadPoolExecutor(READERS) as pool:
             while batch := list(islice(rows, BATCH_FILES)):
-                self._place([read for read in pool.map(self._read, batch) if read is not None])
+                reads = [read for read in pool.map(self._read, batch) if read is not None]
+                self._place(self._assured(pool, reads))
                 self._progress(len(batch))
+
+    def _assured(self, pool: ThreadPoolExecutor, reads: Sequence[_Read]) -> list[_Read]:
+        """Read those whole that say something else than their rows, so that their bytes are compared."""
+        skimmed = [read.record for read in reads if read.row.availability == "ONLINE" and not read.fault]
+        doubted = contradicting(self._old, skimmed)
+        again = pool.map(lambda read: self._read(read.row, whole=True) if read.row.digest in doubted else read, reads)
+        return [read for read in again if read is not None]
 
     def _place(self, reads: Sequence[_Read]) -> None:
         for read, placed in zip(reads, self._fresh.add_all([read.record for read in reads]), strict=True):
@@ -203,14 +211,14 @@ class _Rebuild:
         else:
             self._found.adopted += 1
 
-    def _read(self, row: StoredFile) -> _Read | None:
-        """Read a file: whole if it was not known to be good. None, and a fault, for what can have no row.
+    def _read(self, row: StoredFile, *, whole: bool = False) -> _Read | None:
+        """Read a file: whole also if it was not known to be good. None, and a fault, for what can have no row.
 
         Threads do this side by side; what they find is noted under a lock.
         """
         try:
             charset = self._charset_of(row.source)
-            whole = row.availability != "ONLINE"
+            whole = whole or row.availability != "ONLINE"
             return _Read(row, record_of(self._tree, row, self._old.keys, charset, whole=whole), "")
         except FileNotFoundError:
             fault = "the file is missing"
@@ -234,16 +242,11 @@ class _Rebuild:
         instance = self._old.instance(uid) if uid is not None else None
         if uid is None or instance is None:
             return None
-        attributes = self._old.keys.stored
-        values = next(self._old.find(Query("IMAGE", [(UNIQUE_KEY["IMAGE"], uid)], attributes)), None)
+        values = known_values(self._old, [uid]).get(uid)
         if values is None:
             return None
-        found = dict(zip((a.keyword for a in attributes), values, strict=True))
-        heading = self._old.heading(uid)
-        if heading is not None:  # rows above say what the first object of each does
-            found |= {keyword: heading.get(keyword, "") for keyword in self._old.keys.above}
         return InstanceRecord(
-            values=found,
+            values=values,
             sop_class_uid=instance.sop_class_uid,
             sop_instance_uid=uid,
             transfer_syntax_uid=instance.transfer_syntax_uid,
