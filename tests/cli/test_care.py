@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+import subprocess
 import time
 from datetime import datetime
 
@@ -280,6 +281,23 @@ def test_a_target_that_cannot_be_written_is_one_line(server, tmp_path):
     done = command(server, "backup", tmp_path / "file" / "copy.db", check=False)
     assert done.returncode == 1
     assert done.stderr == f"minipacs: cannot make the folder {tmp_path}/file: File exists\n"
+
+
+def test_a_backup_that_finds_no_room_says_where_and_leaves_nothing(server, tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(full)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        done = command(server, "backup", full / "copy.db", check=False)
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"minipacs: cannot write {full}/copy.db: No space left on device\n",
+        )
+        assert not list(full.iterdir())
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
 
 
 def test_delete_leaves_a_line_in_the_systems_log(own, monkeypatch):

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from minipacs.daemon import checking
+from minipacs.tree import objects
 from tests.support import dcmtk
 from tests.support.objects import ct, data_set_of, save, save_all, study
 from tests.support.sender import Sender
@@ -103,6 +105,21 @@ def test_import_move_removes_what_is_stored_and_nothing_else(tmp_path, sync):
     assert set(rows(tmp_path / "data").values()) == {"ONLINE"}
     assert len(published(tmp_path / "data")) == 4
     assert list(quarantined(tmp_path / "data").values()) == ["another file was first"]
+
+
+def test_import_move_keeps_the_sources_when_the_disk_does_not_take_what_was_stored(tmp_path, monkeypatch):
+    def failing(fd):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    config = configure(tmp_path, 'sync = "batch"')
+    sources = save_all(study(instances=3), tmp_path / "in")
+    monkeypatch.setattr(objects, "sync_file_system", failing)
+    done = run("import", "--move", tmp_path / "in", config=config, check=False)
+    assert (done.returncode, done.stdout) == (1, "3 stored, 0 already present, 0 refused\n")
+    assert [line for line in done.stderr.splitlines() if "files not synced" not in line] == [
+        f"not removed: {path}: Input/output error" for path in sorted(sources)
+    ]
+    assert all(path.exists() for path in sources)
 
 
 @pytest.mark.parametrize("sync", ["always", "batch"])

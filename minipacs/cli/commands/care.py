@@ -157,8 +157,9 @@ def _show(studies: Counter[tuple[str, ...]]) -> None:
 def backup(load: Load, target: str) -> None:
     """Copy the index to a new file, or under a name with the time into a folder; safe beside a running daemon.
 
-    A folder that is missing is made; a name that ends with a slash is one. Copy objects/ and quarantine/ after it:
-    their files never change. To restore: stop the archive, put all three back, remove daemon.lock, start.
+    A folder that is missing is made; a name that ends with a slash is one. Copy objects/, quarantine/ and
+    amendments/ after it: their files never change. To restore: stop the archive, put all of it back, remove
+    daemon.lock, start.
     """
     with opened(load, read_only=True) as archive:
         path = _backup_path(str(target))

@@ -1,11 +1,14 @@
 """The files of an index on the disk: who may read them, their log laid out ahead, copies."""
 
+import errno
 import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+
+from minipacs.index.engine.connection import primary_code
 
 MODE = 0o640
 """Of the file, and so of its log and its shared memory, which SQLite makes like it; whatever the umask."""
@@ -163,7 +166,7 @@ def copy(source: sqlite3.Connection, path: Path, progress: Progress) -> None:
         source.execute("BEGIN")  # one snapshot: a copy in steps would begin anew with every commit
         try:
             source.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
-            with closing(sqlite3.connect(partial)) as target:
+            with _target_errors(partial), closing(sqlite3.connect(partial)) as target:
                 source.backup(
                     target, pages=BACKUP_STEP_PAGES, progress=lambda _, left, pages: progress(pages - left, pages)
                 )
@@ -177,6 +180,17 @@ def copy(source: sqlite3.Connection, path: Path, progress: Progress) -> None:
             left_over.unlink(missing_ok=True)
         raise
     sync(path.absolute().parent)
+
+
+@contextmanager
+def _target_errors(path: Path) -> Iterator[None]:
+    """Tell a disk that is full from the one of the index, which is only read meanwhile."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if primary_code(error) != sqlite3.SQLITE_FULL:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def sync(path: Path) -> None:
