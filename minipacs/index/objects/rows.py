@@ -77,7 +77,7 @@ class Rows:
         self._changes = changes
         self._transaction = transaction
         self._execute = transaction.execute
-        conflicts = ConflictRows(engine, transaction)
+        self._conflicts = conflicts = ConflictRows(engine, transaction)
         self._parents = ParentRows(engine, transaction, conflicts)
         self._rare = RareValues(engine, transaction)
         self._refresh = Refresh(engine, transaction, self._parents, conflicts, keys)
@@ -147,6 +147,7 @@ class Rows:
         row = self._execute(self._find, (value_of(objects, "SOPInstanceUID"),)).fetchone()
         if row is None:
             self._insert(record, objects)
+            self._conflicts.tell()
             self._transaction.recoverable += recoverable
             self._changes.add("create", _uids(objects), record.digest, record.source)
             return Placed(Outcome.ADDED)
