@@ -121,13 +121,9 @@ class Receiver:
     def schedule(self, message: Message, received: Received) -> None:
         """Bring an order into the worklist, and what it says of its patient to all else. Raises Refused, Failure."""
         orders = read_orders(message, self._policy.rules)
-        whose = patient.whose(orders[0].patient)
-        survivor = patients.survivor(self._archive.index, whose, self._policy.rules.authority)
-        change = None
-        if survivor is not None:
-            orders = [_given_to(order, survivor) for order in orders]
-        else:
-            change = self._change(patient.told(orders[0].patient), received)
+        change = self._change(patient.told(orders[0].patient), received)
+        if change.survivor is not None:
+            orders = [_given_to(order, change.survivor) for order in orders]
         self._refuse_others_studies([(order.name.study_instance_uid, order.patient) for order in orders])
         done = self._accept(received, change, orders)
         self._trail.ordered(received.sender, received.address, done.ordered, orders[0].patient)
@@ -159,17 +155,14 @@ class Receiver:
     def _author(self, received: Received) -> patients.Author:
         return patients.Author(received.sender, self._policy.ae_title, authority=self._policy.rules.authority)
 
-    def _accept(
-        self, received: Received, change: patients.Change | None, orders: Sequence[StudyOrder] = ()
-    ) -> Accepted:
+    def _accept(self, received: Received, change: patients.Change, orders: Sequence[StudyOrder] = ()) -> Accepted:
         """Have all of a message done in one commit, and tell of the patient if something changed."""
         index = self._archive.index
-        amendments = [change.amendment] if change and change.amendment else []
-        people = change.people if change else None
+        amendments = [change.amendment] if change.amendment else []
         _, done = put(
-            self._archive.tree, index, amendments, lambda found: index.accept(received, orders, found, people)
+            self._archive.tree, index, amendments, lambda found: index.accept(received, orders, found, change.people)
         )
-        if change and (done.instances or done.items):
+        if done.instances or done.items:
             self._trail.updated(received.sender, received.address, change.people)
         return done
 

@@ -40,10 +40,14 @@ class Author:
 
 
 class Change(NamedTuple):
-    """What is to become of a patient: of objects by an amendment, if there is need, and of the other items."""
+    """What is to become of a patient: of objects by an amendment, if there is need, and of the other items.
+
+    Nothing is if the patient was merged into a `survivor`.
+    """
 
     amendment: Amendment | None
     people: PeopleChange
+    survivor: Person | None = None
 
 
 def identities(index: Catalogue, whose: Identity, authority: str) -> tuple[Identity, ...]:
@@ -92,8 +96,8 @@ def update(index: Catalogue, person: Person, more: Mapping[int, str], author: Au
     Nothing becomes of one that was merged into another, who is told of under its own ID.
     """
     whose = identities(index, person.whose, author.authority)
-    if _moved(index, whose):
-        return Change(None, PeopleChange((), {}))
+    if moved := _moved(index, whose):
+        return Change(None, PeopleChange((), {}), moved[-1])
     new = {keyword: person.values[keyword] for keyword in PERSON if keyword in person.values}
     _check(new)
     said = [one for one in index.said_of_patient(person.whose.patient_id) if one.whose in whose]
@@ -115,11 +119,6 @@ def refuse_known(index: Catalogue, prior: Identity, new: Identity, author: Autho
     theirs = set(identities(index, new, author.authority)) - set(identities(index, prior, author.authority))
     if theirs & _known(index, new.patient_id):
         raise Failure(Kind.EXISTS, "the new identifier is another patient's: two that are one are merged (A40)")
-
-
-def survivor(index: Catalogue, whose: Identity, authority: str) -> Person | None:
-    """Tell who a patient was merged into, None if into nobody. Raises Failure as `identities` does."""
-    return next(reversed(_moved(index, identities(index, whose, authority))), None)
 
 
 def known_person(index: Catalogue, whose: Identity, authority: str) -> Person | None:

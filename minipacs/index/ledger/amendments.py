@@ -36,20 +36,29 @@ def into(merge: Amendment, whose: Identity) -> Identity:
     return Identity(values.get("PatientID", whose.patient_id), values.get("IssuerOfPatientID", whose.issuer))
 
 
+Active = tuple[str, Sequence[Any]]
+"""A statement that finds what counts of a study and a Patient ID, with its parameters."""
+
+
+def active_amendments(dialect: Dialect) -> Active:
+    """Write that statement, for whoever asks often."""
+    of_study = AmendedStudy.select(AmendedStudy.amendment).where(AmendedStudy.study_uid == "")
+    of_patient = AmendedPatient.select(AmendedPatient.amendment).where(AmendedPatient.patient_id == "")
+    is_of_either = AmendmentDocument.id.in_(of_study.union_all(of_patient))
+    return dialect.compile(
+        AmendmentDocument.select(AmendmentDocument.id, AmendmentDocument.document)
+        .where(is_of_either, AmendmentDocument.revoked_by == "")
+        .order_by(AmendmentDocument.at, AmendmentDocument.id)
+    )
+
+
 class AmendmentRows:
     """The amendments as the transactions of a writer see them."""
 
-    def __init__(self, dialect: Dialect, connection: Connection) -> None:
+    def __init__(self, dialect: Dialect, connection: Connection, active: Active | None = None) -> None:
         self._dialect = dialect
         self._execute = connection.execute
-        of_study = AmendedStudy.select(AmendedStudy.amendment).where(AmendedStudy.study_uid == "")
-        of_patient = AmendedPatient.select(AmendedPatient.amendment).where(AmendedPatient.patient_id == "")
-        active = (
-            AmendmentDocument.select(AmendmentDocument.id, AmendmentDocument.document)
-            .where(AmendmentDocument.id.in_(of_study.union_all(of_patient)), AmendmentDocument.revoked_by == "")
-            .order_by(AmendmentDocument.at, AmendmentDocument.id)
-        )
-        self._active, self._parameters = dialect.compile(active)
+        self._active, self._parameters = active or active_amendments(dialect)
 
     def of_object(self, study_instance_uid: str, patient_id: str) -> list[tuple[str, Amendment]]:
         """Give the amendments that may apply to objects that name this study and patient, with their ids, in order.
@@ -120,6 +129,7 @@ class Amendments:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._active = active_amendments(engine)
 
     def all(self) -> list[KeptAmendment]:
         """List every document, the oldest first, those that revoke others among them."""
@@ -141,7 +151,8 @@ class Amendments:
     def survivors(self, whose: Identity) -> list[Mapping[str, str]]:
         """Give who a patient was merged into, one after the other: what each merge says, its ID and issuer at least."""
         with self._engine.errors(), self._engine.reader() as connection:
-            active = AmendmentRows(self._engine, connection).of_object("", whose.patient_id)
+            rows = AmendmentRows(self._engine, connection, self._active)
+            active = rows.of_object("", whose.patient_id)
         said: Mapping[str, str] = {"PatientID": whose.patient_id, "IssuerOfPatientID": whose.issuer}
         found: list[Mapping[str, str]] = []
         for _, amendment in active:

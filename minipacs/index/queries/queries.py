@@ -100,6 +100,10 @@ class Reader(Inventory):
         )
         uid = COLUMNS["SOPInstanceUID"].value
         self._select_heading, _ = engine.compile(of_instance.where(uid == ""))
+        patient_of_study, issuer = _IN_STUDY
+        said = Study.select(COLUMNS["StudyInstanceUID"].value, issuer, Heading.document)
+        said = said.join(Heading, on=(Heading.study == Study.id)).where(patient_of_study == "").order_by(Study.id)
+        self._select_said, _ = engine.compile(said)
         self._retrievals: dict[tuple[str, ...], str] = {}
         self._select_subjects: dict[int, str] = {}
 
@@ -208,13 +212,8 @@ class Reader(Inventory):
 
         Of a study of an older release whose files were not read yet there is nothing.
         """
-        patient_of_study, issuer = _IN_STUDY
-        select = Study.select(COLUMNS["StudyInstanceUID"].value, issuer, Heading.document)
-        rows = self._rows(
-            select.join(Heading, on=(Heading.study == Study.id))
-            .where(patient_of_study == patient_id)
-            .order_by(Study.id)
-        )
+        with self._engine.errors(), self._engine.reader() as connection:
+            rows = connection.execute(self._select_said, (patient_id,)).fetchall()
         found = {}
         for uid, whose, document in rows:
             said = {k: v for k, v in json.loads(document).items() if k in _OF_PATIENT}

@@ -107,8 +107,7 @@ class People:
         return [item for item in found if text(item.values, ISSUER) == whose.issuer]
 
     def _of_id(self, connection: Connection, patient_id: str) -> Iterator[_Item]:
-        where = [WORKLIST_COLUMNS["PatientID"].value == patient_id]
-        for step, state in self._worklist.read_within(connection, where):
+        for step, state in self._worklist.of_patient_within(connection, patient_id):
             yield _Item(_WORKLIST, _key(step.values), step.values, state in HIDDEN, step.source)
         for uid, values in self._performed_steps.of_patient_within(connection, patient_id):
             yield _Item(_PERFORMED, uid, values, is_begun=True)

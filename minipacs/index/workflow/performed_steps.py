@@ -12,7 +12,7 @@ from minipacs.dicom.workflow.orders import ISSUER, PATIENT_ID
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.paging import Place, beyond, pages
 from minipacs.index.engine.port import Engine, RunChange
-from minipacs.index.ledger.amendments import AmendmentRows
+from minipacs.index.ledger.amendments import AmendmentRows, active_amendments
 from minipacs.index.workflow.models import PerformedStep
 from minipacs.index.workflow.worklist import COMPLETED, DISCONTINUED, STARTED, set_state
 
@@ -52,6 +52,9 @@ class PerformedSteps:
         self._select, _ = engine.compile(
             PerformedStep.select(PerformedStep.document).where(PerformedStep.sop_instance_uid == "")
         )
+        of_patient = PerformedStep.select(PerformedStep.sop_instance_uid, PerformedStep.document)
+        self._select_of_patient, _ = engine.compile(of_patient.where(PerformedStep.patient_id == ""))
+        self._active = active_amendments(engine)
 
     def create(self, sop_instance_uid: str, values: Values, source: str) -> Changed | None:
         """Add a step, durably; None if there is one with this UID."""
@@ -118,9 +121,8 @@ class PerformedSteps:
 
     def of_patient_within(self, connection: Connection, patient_id: str) -> list[tuple[str, Values]]:
         """Read the steps of a Patient ID in a transaction, with their UIDs."""
-        select = PerformedStep.select(PerformedStep.sop_instance_uid, PerformedStep.document)
-        rows = connection.execute(*self._engine.compile(select.where(PerformedStep.patient_id == patient_id)))
-        return [(uid, loads(document)) for uid, document in rows.fetchall()]
+        rows = connection.execute(self._select_of_patient, (patient_id,)).fetchall()
+        return [(uid, loads(document)) for uid, document in rows]
 
     def get_within(self, connection: Connection, sop_instance_uid: str) -> Values | None:
         """Look a step up in a transaction."""
@@ -140,7 +142,8 @@ class PerformedSteps:
     def _followed(self, connection: Connection, values: Values) -> Values:
         """Give a new step to whoever its patient was merged into."""
         whose = {"PatientID": text(values, PATIENT_ID), "IssuerOfPatientID": text(values, ISSUER)}
-        active = AmendmentRows(self._engine, connection).of_object("", whose["PatientID"])
+        rows = AmendmentRows(self._engine, connection, self._active)
+        active = rows.of_object("", whose["PatientID"])
         said, applied = apply(whose, [(i, amendment) for i, amendment in active if amendment.merged])
         return {**values, **{AMENDABLE[keyword].tag: value for keyword, value in said.items()}} if applied else values
 
