@@ -8,6 +8,7 @@ from minipacs.archive.ports import Catalogue
 from minipacs.audit import events
 from minipacs.audit.audit import Audit, Transfers
 from minipacs.audit.message import Action, EventOutcome, Participant, PatientObject, StudyObject
+from minipacs.dicom.data_set.amendments import Identity
 from minipacs.dicom.data_set.values import Values, items, text
 from minipacs.dicom.tables.dictionary import tag_named
 from minipacs.errors import Failure, Kind
@@ -109,6 +110,18 @@ def tell_amended(
         audit.tell(events.instances_accessed(who, studies, whose, action=Action.UPDATE))
         if of_patients:
             audit.tell(events.patient_record(who, whose, action=Action.UPDATE))
+
+
+def tell_merged(
+    audit: Audit, who: Participant, prior: Identity, survivor: Identity, name: str, *, is_revoked: bool = False
+) -> None:
+    """Tell that a patient is another one from now on, or, if that is revoked, is there again."""
+    deeds = (
+        (patient(*prior, ""), Action.CREATE if is_revoked else Action.DELETE),
+        (patient(*survivor, name), Action.UPDATE),
+    )
+    for whose, action in deeds if audit.is_on else ():
+        audit.tell(events.patient_record(who, whose, action=action))
 
 
 class Importing:

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from minipacs.dicom.data_set.amendments import Amendment
+from minipacs.dicom.data_set.values import Values
 from minipacs.dicom.tables.keys import KeyTable
+from minipacs.dicom.workflow.orders import StudyOrder
 from minipacs.index import (
+    Accepted,
     Allowance,
     Availability,
     Disagreement,
@@ -41,10 +44,10 @@ from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
 from minipacs.index.ledger.webhooks import Webhooks
 from minipacs.index.queries.growth import Day
-from minipacs.index.queries.queries import Receipts
+from minipacs.index.queries.queries import Receipts, SaidOfPatient
 from minipacs.index.workflow.commitments import Commitments
-from minipacs.index.workflow.hl7_messages import Hl7Messages
-from minipacs.index.workflow.orders import Orders
+from minipacs.index.workflow.hl7_messages import Hl7Messages, Received
+from minipacs.index.workflow.people import PeopleChange
 from minipacs.index.workflow.performed_steps import PerformedSteps
 from minipacs.index.workflow.worklist import Worklist
 from minipacs.tree.layout import PREFIXES
@@ -312,7 +315,6 @@ class Catalogue(Objects, Protocol):
     performed_steps: PerformedSteps
     commitments: Commitments
     hl7_messages: Hl7Messages
-    orders: Orders
     associations: Associations
     checks: Checks
     removals: Removals
@@ -348,8 +350,26 @@ class Catalogue(Objects, Protocol):
     def received_in(self, study_instance_uids: Sequence[str]) -> dict[str, float]:
         """Tell when the last object of each of these studies came, in seconds since 1970."""
 
-    def amend(self, amendment: Amendment) -> int:
-        """Keep an amendment that is durable, and let the rows follow it; tells how many instances changed."""
+    def said_of_patient(self, patient_id: str) -> list[SaidOfPatient]:
+        """Tell what objects with a Patient ID say of whoever has it, each study in each way once."""
+
+    def items_of_patient(self, patient_id: str) -> list[Values]:
+        """List the worklist items and performed steps of whoever has a Patient ID."""
+
+    def amend(self, amendment: Amendment, people: PeopleChange | None = None) -> int:
+        """Keep an amendment that is durable, and let the rows follow it; tells how many instances changed.
+
+        So do worklist items and performed steps, those of `people` whatever study they are of.
+        """
+
+    def accept(
+        self,
+        received: Received,
+        orders: Sequence[StudyOrder] = (),
+        amendments: Sequence[Amendment] = (),
+        people: PeopleChange | None = None,
+    ) -> Accepted:
+        """Do what a message of HL7 says, and keep it, all in one commit or nothing."""
 
     def set_availability(self, digests: Sequence[str], availability: Availability) -> None:
         """Set Instance Availability of the rows with these digests."""

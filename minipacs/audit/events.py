@@ -177,7 +177,8 @@ def _rows() -> tuple[Event, ...]:
             any_one,
             {"patient": (1, 1)},
             "A.5.3.14",
-            "what objects say of a patient is corrected, or a correction is revoked (U)",
+            "what is said of a patient is corrected or updated, or that is revoked (U); a patient is merged into "
+            "another (D, and U for that one), or is there again when that is revoked (C)",
         ),
         Event(
             Code("110111", "Procedure Record"),

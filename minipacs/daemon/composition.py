@@ -50,7 +50,7 @@ def hl7_policy(config: Config) -> "Policy":
 
     hl7 = config.hl7
     stations = [Station(s.title, s.modality, s.location) for s in config.stations]
-    return Policy(hl7.charset, frozenset(hl7.senders), Rules(hl7.authority, stations))
+    return Policy(hl7.charset, frozenset(hl7.senders), Rules(hl7.authority, stations), config.ae.title)
 
 
 def routes(config: Config, keys: KeyTable) -> "list[Route]":

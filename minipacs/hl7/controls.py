@@ -5,11 +5,19 @@ from enum import Enum, auto
 from types import MappingProxyType
 
 ORDERS = (("ORM", "O01"), ("OMI", "O23"), ("OMG", "O19"))
+UPDATES = tuple(("ADT", f"A{number:02}") for number in (*range(1, 9), *range(10, 14), 28, 31, 38))
+MERGES = tuple(("ADT", event) for event in ("A40", "A34", "A36"))
+NEW_IDENTIFIERS = (("ADT", "A47"),)
+ACCOUNTS = (("ADT", "A35"),)
 APPOINTMENTS = tuple(("SIU", f"S{number}") for number in (12, 13, 14, 15))
 
 MESSAGES: Mapping[tuple[tuple[str, str], ...], str] = MappingProxyType(
     {
-        ORDERS: "schedules the steps of a study, or takes them back",
+        ORDERS: "schedules the steps of a study, or takes them back; what it says of the patient counts as an update",
+        UPDATES: "updates what objects, worklist items and performed steps say of the patient; nobody is made by it",
+        MERGES: "merges the patient of MRG-1 into that of PID-3; what comes later under the prior ID follows",
+        NEW_IDENTIFIERS: "gives the patient of MRG-1 the ID of PID-3, which nobody has yet",
+        ACCOUNTS: "is accepted and changes nothing: there are no account numbers here",
         APPOINTMENTS: "is accepted and changes nothing: orders say what is to be done",
     }
 )

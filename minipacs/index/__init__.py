@@ -2,7 +2,7 @@
 
 from minipacs.index.engine.connection import QueryCancelled
 from minipacs.index.engine.readers import Allowance
-from minipacs.index.index import WHY_DISPLACED, Index
+from minipacs.index.index import WHY_DISPLACED, Accepted, Index
 from minipacs.index.ledger.removal.removals import ToGo
 from minipacs.index.objects.conflicts import Disagreement
 from minipacs.index.objects.models import UNAVAILABLE, Availability
@@ -17,6 +17,7 @@ __all__ = [
     "TRANSFER_SYNTAX",
     "UNAVAILABLE",
     "WHY_DISPLACED",
+    "Accepted",
     "Allowance",
     "Availability",
     "Disagreement",

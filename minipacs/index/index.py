@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from peewee import Select
 
 from minipacs.dicom.data_set.amendments import Amendment
+from minipacs.dicom.data_set.values import Values
 from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable
+from minipacs.dicom.workflow.orders import StudyOrder
 from minipacs.errors import Failure, Kind, MinipacsError
 from minipacs.index import schema
 from minipacs.index.engine.connection import Connection
@@ -33,8 +35,9 @@ from minipacs.index.objects.records import Duplicates, Form, InstanceRecord, Out
 from minipacs.index.objects.rows import Rows
 from minipacs.index.queries.queries import Reader
 from minipacs.index.workflow.commitments import Commitments
-from minipacs.index.workflow.hl7_messages import Hl7Messages
-from minipacs.index.workflow.orders import Orders
+from minipacs.index.workflow.hl7_messages import Hl7Messages, Received
+from minipacs.index.workflow.orders import Ordered, Orders
+from minipacs.index.workflow.people import People, PeopleChange
 from minipacs.index.workflow.performed_steps import PerformedSteps
 from minipacs.index.workflow.worklist import Worklist
 
@@ -47,6 +50,14 @@ WHY_DISPLACED = {
     Outcome.SAME: "",
 }
 """Why the file goes that gave way to another; without a reason nothing is lost with it (see `Placed`)."""
+
+
+class Accepted(NamedTuple):
+    """What a message did: to studies on the worklist, to how many instances, worklist items and performed steps."""
+
+    ordered: Sequence[Ordered] = ()
+    instances: int = 0
+    items: int = 0
 
 
 class Index(Reader):
@@ -74,9 +85,10 @@ class Index(Reader):
             self._objects_or_none = Rows(database, writer.transaction, keys, told)
         self.worklist = Worklist(database, self._change)
         self.hl7_messages = Hl7Messages(database, self._change)
-        self.orders = Orders(database, self._change, self.worklist, self.hl7_messages)
+        self._orders = Orders(database, self.worklist)
         self.associations = Associations(database, self._change)
         self.performed_steps = PerformedSteps(database, self._change)
+        self._people = People(database, self.worklist, self.performed_steps)
         self.commitments = Commitments(database, self._change)
         self.amendments = Amendments(database)
         self.expired = Expired(database, self._change)
@@ -188,13 +200,55 @@ class Index(Reader):
 
         return self._change(work)
 
-    def amend(self, amendment: Amendment) -> int:
-        """Keep an amendment that is durable, and let the rows follow it; tells how many instances changed."""
+    def amend(self, amendment: Amendment, people: PeopleChange | None = None) -> int:
+        """Keep an amendment that is durable, and let the rows follow it; tells how many instances changed.
+
+        So do worklist items and performed steps, those of `people` whatever study they are of.
+        """
 
         def work(connection: Connection) -> int:
-            return self._objects.amend(AmendmentRows(self._database, connection).add(amendment))
+            changed = self._amend(connection, amendment)
+            self._people.update(connection, people, amendment.id)
+            return changed
 
         return self._change(work)
+
+    def accept(
+        self,
+        received: Received,
+        orders: Sequence[StudyOrder] = (),
+        amendments: Sequence[Amendment] = (),
+        people: PeopleChange | None = None,
+    ) -> Accepted:
+        """Do what a message of HL7 says, and keep it, all in one commit or nothing.
+
+        `amendments` are durable; `people` are those whose worklist items and performed steps it is about.
+        """
+
+        def work(connection: Connection) -> Accepted:
+            done = self._orders.apply_within(connection, orders)
+            changed = sum(self._amend(connection, amendment) for amendment in amendments)
+            items = self._people.update(connection, people, amendments[0].id if amendments else "")
+            self.hl7_messages.insert(connection, received)
+            return Accepted(done, changed, items)
+
+        return self._change(work)
+
+    def _amend(self, connection: Connection, amendment: Amendment) -> int:
+        concerned = AmendmentRows(self._database, connection).add(amendment)
+        if concerned is None:
+            return 0
+        before = self.amendments.get(amendment.revokes) if amendment.revokes else None
+        if before is not None:
+            self._people.restore(connection, amendment.revokes, before.values or {})
+        else:
+            self._people.follow(connection, amendment)
+        return self._objects.amend(concerned, "merged" if (before or amendment).merged else "corrected")
+
+    def items_of_patient(self, patient_id: str) -> list[Values]:
+        """List the worklist items and performed steps of whoever has a Patient ID."""
+        with self._database.errors(), self._database.reader() as connection:
+            return self._people.items(connection, patient_id)
 
     def recall(self, name: str) -> str:
         """Return what was to be remembered by this name, "" if nothing was."""

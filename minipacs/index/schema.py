@@ -17,15 +17,17 @@ from minipacs.index.objects.migrations import copy_persons, make_room_for_amendm
 from minipacs.index.objects.models import MODELS
 from minipacs.index.workflow.migrations import (
     copy_order_numbers,
+    copy_patients,
     forget_due_times,
     make_bells,
     make_room_for_orders,
+    make_room_for_patients,
     queue_commitments,
     take_documents_apart,
 )
 from minipacs.index.workflow.models import WORKFLOW_MODELS, WORKLIST_TABLE, WorklistStep
 
-SCHEMA_VERSION = 12
+SCHEMA_VERSION = 13
 MIGRATIONS: Mapping[int, Migration] = {
     1: Migration(before=[make_bells, take_documents_apart]),
     2: Migration(
@@ -49,6 +51,7 @@ MIGRATIONS: Mapping[int, Migration] = {
     9: Migration(before=[make_room_for_amendments, give_items_priorities], after=[begin_after_what_is_known]),
     10: Migration(),  # holds
     11: Migration(),  # retention
+    12: Migration(before=[make_room_for_patients], after=[copy_patients]),
 }
 """By the version that each starts from."""
 

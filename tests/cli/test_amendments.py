@@ -100,3 +100,45 @@ def test_the_audit_trail_is_told_of_instances_and_patients(config: Path) -> None
     lines = call(config, "audit", "show", "--json").output
     assert lines.count("DICOM Instances Accessed") == 2
     assert lines.count("Patient Record") == 1
+
+
+def test_patients_are_merged_and_unmerged(config: Path) -> None:
+    store(config, PatientID="P1", PatientName="Doe^Jane")
+    store(config, PatientID="P2", PatientName="Roe^Jim")
+    assert "Roe^Jim" in call(config, "merge", "P1", "P2", "--dry-run").output
+    assert call(config, "merge", "P1", "P2").exit_code == 1  # nobody said yes
+    assert len(found(config, "PatientID=P1")) == 1
+    result = call(config, "merge", "P1", "P2", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "1 instances merged" in result.output
+    assert found(config, "PatientID=P2") == [{"PatientID": "P2", "PatientName": "Roe^Jim"}] * 2
+    assert "already" in call(config, "merge", "P1", "P2", "--yes").output
+    refused = call(config, "merge", "P2", "P1", "--yes")
+    assert (refused.exit_code, "circle" in refused.output) == (1, True)
+    assert "nothing is known" in call(config, "merge", "P2", "NOBODY", "--yes").output
+    (row,) = json.loads(call(config, "amendments", "list", "--json").output)
+    assert (row["merged"], row["studies"], row["reason"]) == (["P1"], 0, "CORRECT")
+    assert call(config, "amendments", "revoke", row["id"][:12]).exit_code == 0
+    assert len(found(config, "PatientID=P1")) == 1
+    trail = json.loads(call(config, "audit", "show", "--json").output)
+    records = [e for e in trail if "Patient Record" in json.dumps(e)]
+    assert len(records) == 4
+    assert json.dumps(trail).count("DICOM Instances Accessed") == 2
+    store(config, PatientID="P7", IssuerOfPatientID="A")
+    assert call(config, "merge", "P7^^^A", "P2", "--yes").exit_code == 0
+    assert len(found(config, "PatientID=P2")) == 2
+
+
+def test_a_patient_is_corrected_on_the_worklist_too(config: Path) -> None:
+    store(config, PatientID="P1", PatientName="Doe^Jane")
+    step = {
+        **{"PatientID": "P1", "PatientName": "Doe^Jane", "Modality": "CT", "ScheduledStationAETitle": "CT1"},
+        **{"ScheduledProcedureStepStartDate": "20260101", "ScheduledProcedureStepStartTime": "1000"},
+    }
+    assert call(config, "correct", "PatientID=P1", "--set", "PatientName=New^Name", "--dry-run").exit_code == 0
+    words = [f"{keyword}={value}" for keyword, value in step.items()]
+    result = CliRunner().invoke(main, ["worklist", "add", "--config", str(config), *words])
+    assert result.exit_code == 0, result.output
+    assert call(config, "correct", "PatientID=P1", "--set", "PatientName=New^Name", "--yes").exit_code == 0
+    listed = CliRunner().invoke(main, ["worklist", "list", "--json", "--config", str(config)]).output
+    assert [row["PatientName"] for row in json.loads(listed)] == ["New^Name"]

@@ -141,7 +141,7 @@ def test_messages_are_kept_with_their_answers_and_can_be_done_again(ris: Ris):
 @pytest.mark.parametrize(
     ("message", "answered", "at"),
     [
-        (order(fields={"MSH-9": "ADT^A08"}), "AR 1", ("MSH^1^9", "200")),
+        (order(fields={"MSH-9": "ORU^R01"}), "AR 1", ("MSH^1^9", "200")),
         (order(fields={"MSH-9": "ORM^O99"}), "AR 1", ("MSH^1^9", "201")),
         (order(fields={"MSH-12": "3.0"}), "AR 1", ("MSH^1^12", "203")),
         (order(charset="EBCDIC"), "AE 1", ("MSH^1^18", "103")),

@@ -72,9 +72,9 @@ class Timing:
 
 
 class Server:
-    """An archive over a storage folder that is there already."""
+    """An archive over a storage folder that is there already; `more` are settings."""
 
-    def __init__(self, storage: Path, folder: Path) -> None:
+    def __init__(self, storage: Path, folder: Path, more: str = "") -> None:
         self.port = free_port()
         self._log = folder / "log"
         config = folder / "minipacs.toml"
@@ -88,7 +88,7 @@ min_free_bytes = 0
 port = 0
 [log]
 format = "json"
-""")
+{more}""")
         self.process = Process([sys.executable, "-m", "minipacs", "serve", "--config", str(config)], self._log, {})
         self.process.wait_until_serving(self.port, AE_TITLE)
 

@@ -1,11 +1,12 @@
 """Documents beside objects and the rows that follow from them: the document first, durably; afterwards they agree."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from errno import EDQUOT, ENOSPC
 from typing import Protocol, TypeVar
 
 from minipacs.archive.ports import Documents
-from minipacs.errors import Failure, MinipacsError, OutcomeUnknown, system_words
+from minipacs.errors import Failure, Kind, MinipacsError, OutcomeUnknown, system_words
 
 LEAST_STEP_S = 1e-3
 """Between the times of two documents, which decide their order, also if the clock is set back."""
@@ -32,19 +33,30 @@ def next_time(last_at: float) -> float:
     return max(time.time(), last_at + LEAST_STEP_S)
 
 
-def put(files: Documents, document: _D, add: Callable[[_D], _T]) -> tuple[str, _T]:
-    """Keep a document, then give it its rows; returns its id and what `add` does. Raises MinipacsError, Failure."""
+def put(files: Documents, documents: Sequence[_D], add: Callable[[Sequence[_D]], _T]) -> tuple[list[str], _T]:
+    """Keep documents, then give them their rows, all of them or none; returns their ids and what `add` does.
+
+    Raises Failure.
+    """
+    kept: list[str] = []
     try:
-        document_id = files.keep(document.encode())
-    except OSError as error:
-        raise MinipacsError(f"the document cannot be written: {system_words(error)}") from error
-    try:
-        return document_id, add(document)
+        for document in documents:
+            kept.append(_keep(files, document))
+        return kept, add(documents)
     except OutcomeUnknown:
         raise
-    except Failure:
-        files.discard(document_id)
+    except Exception:
+        for document_id in kept:
+            files.discard(document_id)
         raise
+
+
+def _keep(files: Documents, document: Document) -> str:
+    try:
+        return files.keep(document.encode())
+    except OSError as error:
+        kind = Kind.FULL if error.errno in (ENOSPC, EDQUOT) else Kind.BROKEN
+        raise Failure(kind, f"the document cannot be written: {system_words(error)}") from error
 
 
 def adopt(

@@ -13,8 +13,8 @@ def hold(tree: Storage, index: Catalogue, studies: Sequence[str], *, by: str, re
     Raises MinipacsError, Failure.
     """
     document = Hold(documents.next_time(index.holds.last_at()), by, reason, tuple(studies), releases)
-    document_id, _ = documents.put(tree.holds, document, index.holds.add)
-    return document_id
+    ids, _ = documents.put(tree.holds, [document], lambda found: index.holds.add(found[0]))
+    return ids[0]
 
 
 def adopt(tree: Storage, index: Catalogue) -> int:

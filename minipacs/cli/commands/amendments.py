@@ -5,23 +5,25 @@ from collections.abc import Iterable, Mapping, Sequence
 import click
 
 from minipacs.archive.archive import Archive
-from minipacs.archive.auditing import by_patient, tell_amended
+from minipacs.archive.auditing import by_patient, tell_amended, tell_merged
+from minipacs.archive.care import patients
 from minipacs.archive.care.amendments import correct as amend
 from minipacs.archive.care.amendments import revoke as take_back
 from minipacs.cli.auditing import trail, who
 from minipacs.cli.commands.query import asked_keys
 from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_keys
 from minipacs.cli.tables import Output, listing, print_json, print_table, shown_time
-from minipacs.dicom.data_set.amendments import AMENDABLE, Amendment, Part, check
+from minipacs.dicom.data_set.amendments import AMENDABLE, Amendment, Identity, Part, check
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
 from minipacs.errors import MinipacsError
-from minipacs.index import Query, StoredInstance
-from minipacs.index.ledger.amendments import KeptAmendment
+from minipacs.index import Query
+from minipacs.index.ledger.amendments import KeptAmendment, into
+from minipacs.index.workflow.people import PeopleChange
 
 _SHOWN = 50
 _PART = ("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "SeriesInstanceUID")
 _COLUMNS = ("id", "at", "by", "state", "studies", "values")
-_OTHERS = ("reason", "revoked_by")
+_OTHERS = ("merged", "reason", "revoked_by")
 _MIN_ID_CHARS = 6
 
 
@@ -65,7 +67,7 @@ def correct(load: Load, keys: Sequence[str], changes: Sequence[str], reason: str
         if not yes and not click.confirm(f"Correct {len(rows)} {level.lower() if len(rows) == 1 else 'of them'}?"):
             raise MinipacsError("nothing was corrected")
         parts = [Part(*(row.get(k, "") for k in _PART)) for row in rows]
-        before = list(by_patient(archive.index, _instances(archive, parts))) if audit.is_on else []
+        before = list(by_patient(archive.index, patients.instances(archive.index, parts))) if audit.is_on else []
         told = {"CORRECT": "CORRECT", "COERCE": "COERCE"}[reason.upper()]
         amendment_id, changed = amend(
             archive.tree,
@@ -75,9 +77,18 @@ def correct(load: Load, keys: Sequence[str], changes: Sequence[str], reason: str
             by=caller(),
             source=config.ae.title,
             reason=told,  # type: ignore[arg-type]  # one of the two
+            people=_people(given, parts, values),
         )
         tell_amended(audit, who(), before, of_patients=of_patients)
     click.echo(f"{changed} instances corrected; to undo: minipacs amendments revoke {amendment_id[:12]}")
+
+
+def _people(given: Mapping[str, str], parts: Iterable[Part], values: Mapping[str, str]) -> PeopleChange | None:
+    """Give the patients who are corrected as a whole: keys named nothing else."""
+    new = {AMENDABLE[k].tag: value for k, value in values.items() if AMENDABLE[k].level == "PATIENT"}
+    if not new or any(BY_KEYWORD[keyword].level != "PATIENT" for keyword in given if keyword in BY_KEYWORD):
+        return None
+    return PeopleChange(tuple(dict.fromkeys(Identity(part.patient_id, part.issuer) for part in parts)), new)
 
 
 def _level(values: Mapping[str, str]) -> Level:
@@ -98,16 +109,6 @@ def _show(rows: Sequence[Mapping[str, str]], values: Mapping[str, str]) -> None:
     print_table(shown, tuple(shown[0]))
     if len(rows) > _SHOWN:
         click.echo(f"... and {len(rows) - _SHOWN} more")
-
-
-def _instances(archive: Archive, parts: Iterable[Part]) -> list[StoredInstance]:
-    found: list[StoredInstance] = []
-    for part in parts:
-        keys = {"StudyInstanceUID": [part.study_instance_uid]}
-        if part.series_instance_uid:
-            keys["SeriesInstanceUID"] = [part.series_instance_uid]
-        found += archive.index.instances(keys)
-    return found
 
 
 @click.group()
@@ -151,9 +152,14 @@ def revoke(load: Load, amendment_id: str) -> None:
     config = load()
     with opened(lambda: config) as archive, trail(config) as audit:
         kept = _known(archive, amendment_id)
-        before = list(by_patient(archive.index, _instances(archive, kept.amendment.parts))) if audit.is_on else []
+        amended = patients.amended(archive.index, kept) if audit.is_on else []
+        before = list(by_patient(archive.index, amended))
         _, changed = take_back(archive.tree, archive.index, kept.id, by=caller())
-        tell_amended(audit, who(), before, of_patients=_is_of_patients(kept.amendment))
+        merged = kept.amendment.merged
+        tell_amended(audit, who(), before, of_patients=not merged and _is_of_patients(kept.amendment))
+        if merged:
+            name = (kept.amendment.values or {}).get("PatientName", "")
+            tell_merged(audit, who(), merged[0], into(kept.amendment, merged[0]), name, is_revoked=True)
     click.echo(f"revoked: {changed} instances are read as before")
 
 
@@ -180,6 +186,7 @@ def _row(kept: KeptAmendment) -> dict[str, object]:
         "by": amendment.by,
         "state": "revoked" if kept.revoked_by else "active",
         "studies": len(amendment.studies),
+        "merged": [str(whose) for whose in amendment.merged],
         "values": dict(amendment.values or {}),
         "reason": amendment.reason,
         "revoked_by": kept.revoked_by,

@@ -1,8 +1,9 @@
 """Amendments: what is to be read otherwise than it was stored, beside objects that never change (PS3.3 C.12.1.1.9).
 
-A document says which parts of which studies it amends, as they were called then, and the new values; or which other
-document it revokes. What an object says in the end follows from what it bears and from the documents alone, in the
-order of their times: so they can be applied again whenever rows are lost.
+A document says what it amends, as that was called then, and the new values; or which other document it revokes. It is
+about studies or parts of them, or about a patient with all objects that there are and that will come: a merge. What an
+object says in the end follows from what it bears and from the documents alone, in the order of their times: so they can
+be applied again whenever rows are lost.
 """
 
 import json
@@ -32,8 +33,18 @@ NEVER_EMPTY = frozenset({"Modality"})
 """Of these, what has to have a value (type 1)."""
 
 
+class Identity(NamedTuple):
+    """What tells a patient from others; objects without an issuer are a patient of their own."""
+
+    patient_id: str
+    issuer: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.patient_id}^^^{self.issuer}" if self.issuer else self.patient_id
+
+
 class Part(NamedTuple):
-    """What is amended: a study of a patient, or one series of it."""
+    """What is amended: a study of a patient, one series of it, or without a study all of the patient."""
 
     study_instance_uid: str
     patient_id: str
@@ -43,7 +54,7 @@ class Part(NamedTuple):
     def holds(self, values: Mapping[str, str]) -> bool:
         """Tell whether an object with these values, by keyword, is of this part."""
         return (
-            values.get("StudyInstanceUID", "") == self.study_instance_uid
+            self.study_instance_uid in ("", values.get("StudyInstanceUID", ""))
             and values.get("PatientID", "") == self.patient_id
             and values.get("IssuerOfPatientID", "") == self.issuer
             and self.series_instance_uid in ("", values.get("SeriesInstanceUID", ""))
@@ -86,7 +97,12 @@ class Amendment:
     @property
     def studies(self) -> tuple[str, ...]:
         """Return the Study Instance UIDs that it is about."""
-        return tuple(dict.fromkeys(part.study_instance_uid for part in self.parts))
+        return tuple(dict.fromkeys(part.study_instance_uid for part in self.parts if part.study_instance_uid))
+
+    @property
+    def merged(self) -> tuple[Identity, ...]:
+        """Return the patients that it merges into another, none if it merges nobody."""
+        return tuple(Identity(part.patient_id, part.issuer) for part in self.parts if not part.study_instance_uid)
 
     def holds(self, values: Mapping[str, str]) -> bool:
         """Tell whether it amends an object with these values."""
@@ -169,6 +185,8 @@ def decode(document: bytes) -> Amendment:
         raise ValueError("no amendment") from error
     if amendment.values and not amendment.values.keys() <= AMENDABLE.keys():
         raise ValueError("an amendment of what may not be amended")
+    if any(not whose.patient_id for whose in amendment.merged):
+        raise ValueError("an amendment of all that has no Patient ID")
     return amendment
 
 

@@ -26,12 +26,13 @@ route gave up to send what is named: then `source` is to whom, and `reason` the 
 Completion = Literal["mpps", "commitment", "count", "quiet"]
 """Why a study is: performed steps, storage commitment, the counts that its objects give, or nothing came."""
 Reason = (
-    Literal["", "replaced", "moved", "compressed", "corrected", "expired", "unavailable", "available", "reindexed"]
+    Literal["", "replaced", "moved", "compressed", "corrected", "merged", "expired"]
+    | Literal["unavailable", "available", "reindexed"]
     | Completion
 )
 """Why: another file; another study or series (the instance is deleted there, created here); the same image in another
-file; an amendment of it; its retention is over; its file missing or damaged, or whole again; found otherwise when the
-index was rebuilt."""
+file; an amendment of it, or a merge of its patient, or either taken back; its retention is over; its file missing or
+damaged, or whole again; found otherwise when the index was rebuilt."""
 
 
 class Uids(NamedTuple):

@@ -131,6 +131,18 @@ class AmendedStudy(Model):
         without_rowid = True
 
 
+class AmendedPatient(Model):
+    """One row for each Patient ID whose bearers an amendment merges into another patient."""
+
+    patient_id = TextField()
+    amendment = TextField()
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "amended_patient"
+        primary_key = CompositeKey("patient_id", "amendment")
+        without_rowid = True
+
+
 class HoldDocument(Model):
     """One row for each document that holds studies or releases them, by its SHA-256; see `ledger.removal.holds`."""
 
@@ -190,6 +202,7 @@ LEDGER_MODELS: tuple[type[Model], ...] = (
     AssociationAccount,
     AmendmentDocument,
     AmendedStudy,
+    AmendedPatient,
     HoldDocument,
     HeldStudy,
     Tombstone,

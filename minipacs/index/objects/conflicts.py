@@ -73,10 +73,14 @@ def of_name(level: Level, name: str) -> Subject:
 
 
 class ConflictRows:
-    """Writes conflicts as rows come and go, within the transactions of a writer; logs new ones, without values."""
+    """Writes conflicts as rows come and go, within the transactions of a writer.
+
+    `tell` logs the new ones, without values: at the end of a change, since some are there only while it is made.
+    """
 
     def __init__(self, engine: Engine, connection: Connection) -> None:
         self._execute = connection.execute
+        self._new: dict[tuple[Level, Subject, str], None] = {}
         compile_ = engine.compile
         self._select_names, _ = compile_(Select(columns=[_up_to_two(level) for level in _NAMES]))
         self._select_name = {level: compile_(Select(columns=[_up_to_two(level)]))[0] for level in _NAMES}
@@ -106,7 +110,7 @@ class ConflictRows:
     def recheck_name(self, level: Level, name: str) -> None:
         """After a row went: see whether its UID or Patient ID is still that of several."""
         if name and self._execute(self._select_name[level], (name,)).fetchone()[0] < 2:
-            self._execute(self._delete, (level, *of_name(level, name), _NAMES[level][2]))
+            self._drop(level, of_name(level, name), _NAMES[level][2])
 
     def check_patient(self, patient_id: int) -> None:
         """See whether the studies of a patient, by the id of its row, name one person."""
@@ -129,15 +133,29 @@ class ConflictRows:
         differing = {k for k, low, high in zip(PERSON, values[::2], values[1::2], strict=True) if low != high}
         known = {k for (k,) in self._execute(self._select, (level, *subject)) if k in PERSON}
         for keyword in known - differing:
-            self._execute(self._delete, (level, *subject, keyword))
+            self._drop(level, subject, keyword)
         for keyword in sorted(differing - known):
             self._add(level, subject, keyword)
 
-    def _add(self, level: Level, subject: Subject, keyword: str) -> None:
-        if self._execute(self._insert, (level, *subject, keyword, time.time())).rowcount:
+    def tell(self) -> None:
+        """Log what is at odds since a change began."""
+        for level, subject, keyword in self._new:
             uid = subject.series_instance_uid or subject.study_instance_uid or None
             fields = {"level": level, "attribute": keyword, "uid": uid, "remedy": "minipacs conflicts"}
             logger.warning("conflict between objects", extra={"fields": fields})
+        self._new.clear()
+
+    def clear(self) -> None:
+        """Forget a change that failed."""
+        self._new.clear()
+
+    def _add(self, level: Level, subject: Subject, keyword: str) -> None:
+        if self._execute(self._insert, (level, *subject, keyword, time.time())).rowcount:
+            self._new[level, subject, keyword] = None
+
+    def _drop(self, level: Level, subject: Subject, keyword: str) -> None:
+        self._execute(self._delete, (level, *subject, keyword))
+        self._new.pop((level, subject, keyword), None)
 
 
 @dataclass(frozen=True, slots=True)

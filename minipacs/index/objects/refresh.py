@@ -121,6 +121,7 @@ class Refresh:
         """Forget a change that failed."""
         self._firsts: dict[Level, dict[int, int | None]] = {level: {} for level in UPPER_LEVELS}
         self._marked: set[int] = set()
+        self._conflicts.clear()
 
     def touch(self, series_id: int, study_id: int, patient_id: int) -> None:
         """Note the rows above an instance, as they are now."""
@@ -148,6 +149,7 @@ class Refresh:
                     self._take(level, row_id, first)
                 self._count(level, row_id)
                 self._compare(level, row_id)
+        self._conflicts.tell()
         self.clear()
 
     def _touch(self, level: Level, row_id: int) -> None:

@@ -7,14 +7,16 @@ replaced within its series keeps its place.
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from peewee import Field
 
+from minipacs.dicom.data_set.amendments import Amendment
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.dicom.tables.keys import KeyTable
 from minipacs.index.engine.port import Engine, Transaction
-from minipacs.index.ledger.amendments import AmendmentRows
+from minipacs.index.ledger.amendments import AmendmentRows, Concerned
 from minipacs.index.ledger.changes import Changes, Reason, Uids
 from minipacs.index.ledger.removal.holds import HoldCheck
 from minipacs.index.objects.conflicts import ConflictRows
@@ -30,7 +32,7 @@ from minipacs.index.objects.models import (
     Study,
     columns_within,
 )
-from minipacs.index.objects.parents import ParentRows
+from minipacs.index.objects.parents import ParentRows, Parents
 from minipacs.index.objects.rare import RareValues
 from minipacs.index.objects.records import Duplicates, Form, InstanceRecord, Outcome, Placed
 from minipacs.index.objects.refresh import Refresh
@@ -77,7 +79,7 @@ class Rows:
         self._changes = changes
         self._transaction = transaction
         self._execute = transaction.execute
-        conflicts = ConflictRows(engine, transaction)
+        self._conflicts = conflicts = ConflictRows(engine, transaction)
         self._parents = ParentRows(engine, transaction, conflicts)
         self._rare = RareValues(engine, transaction)
         self._refresh = Refresh(engine, transaction, self._parents, conflicts, keys)
@@ -109,6 +111,10 @@ class Rows:
             .order_by(Instance.id)
         )
         self._find_in_study = of_study
+        of_patient = Study.select(COLUMNS["StudyInstanceUID"].value).where(
+            *(field == "" for field in _PATIENT_OF_STUDY)
+        )
+        self._select_studies, _ = compile_(of_patient)
         heading = Heading.select(Heading.document, Heading.received).where(Heading.id == 0)
         self._select_heading, _ = compile_(heading)
         columns = LEVEL_COLUMNS["IMAGE"]
@@ -141,12 +147,13 @@ class Rows:
         the record in the file, which is durable.
         """
         self._refresh.clear()  # of what a change that failed has left
-        amendments = self._amendments.of_study(value_of(objects, "StudyInstanceUID"))
+        amendments = self._amendments.of_object(value_of(objects, "StudyInstanceUID"), value_of(objects, "PatientID"))
         if amendments:
             objects = record.object_rows(self._keys, amendments)
         row = self._execute(self._find, (value_of(objects, "SOPInstanceUID"),)).fetchone()
         if row is None:
             self._insert(record, objects)
+            self._conflicts.tell()
             self._transaction.recoverable += recoverable
             self._changes.add("create", _uids(objects), record.digest, record.source)
             return Placed(Outcome.ADDED)
@@ -214,32 +221,49 @@ class Rows:
         self._refresh.run()
         return filled
 
-    def amend(self, study_instance_uids: Sequence[str]) -> int:
-        """Let the rows of studies follow the amendments that there are now; tells how many instances changed.
+    def amend(self, concerned: Concerned, reason: Reason) -> int:
+        """Let rows follow the amendments that there are now; tells how many instances changed.
 
         Rows of an older release follow when their files are read.
         """
         self._refresh.clear()
-        changed = 0
-        for uid in study_instance_uids:
-            amendments = self._amendments.of_study(uid)
-            rows: dict[int, ObjectRows] = {}
-            for *columns, before in self._execute(self._find_in_study, (uid,)).fetchall():
-                old = _Found.of(columns)
-                if old.heading_id is None:
-                    continue
-                if old.heading_id not in rows:
-                    document, received = self._execute(self._select_heading, (old.heading_id,)).fetchone()
-                    rows[old.heading_id] = object_rows(json.loads(received or document), self._keys, amendments)
-                objects = rows[old.heading_id]
-                if objects.heading.amendments != before:
-                    self._refresh.touch(old.series_id, old.study_id, old.patient_id)
-                    self._file(old, objects)
-                    self._changes.add("update", old.uids, old.digest, reason="corrected")
-                    changed += 1
+        uids = dict.fromkeys(concerned.studies)
+        for whose in concerned.patients:
+            uids.update(dict.fromkeys(uid for (uid,) in self._execute(self._select_studies, whose).fetchall()))
+        changed = sum(self._amend_study(uid, reason) for uid in uids)
         self._refresh.run()
         self._transaction.written += changed
         return changed
+
+    def _amend_study(self, study_instance_uid: str, reason: Reason) -> int:
+        headings: dict[int, tuple[ObjectRows, Parents | None]] = {}
+        changed = 0
+        for *columns, before in self._execute(self._find_in_study, (study_instance_uid,)).fetchall():
+            old = _Found.of(columns)
+            if old.heading_id is None:
+                continue
+            if old.heading_id not in headings:
+                headings[old.heading_id] = self._amended(old.heading_id), None
+            objects, parents = headings[old.heading_id]
+            if objects.heading.amendments == before:
+                continue
+            self._refresh.touch(old.series_id, old.study_id, old.patient_id)
+            if parents is None:
+                parents = self._parents.find_or_make(objects)
+                headings[old.heading_id] = objects, replace(parents, new_series=0)
+            self._file(old, objects, parents)
+            self._changes.add("update", old.uids, old.digest, reason=reason)
+            changed += 1
+        return changed
+
+    def _amended(self, heading_id: int) -> ObjectRows:
+        """Give what objects with a heading say now."""
+        document, received = self._execute(self._select_heading, (heading_id,)).fetchone()
+        values = json.loads(received or document)
+        return object_rows(values, self._keys, self._amendments_of(values))
+
+    def _amendments_of(self, values: Mapping[str, str]) -> list[tuple[str, Amendment]]:
+        return self._amendments.of_object(values.get("StudyInstanceUID", ""), values.get("PatientID", ""))
 
     def _found(self, statement: str, keys: Sequence[str]) -> list[_Found]:
         rows = (self._execute(statement, (key,)).fetchone() for key in dict.fromkeys(keys))
@@ -250,24 +274,26 @@ class Rows:
         if row is None or (old := _Found.of(row)).heading_id is not None:
             return False
         values = self._known_above(old) if values is None else values
-        amendments = self._amendments.of_study(values.get("StudyInstanceUID", ""))
-        objects = object_rows(values, self._keys, amendments)
+        objects = object_rows(values, self._keys, self._amendments_of(values))
         is_first = self._refresh.is_first(old.instance_id, old.series_id)
         if is_first or objects.path != old.path:
             self._refresh.touch(old.series_id, old.study_id, old.patient_id)
-        self._file(old, objects)
+        self._file(old, objects, self._parents.find_or_make(objects))
         uids = _uids(objects)._replace(sop_instance_uid=old.sop_instance_uid)
         if uids != old.uids:
             self._tell_moved(old, uids, old.digest, "")
         return True
 
-    def _file(self, old: _Found, objects: ObjectRows) -> None:
+    def _file(self, old: _Found, objects: ObjectRows, new: Parents) -> None:
         """Put an instance where its values say; the rows that it leaves are touched."""
-        new = self._parents.find_or_make(objects)
         if new.series_id != old.series_id:
             self._refresh.touch(new.series_id, new.study_id, new.patient_id)
-            self._parents.total(old.modality, instances=-1, size_bytes=-old.size_bytes)
-            self._parents.total(new.modality, series=new.new_series, instances=1, size_bytes=old.size_bytes)
+            differs = new.modality != old.modality
+            if differs:
+                self._parents.total(old.modality, instances=-1, size_bytes=-old.size_bytes)
+            if differs or new.new_series:
+                size_bytes = old.size_bytes if differs else 0
+                self._parents.total(new.modality, series=new.new_series, instances=differs, size_bytes=size_bytes)
         self._execute(self._move, (new.series_id, new.heading_id, objects.heading.amendments, old.instance_id))
         self._refresh.mark(old.instance_id)
 

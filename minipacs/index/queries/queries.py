@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from peewee import SQL, fn
 
+from minipacs.dicom.data_set.amendments import Identity
 from minipacs.dicom.matching.zones import Adjustment
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.errors import Failure, Kind
@@ -24,6 +25,7 @@ from minipacs.index.objects.conflicts import Disagreement, disagreements
 from minipacs.index.objects.models import (
     COLUMNS,
     LEVEL_MODELS,
+    OF_PATIENT,
     Conflict,
     Heading,
     Instance,
@@ -39,6 +41,8 @@ from minipacs.index.queries.ordering import Order, find_ordered
 from minipacs.index.queries.selection import Query, Selection, selections
 
 _SUBJECT = ("StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID", "PatientName")
+_IN_STUDY = tuple(columns_within(BY_KEYWORD[keyword], "STUDY").value for keyword in ("PatientID", "IssuerOfPatientID"))
+_OF_PATIENT = frozenset(attribute.keyword for attribute in OF_PATIENT)
 SUBJECTS_AT_ONCE = (1, 16, 256)
 """Instances whose subjects one statement asks for: few sizes, the rest of one filled up with no UID."""
 MAX_LISTED = 250_000
@@ -53,6 +57,14 @@ class Subject(NamedTuple):
     patient_id: str
     issuer: str
     patient_name: str
+
+
+class SaidOfPatient(NamedTuple):
+    """What objects of a study say of their patient: values by keyword."""
+
+    study_instance_uid: str
+    whose: Identity
+    values: Mapping[str, str]
 
 
 class Receipts(NamedTuple):
@@ -88,6 +100,10 @@ class Reader(Inventory):
         )
         uid = COLUMNS["SOPInstanceUID"].value
         self._select_heading, _ = engine.compile(of_instance.where(uid == ""))
+        patient_of_study, issuer = _IN_STUDY
+        said = Study.select(COLUMNS["StudyInstanceUID"].value, issuer, Heading.document)
+        said = said.join(Heading, on=(Heading.study == Study.id)).where(patient_of_study == "").order_by(Study.id)
+        self._select_said, _ = engine.compile(said)
         self._retrievals: dict[tuple[str, ...], str] = {}
         self._select_subjects: dict[int, str] = {}
 
@@ -190,6 +206,19 @@ class Reader(Inventory):
             select = Instance.select(uid, *columns).join(Series).join(Study).where(uid.in_([""] * size))
             self._select_subjects[size], _ = self._engine.compile(select)
         return self._select_subjects[size]
+
+    def said_of_patient(self, patient_id: str) -> list[SaidOfPatient]:
+        """Tell what objects with a Patient ID say of whoever has it, each study in each way once.
+
+        Of a study of an older release whose files were not read yet there is nothing.
+        """
+        with self._engine.errors(), self._engine.reader() as connection:
+            rows = connection.execute(self._select_said, (patient_id,)).fetchall()
+        found = {}
+        for uid, whose, document in rows:
+            said = {k: v for k, v in json.loads(document).items() if k in _OF_PATIENT}
+            found[uid, tuple(said.items())] = SaidOfPatient(uid, Identity(patient_id, whose), said)
+        return list(found.values())
 
     def heading(self, sop_instance_uid: str) -> Mapping[str, str] | None:
         """Return what an instance says itself of its patient, study and series, by keyword, without what is empty.

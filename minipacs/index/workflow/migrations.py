@@ -7,13 +7,14 @@ from peewee import Case, Field, Value, fn
 
 from minipacs.dicom.data_set.json_values import loads
 from minipacs.dicom.data_set.values import text
+from minipacs.dicom.workflow.orders import PATIENT_ID
 from minipacs.dicom.workflow.worklist import BY_KEYWORD
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.statements import Statements
 from minipacs.index.ledger.models import QueueItem
 from minipacs.index.ledger.queue import DEAD, WAITING
 from minipacs.index.workflow.commitments import ACKNOWLEDGED, ASKED, EXPIRED, READING, TELLING
-from minipacs.index.workflow.models import WORKLIST_COLUMNS, Commitment, WorklistDocument
+from minipacs.index.workflow.models import WORKLIST_COLUMNS, Commitment, PerformedStep, WorklistDocument
 
 
 def make_bells(statements: Statements, connection: Connection) -> None:
@@ -52,6 +53,21 @@ def copy_order_numbers(statements: Statements, connection: Connection) -> None:
     for step_id, document in connection.execute(*statements.compile(select)).fetchall():
         values = loads(document)
         connection.execute(update, (*(text(values, tag) for tag in tags), step_id))
+
+
+def make_room_for_patients(statements: Statements, connection: Connection) -> None:
+    """Give performed steps a column for their patient."""
+    if PerformedStep.patient_id.column_name not in statements.columns(connection, "procedurestep"):
+        statements.add_columns(connection, [PerformedStep.patient_id])
+
+
+def copy_patients(statements: Statements, connection: Connection) -> None:
+    """Fill it from what the steps hold."""
+    update = statements.update([PerformedStep.patient_id])
+    has_one = fn.INSTR(PerformedStep.document, f'"{PATIENT_ID}"') > 0
+    select = PerformedStep.select(PerformedStep.id, PerformedStep.document).where(has_one)
+    for step_id, document in connection.execute(*statements.compile(select)).fetchall():
+        connection.execute(update, (text(loads(document), PATIENT_ID), step_id))
 
 
 def forget_due_times(statements: Statements, connection: Connection) -> None:

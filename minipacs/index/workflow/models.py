@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from peewee import AutoField, BlobField, BooleanField, DoubleField, IntegerField, Model, TextField
+from peewee import SQL, AutoField, BlobField, BooleanField, DoubleField, IntegerField, Model, TextField
 
 from minipacs.dicom.workflow.worklist import MATCHED_KEYS
 from minipacs.index.objects.columns import add_columns, table_columns
@@ -45,6 +45,7 @@ class PerformedStep(Model):
 
     id = AutoField()
     sop_instance_uid = TextField()
+    patient_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
     status = TextField()
     document = TextField()
     source = TextField(column_name="source_ae_title")
@@ -52,6 +53,22 @@ class PerformedStep(Model):
 
     class Meta:  # noqa: D106  peewee's options
         table_name = "procedurestep"
+
+
+class AmendedItem(Model):
+    """One row for each worklist item or performed step that an amendment changed: `before` is what it said, as JSON.
+
+    `key` is how the item is known among those of its `kind`; see `workflow.people`.
+    """
+
+    id = AutoField()
+    amendment = TextField(index=True)
+    kind = TextField()
+    key = TextField()
+    before = TextField()
+
+    class Meta:  # noqa: D106  peewee's options
+        table_name = "amended_item"
 
 
 class Commitment(Model):
@@ -109,10 +126,11 @@ WorklistStep.add_index(
     name="worklist_identity",
 )
 PerformedStep.add_index(PerformedStep.sop_instance_uid, unique=True, name="procedurestep_sop_instance_uid")
+PerformedStep.add_index(PerformedStep.patient_id, name="procedurestep_patient")
 WorklistStep.add_index(WorklistStep.start, WorklistStep.id, name="worklist_order")
 Commitment.add_index(Commitment.ae_title, Commitment.transaction_uid, name="commitment_transaction")
 
 WORKFLOW_MODELS: tuple[type[Model], ...] = (
     *(WorklistStep, WorklistDocument, WorklistFolder),
-    *(PerformedStep, Commitment, Hl7Message),
+    *(PerformedStep, AmendedItem, Commitment, Hl7Message),
 )

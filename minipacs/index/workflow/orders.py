@@ -1,4 +1,4 @@
-"""Orders in the worklist: what one message says, and the message itself, in one transaction."""
+"""Orders in the worklist: what one message says becomes of its steps."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -8,8 +8,7 @@ from peewee import ColumnBase, Field
 from minipacs.dicom.data_set.values import Values, text
 from minipacs.dicom.workflow.orders import PATIENT_ID, Known, StudyOrder, plan
 from minipacs.index.engine.connection import Connection
-from minipacs.index.engine.port import Engine, RunChange
-from minipacs.index.workflow.hl7_messages import Hl7Messages, Received
+from minipacs.index.engine.port import Engine
 from minipacs.index.workflow.models import WORKLIST_COLUMNS
 from minipacs.index.workflow.worklist import COMPLETED, HIDDEN, Worklist, set_state
 
@@ -24,23 +23,15 @@ class Ordered(NamedTuple):
 
 
 class Orders:
-    """Applies orders to a worklist; safe to use from any thread. Calls raise Failure."""
+    """Applies orders to a worklist, in transactions of a writer. Calls raise Failure."""
 
-    def __init__(self, engine: Engine, change: RunChange, worklist: Worklist, messages: Hl7Messages) -> None:
+    def __init__(self, engine: Engine, worklist: Worklist) -> None:
         self._engine = engine
-        self._change = change
         self._worklist = worklist
-        self._messages = messages
 
-    def apply(self, orders: Sequence[StudyOrder], received: Received) -> list[Ordered]:
-        """Do what a message orders, and keep it, all in one commit or nothing; see `dicom.workflow.orders.plan`."""
-
-        def work(connection: Connection) -> list[Ordered]:
-            done = [self._apply(connection, order) for order in orders]
-            self._messages.insert(connection, received)
-            return done
-
-        return self._change(work)
+    def apply_within(self, connection: Connection, orders: Sequence[StudyOrder]) -> list[Ordered]:
+        """Do what a message orders; see `dicom.workflow.orders.plan`."""
+        return [self._apply(connection, order) for order in orders]
 
     def _apply(self, connection: Connection, order: StudyOrder) -> Ordered:
         known = self._known(connection, order)

@@ -4,12 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from minipacs.dicom.data_set.amendments import AMENDABLE, apply
 from minipacs.dicom.data_set.json_values import dumps, loads
-from minipacs.dicom.data_set.values import Values
+from minipacs.dicom.data_set.values import Values, text
 from minipacs.dicom.workflow import performed_step
+from minipacs.dicom.workflow.orders import ISSUER, PATIENT_ID
 from minipacs.index.engine.connection import Connection
 from minipacs.index.engine.paging import Place, beyond, pages
 from minipacs.index.engine.port import Engine, RunChange
+from minipacs.index.ledger.amendments import AmendmentRows, active_amendments
 from minipacs.index.workflow.models import PerformedStep
 from minipacs.index.workflow.worklist import COMPLETED, DISCONTINUED, STARTED, set_state
 
@@ -49,6 +52,9 @@ class PerformedSteps:
         self._select, _ = engine.compile(
             PerformedStep.select(PerformedStep.document).where(PerformedStep.sop_instance_uid == "")
         )
+        of_patient = PerformedStep.select(PerformedStep.sop_instance_uid, PerformedStep.document)
+        self._select_of_patient, _ = engine.compile(of_patient.where(PerformedStep.patient_id == ""))
+        self._active = active_amendments(engine)
 
     def create(self, sop_instance_uid: str, values: Values, source: str) -> Changed | None:
         """Add a step, durably; None if there is one with this UID."""
@@ -56,9 +62,10 @@ class PerformedSteps:
         def work(connection: Connection) -> Changed | None:
             if connection.execute(self._select, (sop_instance_uid,)).fetchone():
                 return None
-            row = PerformedStep.insert(sop_instance_uid=sop_instance_uid, source=source, **_columns(values))
+            said = self._followed(connection, values)
+            row = PerformedStep.insert(sop_instance_uid=sop_instance_uid, source=source, **_columns(said))
             connection.execute(*self._engine.compile(row))
-            return Changed(values, self._mark(connection, values))
+            return Changed(said, self._mark(connection, said))
 
         return self._change(work)
 
@@ -69,13 +76,11 @@ class PerformedSteps:
         """
 
         def work(connection: Connection) -> Changed | None:
-            found = connection.execute(self._select, (sop_instance_uid,)).fetchone()
+            found = self.get_within(connection, sop_instance_uid)
             if found is None:
                 return None
-            values = change(loads(found[0]))
-            update = PerformedStep.update(**_columns(values))
-            where = update.where(PerformedStep.sop_instance_uid == sop_instance_uid)
-            connection.execute(*self._engine.compile(where))
+            values = change(found)
+            self._update(connection, sop_instance_uid, _columns(values))
             return Changed(values, self._mark(connection, values))
 
         return self._change(work)
@@ -114,6 +119,34 @@ class PerformedSteps:
             rows = connection.execute(*self._engine.compile(select)).fetchall()
         return [Performed(uid, state, loads(document), *rest) for uid, state, document, *rest in rows]
 
+    def of_patient_within(self, connection: Connection, patient_id: str) -> list[tuple[str, Values]]:
+        """Read the steps of a Patient ID in a transaction, with their UIDs."""
+        rows = connection.execute(self._select_of_patient, (patient_id,)).fetchall()
+        return [(uid, loads(document)) for uid, document in rows]
+
+    def get_within(self, connection: Connection, sop_instance_uid: str) -> Values | None:
+        """Look a step up in a transaction."""
+        found = connection.execute(self._select, (sop_instance_uid,)).fetchone()
+        return loads(found[0]) if found else None
+
+    def amend_within(self, connection: Connection, sop_instance_uid: str, values: Values) -> None:
+        """Let a step say something else of its patient, in a transaction: no modality has changed it."""
+        columns = _columns(values)
+        del columns["changed_at"]
+        self._update(connection, sop_instance_uid, columns)
+
+    def _update(self, connection: Connection, sop_instance_uid: str, columns: dict[str, object]) -> None:
+        update = PerformedStep.update(**columns).where(PerformedStep.sop_instance_uid == sop_instance_uid)
+        connection.execute(*self._engine.compile(update))
+
+    def _followed(self, connection: Connection, values: Values) -> Values:
+        """Give a new step to whoever its patient was merged into."""
+        whose = {"PatientID": text(values, PATIENT_ID), "IssuerOfPatientID": text(values, ISSUER)}
+        rows = AmendmentRows(self._engine, connection, self._active)
+        active = rows.of_object("", whose["PatientID"])
+        said, applied = apply(whose, [(i, amendment) for i, amendment in active if amendment.merged])
+        return {**values, **{AMENDABLE[keyword].tag: value for keyword, value in said.items()}} if applied else values
+
     def _mark(self, connection: Connection, values: Values) -> int:
         """Bring the worklist steps into the state that their performed step is in."""
         state = _WORKLIST_STATES[performed_step.status_of(values)]
@@ -123,4 +156,9 @@ class PerformedSteps:
 
 def _columns(values: Values) -> dict[str, object]:
     status = performed_step.status_of(values)
-    return {"status": status, "document": dumps(values), "changed_at": time.time()}
+    return {
+        "status": status,
+        "patient_id": text(values, PATIENT_ID),
+        "document": dumps(values),
+        "changed_at": time.time(),
+    }

@@ -94,6 +94,8 @@ class Worklist:
         identity = WORKLIST_COLUMNS[_STUDY.keyword].value == "", WORKLIST_COLUMNS[_STEP_ID.keyword].value == ""
         compile_ = engine.compile
         self._identify, _ = compile_(WorklistStep.select(WorklistStep.id, _status_column).where(*identity))
+        of_patient = _SELECT.where(WORKLIST_COLUMNS["PatientID"].value == "").order_by(*_ORDER)
+        self._select_of_patient, _ = compile_(of_patient)
         self._insert, self._update = engine.insert(_FIELDS), engine.update(_FIELDS)
         self._insert_document, _ = compile_(WorklistDocument.insert(step_id=0, document=""))
         self._delete_document, _ = compile_(WorklistDocument.delete().where(WorklistDocument.step_id == 0))
@@ -182,6 +184,11 @@ class Worklist:
         """Read steps in a transaction, each with its state."""
         select = _SELECT.where(*where).order_by(*_ORDER)
         rows = connection.execute(*self._engine.compile(select)).fetchall()
+        return [(_step(*row[1:]), row[3]) for row in rows]
+
+    def of_patient_within(self, connection: Connection, patient_id: str) -> list[tuple[Step, str]]:
+        """Read the steps of a Patient ID in a transaction, each with its state."""
+        rows = connection.execute(self._select_of_patient, (patient_id,)).fetchall()
         return [(_step(*row[1:]), row[3]) for row in rows]
 
     def _put(self, connection: Connection, values: Values, source: str) -> int:
