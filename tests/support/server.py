@@ -26,11 +26,10 @@ from click.testing import CliRunner
 from minipacs import log
 from minipacs.cli import main
 from tests.support.nursery import Child, Nursery
+from tests.support.waiting import PATIENCE_S
 
 MINIPACS = [sys.executable, "-m", "minipacs"]
 NURSERY = Nursery()
-START_TIMEOUT_S = 30
-STOP_TIMEOUT_S = 20
 
 CONFIG = """
 [ae]
@@ -94,7 +93,7 @@ class Server:
             self.process = NURSERY.start(words, limits=self.limits)
         self._collector = threading.Thread(target=self._collect, daemon=True)
         self._collector.start()
-        ready = self.wait_for(lambda line: line.get("event") == "ready", START_TIMEOUT_S)
+        ready = self.wait_for(lambda line: line.get("event") == "ready")
         self.port = int(str(ready.get("dicom", ":0")).rsplit(":", 1)[1])
         self.metrics_port = int(str(ready["metrics"]).rsplit(":", 1)[1])
 
@@ -119,7 +118,7 @@ class Server:
             self._lines.append({"event": text.rstrip()})
 
     def wait_for(
-        self, matches: Callable[[dict[str, object]], bool], timeout_s: float = 10, after: int = 0
+        self, matches: Callable[[dict[str, object]], bool], timeout_s: float = PATIENCE_S, after: int = 0
     ) -> dict[str, object]:
         """Return the first log line from number `after` on that matches, waiting for it; fails with the log so far."""
         with self._changed:
@@ -160,7 +159,7 @@ class Server:
             self.process.send_signal(signal.SIGTERM)
             self.wait_for(lambda line: line.get("event") in ("stopping", "stopped"))
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(STOP_TIMEOUT_S)
+            self.process.wait(PATIENCE_S)
         self._collector.join()
         return self.process.returncode
 
@@ -183,7 +182,7 @@ class Server:
     def kill(self) -> None:
         """Kill all its processes at once, as a power loss would, and return when the last has ended."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(STOP_TIMEOUT_S)
+        self.process.wait(PATIENCE_S)
         self._collector.join()
 
     def http(self, path: str) -> tuple[int, str]:

@@ -4,13 +4,13 @@ import json
 import re
 import socket
 import ssl
-import time
 from contextlib import suppress
 from pathlib import Path
 
 from tests.support import server as commands
 from tests.support.certificates import Authority, Pair
 from tests.support.server import Server
+from tests.support.waiting import until
 from tests.support.wire import Wire
 
 
@@ -59,14 +59,15 @@ class TlsWire(Wire):
 
 def accounts(server: Server, reason: str, **fields: object) -> list[dict[str, object]]:
     """Wait for accounts with a reason and these fields, and return them."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        listed = json.loads(commands.run("associations", "--json", config=server.config).stdout)
-        told = [account for account in listed if re.search(reason, str(account.get("reason")))]
-        found = [account for account in told if fields.items() <= account.items()]
-        if found:
-            return found
-    raise AssertionError(f"no account of {reason}: {listed}")
+
+    def listed() -> list[dict[str, object]]:
+        return list(json.loads(commands.run("associations", "--json", config=server.config).stdout))
+
+    def found() -> list[dict[str, object]]:
+        told = [account for account in listed() if re.search(reason, str(account.get("reason")))]
+        return [account for account in told if fields.items() <= account.items()]
+
+    return until(found, lambda: f"no account of {reason}: {listed()}")
 
 
 def peer_lines(title: str, port: int, more: str = "") -> str:

@@ -6,21 +6,21 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.audit_messages import check
 from tests.support.certificates import Pair
+from tests.support.waiting import until
 
 UNPACKED = Path(sys.prefix) / "debian"
 """Where tools/setup.sh puts programs that are not to be installed: Debian's packages of these start services."""
 FILE = "audit.log"
 MAX_MESSAGE_BYTES = 65536
-START_S, STOP_S, WAIT_S = 20, 20, 60
-POLL_S = 0.02
+STOP_S = 20
 LIBRARIES = "usr/lib/*-linux-gnu*", "lib/*-linux-gnu*", "usr/lib/syslog-ng"
 
 
@@ -70,14 +70,14 @@ class SyslogDaemon(ABC):
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **libraries}
             )
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                return socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                assert self._process.poll() is None, self.log.read_text()
-                assert time.monotonic() < deadline, self.log.read_text()
-                time.sleep(POLL_S)
+        until(self._listens, self.log.read_text)
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None, self.log.read_text()
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        return False
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it."""
@@ -98,12 +98,12 @@ class SyslogDaemon(ABC):
         """Return what was written, line by line."""
         return self.written.read_bytes().rpartition(b"\n")[0].splitlines() if self.written.exists() else []
 
-    def wait_for(self, count: int, timeout_s: float = WAIT_S) -> list[bytes]:
+    def wait_for(self, count: int) -> list[bytes]:
         """Wait until so many messages are written."""
-        deadline = time.monotonic() + timeout_s
-        while len(self.lines()) < count:
-            assert time.monotonic() < deadline, f"{len(self.lines())} of {count} messages\n{self.log.read_text()}"
-            time.sleep(POLL_S)
+        until(
+            lambda: len(self.lines()) >= count,
+            lambda: f"{len(self.lines())} of {count} messages\n{self.log.read_text()}",
+        )
         return self.messages()
 
 

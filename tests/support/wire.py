@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE_S
+
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 VERIFICATION = "1.2.840.10008.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -146,7 +148,7 @@ def free_port() -> int:
 class Wire:
     """A connection; everything waits at most `timeout_s`."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", timeout_s: float = 15):
+    def __init__(self, port: int, host: str = "127.0.0.1", timeout_s: float = PATIENCE_S):
         self.socket = socket.create_connection((host, port), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""

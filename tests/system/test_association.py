@@ -2,7 +2,7 @@
 
 import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tests.support import dcmtk, server, wire
 from tests.support.objects import ct, save, save_all, study
 from tests.support.sender import Sender
 from tests.support.server import Server
+from tests.support.waiting import until
 from tests.support.wire import CT, EXPLICIT, IMPLICIT, STUDY_FIND, VERIFICATION, Wire
 
 ECHO = wire.message(1, wire.command(0x30, VERIFICATION))
@@ -64,15 +65,6 @@ def accepted(port: int, **arguments: object) -> Wire:
 def echo(caller: Wire) -> int:
     caller.send(ECHO)
     return caller.response().status
-
-
-def until(server: Server, is_so: Callable[[], bool]) -> None:
-    """Wait for what the process does after its last word to a peer; the requests in between pace it."""
-    for _ in range(1000):
-        if is_so():
-            return
-        assert server.http("/healthz")[0] == 200
-    raise AssertionError("does not come about")
 
 
 def log_of(server: Server, calling: str, event: str) -> dict[str, object]:
@@ -248,7 +240,7 @@ def test_a16_probes_that_open_and_close_leave_no_trace(start_server):
         for _ in range(200):
             socket.create_connection(("127.0.0.1", server.port)).close()
         assert echo(caller) == 0
-        until(server, lambda: (server.threads(), server.open_files()) == (threads, files))
+        until(lambda: (server.threads(), server.open_files()) == (threads, files))
         assert not [line for line in server.lines if "address" in line]
 
 
@@ -264,8 +256,8 @@ def test_threads_and_descriptors_are_given_back(start_server):
                     other.release()
                 elif n % 3 == 1:
                     other.send(b"\x07\0\0\0\0\4\0\0\0\0")
-        until(server, lambda: (server.threads(), server.open_files()) == (threads, files))
-    until(server, lambda: server.metric("minipacs_associations_active") == 0)
+        until(lambda: (server.threads(), server.open_files()) == (threads, files))
+    until(lambda: server.metric("minipacs_associations_active") == 0)
 
 
 def wake_ups(pid: int) -> dict[str, int]:
@@ -328,6 +320,6 @@ def test_out_of_descriptors_connections_are_closed_and_the_process_lives(start_s
         server.wait_for(lambda line: line["event"] == "out of file descriptors: connection closed")
         callers[0].accepted()
         assert echo(callers[0]) == 0
-    until(server, lambda: server.open_files() < 40)
+    until(lambda: server.open_files() < 40)
     with accepted(server.port) as caller:
         assert echo(caller) == 0

@@ -1,7 +1,6 @@
 """Why does this modality not connect?"""
 
 import json
-import time
 
 from minipacs.net.rejections import BURST
 from minipacs.net.summed_log import WRITTEN
@@ -10,6 +9,7 @@ from tests.support import wire
 from tests.support.objects import ct
 from tests.support.sender import Sender
 from tests.support.server import Server
+from tests.support.waiting import until
 from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire
 
 PEERS = """
@@ -26,10 +26,12 @@ host = "192.0.2.1"
 
 def listed(server: Server, count: int) -> list[dict]:
     """List the associations, waiting for `count` of them: they are kept a moment after their end."""
-    deadline = time.monotonic() + 10
-    while len(found := json.loads(commands.run("associations", "--json", config=server.config).stdout)) < count:
-        assert time.monotonic() < deadline
-    return found
+
+    def found() -> list[dict]:
+        told = json.loads(commands.run("associations", "--json", config=server.config).stdout)
+        return told if len(told) >= count else []
+
+    return until(found)
 
 
 def show(server: Server, association_id: str, *options: str) -> str:

@@ -5,7 +5,6 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from tests.support import wire
 from tests.support.objects import ct, encode
 from tests.support.sender import Sender
+from tests.support.waiting import PATIENCE_S, until
 from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire
 
 WORKERS = "workers = 2"
@@ -25,13 +25,6 @@ QUICK_TO_KILL = {
     "minipacs.daemon.parent.LOOK_INTERVAL_S": 0.25,
 }
 """A daemon that waits a second instead of half a minute for a main loop to come round."""
-
-
-def until(is_so: Callable[[], bool], timeout_s: float = 10) -> None:
-    """Wait for what nothing tells of."""
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, "does not come about"
 
 
 def echo(caller: Wire) -> int:
@@ -96,7 +89,7 @@ def test_a_worker_killed_during_a_transfer_is_replaced_and_what_it_staged_swept(
     died = server.wait_for(lambda line: line["event"] == "process died")
     assert (died["role"], died["pid"], died["how"], died["files_swept"]) == ("worker", receiving, "signal 9", 1)
     until(lambda: len(server.children("worker")) == 2)
-    assert time.monotonic() - killed_at < 5
+    assert time.monotonic() - killed_at < PATIENCE_S
     assert not server.incoming()
     for _ in range(8):
         with Sender(server.port) as sender:

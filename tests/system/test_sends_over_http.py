@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from tests.support.objects import save_all, study
 from tests.support.receiver import Receiver
 from tests.support.server import Server, run
+from tests.support.waiting import until
 from tests.support.web import ask
 from tests.support.wire import free_port
 
@@ -42,11 +42,11 @@ class Site:
         return str(self.ask("POST", "sends", peer="RECEIVER", study=uid, **more)["id"])
 
     def until(self, send_id: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        ends_at = time.monotonic() + 20
-        while not fits(found := self.ask("GET", f"sends/{send_id}")):
-            assert time.monotonic() < ends_at, found
-            threading.Event().wait(0.05)
-        return dict(found)
+        def found() -> dict[str, Any]:
+            told = self.ask("GET", f"sends/{send_id}")
+            return told if fits(told) else {}
+
+        return until(found, lambda: self.ask("GET", f"sends/{send_id}"))
 
 
 def is_over(send: dict[str, Any]) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import CONFIG, MINIPACS, STOP_TIMEOUT_S
+from tests.support.server import CONFIG, MINIPACS
+from tests.support.waiting import PATIENCE_S
 from tests.support.wire import Wire
 
 WAIT_S = 20
@@ -75,7 +76,7 @@ class Manager:
     def stop(self) -> tuple[int, str]:
         assert self.process is not None
         self.process.terminate()
-        _, text = self.process.communicate(timeout=STOP_TIMEOUT_S)
+        _, text = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, text
 
 
@@ -103,7 +104,7 @@ def test_ready_is_said_when_associations_are_accepted_and_stopping_at_the_end(ma
         caller.release()
     manager.process.terminate()
     assert "STATUS=draining" in manager.hear("STOPPING=1")
-    assert manager.process.wait(STOP_TIMEOUT_S) == 0
+    assert manager.process.wait(PATIENCE_S) == 0
     sock.close()
 
 

@@ -3,9 +3,8 @@
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from tests.support.retriever import move
 from tests.support.sender import Sender
 from tests.support.server import Server
 from tests.support.site import Site, accounts, peer_lines, tls_port
+from tests.support.waiting import until
 from tests.support.wire import free_port
 
 PEERS = '[[peer]]\ntitle = "CT1"\ncertificate = "CN=CT1"\n'
@@ -124,21 +124,20 @@ def test_openssl_sees_the_suites_of_the_standard_alone(server: Server, site: Sit
     assert taken == {f"ECDHE-{kind}-AES128-GCM-SHA256", f"ECDHE-{kind}-AES256-GCM-SHA384"}
 
 
+def listens(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    return False
+
+
 @contextmanager
 def storescp(site: Site, pair: Pair, port: int, folder: Path) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     given = ["-od", folder, "+tls", pair.key, pair.certificate, "+cf", site.ca.certificate, "-aet", "STORESCP"]
     command = [dcmtk.tool("storescp"), *map(str, given), str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            else:
-                break
+        until(lambda: listens(port))
         try:
             yield
         finally:

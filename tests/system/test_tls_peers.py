@@ -5,7 +5,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.support.retriever import move
 from tests.support.sender import Sender
 from tests.support.server import Server
 from tests.support.site import Site, TlsWire, accounts, peer_lines, shake_hands, tls_port
+from tests.support.waiting import until
 from tests.support.wire import VERIFICATION, free_port
 
 STORING, EACH = 50, 5
@@ -151,9 +151,7 @@ def test_storescp_is_a_destination_with_tls(site: Site, tmp_path: Path, start_se
     command = [dcmtk.tool("storescp"), "-aet", "STORESCP", *map(str, options), str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            deadline = time.monotonic() + 20
-            while commands.run("echo", "STORESCP", config=server.config, check=False).returncode:
-                assert time.monotonic() < deadline
+            until(lambda: commands.run("echo", "STORESCP", config=server.config, check=False).returncode == 0)
             result = move(server.port, "STUDY", "STORESCP", study=instances[0].StudyInstanceUID)
         finally:
             process.kill()

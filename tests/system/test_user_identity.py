@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.support import dcmtk, wire
 from tests.support import server as commands
 from tests.support.objects import ct, save
 from tests.support.server import Server
+from tests.support.waiting import until
 from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire, context, identity
 
 REFUSED = "Reason: No Reason"
@@ -125,12 +125,12 @@ def test_storescu_with_a_ticket(server: Server, tmp_path: Path, option: str):
 
 
 def accounts(server: Server, **fields: object) -> list[dict]:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+
+    def found() -> list[dict]:
         listed = json.loads(commands.run("associations", "--json", "--last", 200, config=server.config).stdout)
-        if found := [account for account in listed if fields.items() <= account.items()]:
-            return found
-    raise AssertionError(f"no account of {fields}: {listed}")
+        return [account for account in listed if fields.items() <= account.items()]
+
+    return until(found, lambda: f"no account of {fields}")
 
 
 def test_the_user_is_in_the_account_and_in_the_log(server: Server):

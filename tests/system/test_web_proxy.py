@@ -5,7 +5,6 @@ import shutil
 import ssl
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from minipacs.web.site.page import built
 from tests.support.built import page_built
 from tests.support.certificates import Authority
 from tests.support.objects import study
+from tests.support.waiting import until
 from tests.support.web import Web
 from tests.support.wire import free_port
 
@@ -75,10 +75,10 @@ def site(tmp_path: Path) -> Iterator[tuple[Web, str, Path]]:
     assert program, "nginx is needed: tools/test takes it out of its package"
     process = subprocess.Popen([program, "-p", str(tmp_path), "-c", str(config), "-e", str(tmp_path / "error.log")])
     root = f"https://localhost:{port}/pacs/dicom-web"
-    ends_at = time.monotonic() + 20
-    while not answers(root, authority.certificate):
-        assert process.poll() is None
-        assert time.monotonic() < ends_at, (tmp_path / "error.log").read_text()
+    until(
+        lambda: process.poll() is not None or answers(root, authority.certificate), (tmp_path / "error.log").read_text
+    )
+    assert process.poll() is None
     yield web, root, authority.certificate
     process.terminate()
     process.wait(20)

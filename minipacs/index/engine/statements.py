@@ -1,11 +1,12 @@
 """Statements as text, composed with peewee: they are run on a borrowed connection, which peewee is not given."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from peewee import SQL, AutoField, Context, Field, Model, Node, NodeList, SchemaManager, SqliteDatabase, Table
 
-from minipacs.index.engine.connection import Connection, Cursor
+from minipacs.index.engine.connection import Connection
 
 OTHER = "fresh"
 """What a second file is called that is looked into beside the first."""
@@ -23,15 +24,16 @@ class _Dialect(SqliteDatabase):
     operations = {"LIKE": "LIKE"}  # noqa: RUF012  peewee would write GLOB, where `[` is special
 
 
-class _Borrowing(_Dialect):
-    """Runs what peewee writes on a connection of ours."""
+class _Noting(_Dialect):
+    """Notes what peewee would run."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self) -> None:
         super().__init__(None)
-        self._connection = connection
+        self.statements: list[str] = []
 
-    def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Cursor:
-        return self._connection.execute(sql, params or ())
+    def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> None:
+        assert not params  # noqa: S101  a definition has its values in its text
+        self.statements.append(sql)
 
 
 class Statements:
@@ -84,8 +86,8 @@ class Statements:
 
     def create_tables(self, connection: Connection, models: Sequence[type[Model]]) -> None:
         """Make those tables and indexes of `models` that are missing."""
-        for model in models:
-            SchemaManager(model, _Borrowing(connection)).create_all()
+        for statement in _definitions(tuple(models)):
+            connection.execute(statement)
 
     def columns(self, connection: Connection, table: str) -> set[str]:
         """Return the names of the columns that a table has; none if there is no such table."""
@@ -117,6 +119,15 @@ class Statements:
             connection.execute(f"INSERT INTO sqlite_sequence (name, seq) {last}", (name,))
         connection.execute(f"PRAGMA schema_version = {version + 1}")
         connection.execute("PRAGMA writable_schema = RESET")
+
+
+@cache
+def _definitions(models: tuple[type[Model], ...]) -> Sequence[str]:
+    """Write what makes the tables and indexes of models; once in each process, for it takes longer than to run it."""
+    noting = _Noting()
+    for model in models:
+        SchemaManager(model, noting).create_all()
+    return noting.statements
 
 
 def table(model: type[Model], *, of_other: bool = False) -> Table:
