@@ -125,7 +125,7 @@ class Routed:
 
     def given_up(self, route: str, destination: str) -> set[str]:
         """Return the UIDs of single instances that were given up: who wants them has their item tried again."""
-        dead = self.queue.items((DEAD,), f"{route} {destination} ")
+        dead = self.queue.items((DEAD,), beginning=f"{route} {destination} ")
         return {uid for shipment in map(shipment_of, dead) for uid in shipment.only}
 
     def waiting(self, routes: Iterable[str]) -> dict[tuple[str, str], tuple[int, float, int]]:
