@@ -48,11 +48,14 @@ from minipacs.index.objects.models import (
     level_within,
 )
 
-TRANSFER_SYNTAX = Attribute("AvailableTransferSyntaxUID", 0x00083002, "UI", "IMAGE", computed=True)
+TRANSFER_SYNTAX = Attribute("AvailableTransferSyntaxUID", 0x00083002, "UI", "SERIES", multi=True, computed=True)
+"""Can be returned of a series, as a list, and of an instance: how what they hold is stored (PS3.18 Table 10.6.3-4)."""
 AVAILABILITY = Attribute("InstanceAvailability", INSTANCE_AVAILABILITY, "CS", "PATIENT", computed=True)
 """Can be returned at every level: UNAVAILABLE if that is so of any instance below (PS3.4 C.4.1.1.3.2)."""
 
 Keys = Sequence[tuple[Attribute, str]]
+
+_DEPTHS = {level: depth for depth, level in enumerate(LEVELS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,9 @@ class Query:
     newest_first: bool = False
 
     def __post_init__(self) -> None:
+        lowest = _DEPTHS[self.level]
         for attribute in (*(a for a, _ in self.keys), *self.returns):
-            if _depth(attribute.level) > _depth(self.level):
+            if _DEPTHS[attribute.level] > lowest:
                 raise ValueError(f"{attribute.keyword} is below level {self.level}")
         if any(a.tag == INSTANCE_AVAILABILITY for a, _ in self.keys):
             raise ValueError("InstanceAvailability is no matching key")
@@ -121,7 +125,14 @@ class _Found(NamedTuple):
     @property
     def rank(self) -> tuple[int, int]:
         """Order what rows may be read from: the most selective first, then the highest in the hierarchy."""
-        return _RANKS[self.match.access], _depth(self.level)
+        return _RANKS[self.match.access], _DEPTHS[self.level]
+
+    @property
+    def value(self) -> str | None:
+        """Return the one value that a column is compared with, None if this is looked for in another way."""
+        matching = self.condition.matching if isinstance(self.condition, KeyCondition) else None
+        is_plain = isinstance(matching, Text) and self.match.access == "point" and self.beside is None
+        return matching.values[0] if is_plain else None  # type: ignore[union-attr]
 
     @property
     def start(self) -> Field:
@@ -153,11 +164,12 @@ class Selection:
         self._bounds = bounds
         self._found = found
         self.is_descending = query.newest_first and query.level == "STUDY" and _runs_along_dates(driver)
+        self._has_driver = driver is not None
         self._order: list[Field] = [_STUDY_DATE, Study.id] if self.is_descending else _order(query.level, driver)
         self._inexact = [f for f in found if not f.match.exact]
         attributes = [*(a for f in found for a in f.condition.attributes), *query.returns]
-        levels = (level_within(a, query.level) for a in attributes if a is not AVAILABILITY)
-        self._top = min(map(_depth, (query.level, *levels)))
+        levels = (level_within(a, query.level) for a in attributes if a not in (AVAILABILITY, TRANSFER_SYNTAX))
+        self._top = min(_DEPTHS[level] for level in (query.level, *levels))
 
     def page(self, after: Place, rows: int) -> Select:
         """Compose the SELECT of the next `rows` after a place in the order."""
@@ -172,6 +184,22 @@ class Selection:
         select = select.where(all_of(conditions)) if conditions else select
         order = [column.desc() for column in self._order] if self.is_descending else self._order
         return select.order_by(*order).limit(rows)
+
+    @property
+    def form(self) -> tuple[object, ...] | None:
+        """Return what the text of its statements follows from, beside the length of a place.
+
+        Those of one form differ in their `values`, in this order; None if that cannot be told.
+        """
+        if self._bounds or None in self.values:
+            return None
+        query, attributes = self._query, tuple(f.condition.attributes[0] for f in self._found)
+        return query.level, tuple(query.returns), attributes, self._has_driver, self.is_descending
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """Return the value of each condition, None for one that is more than a comparison with one."""
+        return [f.value for f in self._found]
 
     @property
     def place(self) -> slice:
@@ -198,7 +226,7 @@ class Selection:
         """Begin the SELECT with the tables of the levels that are read."""
         level = self._query.level
         select = LEVEL_MODELS[level].select(columns)
-        for above in reversed(LEVELS[self._top : _depth(level)]):
+        for above in reversed(LEVELS[self._top : _DEPTHS[level]]):
             select = select.join(LEVEL_MODELS[above])
         return select
 
@@ -323,10 +351,6 @@ class _Columns(ColumnBase):
         return ctx
 
 
-def _depth(level: Level) -> int:
-    return LEVELS.index(level)
-
-
 _PLAIN = re.compile(r"[A-Za-z0-9.]+")
 """One value, whatever the key."""
 
@@ -340,13 +364,19 @@ _IDS: dict[Level, Field] = {"PATIENT": Patient.id, "STUDY": Study.id, "SERIES": 
 def _order(level: Level, driver: _Found | None) -> list[Field]:
     if driver is None:
         return [_IDS[level]]
-    ids = [driver.start, *(_IDS[at] for at in LEVELS[_depth(driver.level) + 1 : _depth(level) + 1])]
+    ids = [driver.start, *(_IDS[at] for at in LEVELS[_DEPTHS[driver.level] + 1 : _DEPTHS[level] + 1])]
     return [driver.match.column, *ids] if driver.match.access in ("range", "scan") else ids
+
+
+def _syntaxes_of_series() -> ColumnBase:
+    """Gather what the instances of a series are stored in; no UID has a comma."""
+    of_series = Instance.select(fn.GROUP_CONCAT(Instance.transfer_syntax_uid.distinct()))
+    return fn.REPLACE(of_series.where(Instance.parent == Series.id), ",", "\\")
 
 
 def _text(attribute: Attribute, level: Level) -> ColumnBase:
     if attribute is TRANSFER_SYNTAX:
-        return Instance.transfer_syntax_uid
+        return Instance.transfer_syntax_uid if level == "IMAGE" else _syntaxes_of_series()
     if attribute is AVAILABILITY:
         if level == "IMAGE":
             return Instance.availability
