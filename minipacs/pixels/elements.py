@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH
 from minipacs.dicom.data_set.inflater import MAX_INFLATED_BYTES
-from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH, tag_text
+from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, PIXEL_DATA, SEQUENCE_DELIMITER, UNDEFINED_LENGTH, tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import SHORT_VR_CODES
 from minipacs.errors import Failure, Kind
@@ -33,7 +33,6 @@ HIGH_BIT = 0x00280102
 PIXEL_REPRESENTATION = 0x00280103
 LOSSY_IMAGE_COMPRESSION = 0x00282110
 OVERLAY_BIT_POSITIONS = tuple(0x60000102 | group << 16 for group in range(0, 0x20, 2))
-PIXEL_DATA = 0x7FE00010
 
 _IMAGE_NUMBERS = frozenset(
     {

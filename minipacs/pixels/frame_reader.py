@@ -2,13 +2,13 @@
 
 from typing import BinaryIO, NamedTuple
 
+from minipacs.dicom.tables.tags import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.errors import Kind
 from minipacs.pixels.elements import (
     BITS_ALLOCATED,
     COLUMNS,
     NUMBER_OF_FRAMES,
-    PIXEL_DATA,
     ROWS,
     SAMPLES_PER_PIXEL,
     ElementReader,
@@ -22,7 +22,6 @@ from minipacs.pixels.elements import (
 from minipacs.pixels.fragments import Fragments
 from minipacs.pixels.image import MAX_FRAME_BYTES
 
-FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00008, 0x7FE00009
 FRAMES_HELD = 4
 _SAMPLE_BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from minipacs.dicom.tables.tags import PIXEL_DATA
 from minipacs.pixels.elements import (
     BITS_ALLOCATED,
     BITS_STORED,
@@ -12,7 +13,6 @@ from minipacs.pixels.elements import (
     NUMBER_OF_FRAMES,
     OVERLAY_BIT_POSITIONS,
     PHOTOMETRIC_INTERPRETATION,
-    PIXEL_DATA,
     PIXEL_REPRESENTATION,
     PLANAR_CONFIGURATION,
     ROWS,

@@ -3,9 +3,9 @@
 from typing import BinaryIO
 
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
-from minipacs.dicom.tables.tags import tag_text
+from minipacs.dicom.tables.tags import LENGTH_TO_END, tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
-from minipacs.dicom.tables.value_representations import TEXT_VRS
+from minipacs.dicom.tables.value_representations import MAX_SHORT_LENGTH, TEXT_VRS
 from minipacs.dicom.text import charset
 from minipacs.pixels.element_writer import ElementWriter
 from minipacs.pixels.elements import ElementReader, Step, StepKind, TranscodeError, is_short
@@ -14,7 +14,6 @@ MAX_TEXT_BYTES = 1 << 24
 """Of one value; a data set with a longer one that is not ASCII cannot be converted."""
 
 _UTF_8_NAME = b"ISO_IR 192"
-_LENGTH_TO_END = 0x00080001
 _NOT_ASCII_TERMS = ("ISO_IR 13", "ISO 2022 IR 13")
 _TEXT_VRS = frozenset(vr.encode() for vr in TEXT_VRS)
 
@@ -47,7 +46,7 @@ def to_utf_8(source: BinaryIO, target: BinaryIO, transfer_syntax: TransferSyntax
             named[-1] = charset.terms((step.value or b"").decode("ascii", "replace")) or named[-1]
             writer.element(step.tag, b"CS", _UTF_8_NAME)
             has_named = has_named or depth == 1
-        elif step.tag & 0xFFFF and step.tag != _LENGTH_TO_END:
+        elif step.tag & 0xFFFF and step.tag != LENGTH_TO_END:
             _copy_element(step, reader, writer, named[-1])
     if not has_named:
         writer.element(SPECIFIC_CHARACTER_SET, b"CS", _UTF_8_NAME)
@@ -74,7 +73,7 @@ def _converted(step: Step, raw: bytes, charsets: tuple[str, ...]) -> bytes:
         raise TranscodeError(f"{tag_text(step.tag)}: text that cannot be read, in {'/'.join(charsets) or 'ASCII'}")
     new = text.encode()
     new += b" " * (len(new) & 1)
-    if is_short(step.vr) and len(new) > 0xFFFE:
+    if is_short(step.vr) and len(new) > MAX_SHORT_LENGTH:
         raise TranscodeError(f"{tag_text(step.tag)}: text that is too long for ISO_IR 192")
     return new
 

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
 from minipacs.dicom.data_set.part10 import NeedMoreData, parse_file_meta
+from minipacs.dicom.tables.tags import LENGTH_TO_END, PIXEL_DATA
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.errors import DataSetError
 from minipacs.pixels.codecs import can_transcode
 from minipacs.pixels.element_writer import ElementWriter
 from minipacs.pixels.elements import (
     BITS_ALLOCATED,
-    PIXEL_DATA,
     ElementReader,
     ImageAttributes,
     Step,
@@ -29,7 +29,6 @@ from minipacs.pixels.frames import EncapsulatedImage
 from minipacs.pixels.image import ElementChange, ImageLayout, NativeImage
 
 _PREFIX_BYTES = 4096
-_LENGTH_TO_END = 0x00080001
 
 
 OnImage = Callable[[ImageLayout], None]
@@ -180,7 +179,7 @@ def _copy(
     reader: ElementReader, writer: ElementWriter, images: dict[int, _Recoding], on_frame: Callable[[], None]
 ) -> None:
     for step in reader.walk():
-        if step.kind is StepKind.ELEMENT and (step.tag & 0xFFFF == 0 or step.tag == _LENGTH_TO_END):
+        if step.kind is StepKind.ELEMENT and (step.tag & 0xFFFF == 0 or step.tag == LENGTH_TO_END):
             continue
         recoding = images.get(reader.nesting[-1].position) if step.tag else None
         if recoding is not None and _change(step.tag, recoding, writer):

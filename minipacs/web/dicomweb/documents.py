@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from minipacs.archive.data_set_file import DataSetFile
 from minipacs.archive.reader import PEEK_BYTES, ObjectUnreadable
+from minipacs.dicom.tables.tags import PIXEL_DATA
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.index import StoredInstance
-from minipacs.pixels.elements import PIXEL_DATA, ElementReader, StepKind, TranscodeError
+from minipacs.pixels.elements import ElementReader, StepKind, TranscodeError
 from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.bulk_data import ENCAPSULATED_DOCUMENT, find_value
 from minipacs.web.dicomweb.frames import MEDIA_TYPES, OCTETS

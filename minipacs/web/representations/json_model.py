@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, BinaryIO
 
+from minipacs.dicom.data_set.json_values import NAME_GROUPS
 from minipacs.dicom.data_set.values import Values, vr_of
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
+from minipacs.dicom.tables.tags import ANY_PIXEL_DATA
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SINGLE_VALUED_VRS, TEXT_VRS
 from minipacs.dicom.text import charset
@@ -34,10 +36,8 @@ BulkDataUri = Callable[[str], str]
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _STRINGS = TEXT_VRS | {"AE", "AS", "CS", "DA", "DT", "TM", "UI", "UR"}
 _VRS = _STRINGS | _BINARY | NUMBER_FORMATS.keys() | {"AT", "DS", "IS"}
-_ANY_PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _NOT_OF_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
 """Groups of commands, File Meta and directories (PS3.18 F.2.2)."""
-_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 class _Level:
@@ -97,7 +97,7 @@ def _add(reader: ElementReader, step: Step, level: _Level, bulk_data_uri: BulkDa
     if not step.length:
         return
     is_binary = vr in _BINARY
-    if step.tag in _ANY_PIXEL_DATA or step.length > (MAX_INLINE_BYTES if is_binary else MAX_TEXT_BYTES):
+    if step.tag in ANY_PIXEL_DATA or step.length > (MAX_INLINE_BYTES if is_binary else MAX_TEXT_BYTES):
         found |= _bulk(step.tag, level, bulk_data_uri)
         return
     raw = reader.read(step.length) if step.value is None else step.value
@@ -179,7 +179,7 @@ def _texts(text: str, vr: str) -> list[Any]:
 
 def _name(value: str) -> dict[str, str] | None:
     """Sort the component groups of a name; extra ones are no part of it (PS3.5 6.2.1)."""
-    groups = zip(_NAME_GROUPS, value.split("="), strict=False)
+    groups = zip(NAME_GROUPS, value.split("="), strict=False)
     return {name: group for name, group in groups if group} or None
 
 
