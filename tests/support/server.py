@@ -186,6 +186,19 @@ class Server:
         self.process.wait(STOP_TIMEOUT_S)
         self._collector.join()
 
+    def end(self) -> None:
+        """Stop it, and see that it told of no fault of its own."""
+        self.stop()
+        self.no_traceback()
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for what a process does after its last word to a peer; the requests in between pace it."""
+        for _ in range(1000):
+            if is_so():
+                return
+            assert self.http("/healthz")[0] == 200
+        raise AssertionError("does not come about")
+
     def http(self, path: str) -> tuple[int, str]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=10) as answer:

@@ -2,7 +2,7 @@
 
 import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -43,8 +43,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run an archive that knows its callers."""
     found = Server(tmp_path_factory.mktemp("strict"), more=PEERS, ae="check_called_title = true")
     yield found
-    found.stop()
-    found.no_traceback()
+    found.end()
 
 
 def rejected(port: int, **arguments: object) -> tuple[int, int, int]:
@@ -64,15 +63,6 @@ def accepted(port: int, **arguments: object) -> Wire:
 def echo(caller: Wire) -> int:
     caller.send(ECHO)
     return caller.response().status
-
-
-def until(server: Server, is_so: Callable[[], bool]) -> None:
-    """Wait for what the process does after its last word to a peer; the requests in between pace it."""
-    for _ in range(1000):
-        if is_so():
-            return
-        assert server.http("/healthz")[0] == 200
-    raise AssertionError("does not come about")
 
 
 def log_of(server: Server, calling: str, event: str) -> dict[str, object]:
@@ -248,7 +238,7 @@ def test_a16_probes_that_open_and_close_leave_no_trace(start_server):
         for _ in range(200):
             socket.create_connection(("127.0.0.1", server.port)).close()
         assert echo(caller) == 0
-        until(server, lambda: (server.threads(), server.open_files()) == (threads, files))
+        server.until(lambda: (server.threads(), server.open_files()) == (threads, files))
         assert not [line for line in server.lines if "address" in line]
 
 
@@ -264,8 +254,8 @@ def test_threads_and_descriptors_are_given_back(start_server):
                     other.release()
                 elif n % 3 == 1:
                     other.send(b"\x07\0\0\0\0\4\0\0\0\0")
-        until(server, lambda: (server.threads(), server.open_files()) == (threads, files))
-    until(server, lambda: server.metric("minipacs_associations_active") == 0)
+        server.until(lambda: (server.threads(), server.open_files()) == (threads, files))
+    server.until(lambda: server.metric("minipacs_associations_active") == 0)
 
 
 def wake_ups(pid: int) -> dict[str, int]:
@@ -328,6 +318,6 @@ def test_out_of_descriptors_connections_are_closed_and_the_process_lives(start_s
         server.wait_for(lambda line: line["event"] == "out of file descriptors: connection closed")
         callers[0].accepted()
         assert echo(callers[0]) == 0
-    until(server, lambda: server.open_files() < 40)
+    server.until(lambda: server.open_files() < 40)
     with accepted(server.port) as caller:
         assert echo(caller) == 0

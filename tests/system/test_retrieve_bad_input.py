@@ -46,17 +46,8 @@ def overwrite(path: Path, data: bytes) -> None:
 def held(server: Server) -> tuple[int, int]:
     """Count threads and descriptors, once there is what stays: connections to the index."""
     assert get(server.port, level="STUDY", study="1.2.3").final.status == 0
-    until(server, lambda: server.metric("minipacs_associations_active") == 0)
+    server.until(lambda: server.metric("minipacs_associations_active") == 0)
     return server.threads(), server.open_files()
-
-
-def until(server: Server, is_so: Callable[[], bool]) -> None:
-    """Wait for what the process does after its last word to a peer; the requests in between pace it."""
-    for _ in range(1000):
-        if is_so():
-            return
-        assert server.http("/healthz")[0] == 200
-    raise AssertionError("does not come about")
 
 
 def test_m2_an_unknown_destination_is_a801_before_anything(server: Server) -> None:
@@ -134,7 +125,7 @@ def test_m3_a_destination_without_an_association_fails_everything(
     assert (result.final.status, result.counts) == (0xA702, (0, 3, 0))
     assert sorted(result.failed_uids) == sorted(uids)
     assert comment in result.final.comment
-    until(server, lambda: (server.threads(), server.open_files()) == before)
+    server.until(lambda: (server.threads(), server.open_files()) == before)
 
 
 def abort_second(wire: Wire, received: Received, number: int) -> int | None:
@@ -174,7 +165,7 @@ def test_m3_a_destination_that_ends_in_the_middle_fails_what_it_did_not_answer_f
     assert (result.final.status, result.counts) == (0xB000, (1, 3, 0))
     assert sorted(result.failed_uids) == sorted(set(uids) - {done})
     assert comment in result.final.comment
-    until(server, lambda: (server.threads(), server.open_files()) == before)
+    server.until(lambda: (server.threads(), server.open_files()) == before)
 
 
 def test_m13_nothing_goes_on_when_the_requestor_is_gone(start_server: Callable[..., Server]) -> None:
@@ -198,7 +189,7 @@ def test_m13_nothing_goes_on_when_the_requestor_is_gone(start_server: Callable[.
     assert call.end == "released", "no orphan association"
     assert 2 <= len(call.received) <= 4
     assert (line["completed"], line["failed"], line["total"]) == (len(call.received), 0, 30)
-    until(server, lambda: (server.threads(), server.open_files()) == before)
+    server.until(lambda: (server.threads(), server.open_files()) == before)
 
 
 def test_a_c_get_whose_requestor_stops_answering_is_aborted(start_server: Callable[..., Server]) -> None:
@@ -215,7 +206,7 @@ def test_a_c_get_whose_requestor_stops_answering_is_aborted(start_server: Callab
     line = server.wait_for(lambda line: line.get("event") == "C-GET" and line["total"] == 3)
     assert (line["completed"], line["failed"], line["total"]) == (0, 0, 3)
     assert "status" not in line
-    until(server, lambda: (server.threads(), server.open_files()) == before)
+    server.until(lambda: (server.threads(), server.open_files()) == before)
 
 
 def missing(path: Path) -> None:
