@@ -45,8 +45,7 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     yield start
     for server in running:
-        server.stop()
-        server.no_traceback()
+        server.end()
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +53,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start one archive with the defaults for all tests of a module that do not mind each other's objects."""
     server = Server(tmp_path_factory.mktemp("archive"))
     yield server
-    server.stop()
-    server.no_traceback()
+    server.end()
 
 
 @pytest.fixture

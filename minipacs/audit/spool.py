@@ -22,6 +22,8 @@ from typing import NamedTuple
 from uuid import uuid4
 from zlib import crc32
 
+from minipacs.durable import sync_file, sync_folder
+
 logger = logging.getLogger(__name__)
 
 MAX_SEGMENT_BYTES = 4 * 1024 * 1024
@@ -279,13 +281,11 @@ def folder_bytes(folder: Path) -> int:
 
 def sync(folder: Path) -> None:
     """Bring all segments to the disk, whoever writes them. Raises OSError."""
-    for path in [*segments(folder), folder]:
+    for path in segments(folder):
         with suppress(FileNotFoundError):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            sync_file(path)
+    with suppress(FileNotFoundError):
+        sync_folder(folder)
 
 
 def _read_position(line: str) -> tuple[str, int, bool]:

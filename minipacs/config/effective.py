@@ -1,6 +1,5 @@
 """The configuration as a whole: all sections, and what follows from them together."""
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from minipacs.config.schema import (
     WebConfig,
     WorklistConfig,
 )
+from minipacs.net.wire.addresses import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Config:
 
     def policy(self, addresses: Iterable[str] = ()) -> Literal["open", "peers"]:
         """Return the access policy in force on sockets at `addresses`, else where `ae.bind` has them."""
-        loopback = all(ipaddress.ip_address(found.partition("%")[0]).is_loopback for found in addresses or self.ae.bind)
+        loopback = all(map(is_loopback, addresses or self.ae.bind))
         return self.access.policy or ("open" if loopback else "peers")
 
     @property

@@ -1,12 +1,12 @@
 """Settings of what stands between an order and the last copy: HL7, stations, the feed of changes, routes, retention."""
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Literal
 
 from minipacs.config import kinds
 from minipacs.config.kinds import MAX_KEEP_DAYS
 from minipacs.config.settings import setting
+from minipacs.net.wire.addresses import is_loopback
 
 MAX_SENDERS = 64
 MAX_DESTINATIONS = 32
@@ -50,7 +50,7 @@ class Hl7Config:
     @property
     def is_loopback(self) -> bool:
         """Whether it listens to this machine alone."""
-        return ipaddress.ip_address(self.bind).is_loopback
+        return is_loopback(self.bind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ Its name is the key; `setting` gives its default, what is allowed and what it do
 `minipacs check --show` and the manual's table all come from these fields.
 """
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from minipacs.config.lifecycle import (
     WebhookConfig,
 )
 from minipacs.config.settings import setting
+from minipacs.net.wire.addresses import is_loopback
 
 Operation = Literal["echo", "store", "find", "retrieve", "worklist", "mpps", "commit"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
@@ -298,7 +298,7 @@ class WebConfig:
     @property
     def is_loopback(self) -> bool:
         """Whether it listens to this machine alone."""
-        return ipaddress.ip_address(self.bind).is_loopback
+        return is_loopback(self.bind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Connections of MLLP: message, answer, message, in a thread each, for as long as the sender keeps them (MLLP 2)."""
 
-import ipaddress
 import logging
 import select
 import time
@@ -10,6 +9,7 @@ from typing import Protocol
 from minipacs.hl7.framing import Frames, FramingError, framed
 from minipacs.hl7.receiver import Reply
 from minipacs.net.summed_log import SummedLog
+from minipacs.net.wire.addresses import Network, read_address
 from minipacs.net.wire.channel import HandshakeFailed
 from minipacs.net.wire.transport import ConnectionLost, TimedOut, Transport, Woken
 
@@ -19,8 +19,6 @@ MAX_CONNECTIONS = 64
 MAX_IDLE_S = 86400.0
 """Senders keep connections for hours without a word."""
 READ_BYTES = 65536
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Observer(Protocol):
@@ -77,8 +75,8 @@ class Connections:
             self._summed.warn("hl7 connection closed", address, {"reason": reason})
 
     def _is_allowed(self, address: str) -> bool:
-        found = ipaddress.ip_address(address.partition("%")[0])
-        return not self._hosts or any(found in network for network in self._hosts)
+        found = read_address(address)
+        return not self._hosts or (found is not None and any(found in host for host in self._hosts))
 
     def _serve(self, transport: Transport, address: str) -> None:
         """Answer one message after the other. Raises what ends a connection."""

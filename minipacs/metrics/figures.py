@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -19,6 +20,8 @@ FIGURES_AGE_S = 5.0
 """For so long the archive is not asked again, however often the page is read."""
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,37 @@ def register_routes(registry: CollectorRegistry, waiting: Callable[[], list[Wait
     registry.register(_RoutesCollector(waiting))
 
 
-class _RoutesCollector(Collector):
-    def __init__(self, waiting: Callable[[], list[Waiting]]) -> None:
-        self._waiting = waiting
+class _Recent(Generic[T]):
+    """What was told last, for FIGURES_AGE_S; `nothing` if it cannot be told, which the log says."""
+
+    def __init__(self, ask: Callable[[], T], nothing: T, fault: str) -> None:
+        self._ask = ask
+        self._nothing = nothing
+        self._fault = fault
         self._lock = threading.Lock()
         self._asked_at = -FIGURES_AGE_S
-        self._found: list[Waiting] = []
+        self._told = nothing
+
+    def get(self) -> T:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._asked_at >= FIGURES_AGE_S:
+                self._asked_at = now
+                try:
+                    self._told = self._ask()
+                except Exception:
+                    logger.exception(self._fault)
+                    self._told = self._nothing
+            return self._told
+
+
+class _RoutesCollector(Collector):
+    def __init__(self, waiting: Callable[[], list[Waiting]]) -> None:
+        self._recent: _Recent[list[Waiting]] = _Recent(waiting, [], "the queue of routes is not available")
 
     def collect(self) -> Iterator[Metric]:
         """Give the gauges."""
-        found = self._recent()
+        found = self._recent.get()
         rows: tuple[tuple[str, str, Callable[[Waiting], float]], ...] = (
             (
                 "waiting",
@@ -88,18 +112,6 @@ class _RoutesCollector(Collector):
             for one in found:
                 gauge.add_metric([one.route, one.peer], value(one))
             yield gauge
-
-    def _recent(self) -> list[Waiting]:
-        with self._lock:
-            now = time.monotonic()
-            if now - self._asked_at >= FIGURES_AGE_S:
-                self._asked_at = now
-                try:
-                    self._found = self._waiting()
-                except Exception:
-                    logger.exception("the queue of routes is not available")
-                    self._found = []
-            return self._found
 
 
 class _SpoolCollector(Collector):
@@ -160,26 +172,11 @@ class _DaemonCollector(Collector):
 
 class _FiguresCollector(Collector):
     def __init__(self, figures: Callable[[], Figures | None]) -> None:
-        self._ask = figures
-        self._lock = threading.Lock()
-        self._asked_at = -FIGURES_AGE_S
-        self._figures: Figures | None = None
+        self._recent = _Recent(figures, None, "archive figures are not available")
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Give the gauges; none while the archive cannot tell."""
-        figures = self._recent()
+        figures = self._recent.get()
         for name in gauges() if figures else ():
             help = f"{name.replace('_', ' ').capitalize()} of the archive."
             yield GaugeMetricFamily(f"minipacs_{name}", help, getattr(figures, name))
-
-    def _recent(self) -> Figures | None:
-        with self._lock:
-            now = time.monotonic()
-            if now - self._asked_at >= FIGURES_AGE_S:
-                self._asked_at = now
-                try:
-                    self._figures = self._ask()
-                except Exception:
-                    logger.exception("archive figures are not available")
-                    self._figures = None
-            return self._figures

@@ -1,6 +1,5 @@
 """Who may call, from where, for what (contract: `[access]`, `[[peer]]`)."""
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -9,12 +8,12 @@ from typing import Literal, get_args
 from minipacs.net.identity.user_identity import NOBODY, Identification, IdentityRefused, UserCheck
 from minipacs.net.identity.users import CheckingIsBusy
 from minipacs.net.places import Limit, Places
+from minipacs.net.wire.addresses import read_address, read_network
 from minipacs.net.wire.certificate import Certificate
 from minipacs.net.wire.names import NAMES, NameNotResolved
 from minipacs.net.wire.negotiation import APPLICATION_CONTEXT_NAME, MIN_PDU_BYTES, Proposal, Right
 
 RIGHTS: tuple[Right, ...] = get_args(Right)
-_MAPPED_PREFIX = 96
 """Bits before the IPv4 address in one that is mapped into IPv6 (RFC 4291 2.5.5.2)."""
 OTHER = "other"
 """The label of callers that are not configured."""
@@ -48,11 +47,11 @@ class Peer:
         """Tell whether a caller at `address` is this peer. Raises NameNotResolved."""
         if not self.host:
             return True
-        caller = _normal(address)
-        network = _network(self.host)
+        caller = read_address(address)
+        network = read_network(self.host)
         if network is not None:
             return caller in network
-        return any(caller == _normal(found) for found in NAMES.addresses(self.host))
+        return any(caller == read_address(found) for found in NAMES.addresses(self.host))
 
     def credentials_fault(self, origin: "Origin") -> "Rejection | None":
         """Say what is wrong with how a caller of this title shows who it is, whatever address it calls from."""
@@ -279,21 +278,3 @@ class Access:
         if 0 < proposal.max_pdu_bytes < MIN_PDU_BYTES:
             return _NO_ROOM
         return None
-
-
-def _network(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    """Read an address or a network, None for a name; one mapped into IPv6 counts as the IPv4 one it is."""
-    try:
-        found = ipaddress.ip_network(host, strict=False)
-    except ValueError:
-        return None
-    mapped = found.network_address.ipv4_mapped if isinstance(found, ipaddress.IPv6Network) else None
-    if mapped is None or found.prefixlen < _MAPPED_PREFIX:
-        return found
-    return ipaddress.ip_network((mapped, found.prefixlen - _MAPPED_PREFIX), strict=False)
-
-
-def _normal(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Read an address; one mapped into IPv6 counts as the IPv4 address it is."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found

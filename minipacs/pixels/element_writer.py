@@ -13,16 +13,16 @@ from typing import BinaryIO, Protocol
 from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.pixels.elements import (
-    Event,
-    Kind,
+    Step,
+    StepKind,
     is_short,
     swap_words,
 )
 
 _STRUCTURE = {
-    Kind.ITEM: (ITEM & 0xFFFF, UNDEFINED_LENGTH),
-    Kind.ITEM_END: (ITEM_DELIMITER & 0xFFFF, 0),
-    Kind.SEQUENCE_END: (SEQUENCE_DELIMITER & 0xFFFF, 0),
+    StepKind.ITEM: (ITEM & 0xFFFF, UNDEFINED_LENGTH),
+    StepKind.ITEM_END: (ITEM_DELIMITER & 0xFFFF, 0),
+    StepKind.SEQUENCE_END: (SEQUENCE_DELIMITER & 0xFFFF, 0),
 }
 
 
@@ -72,12 +72,12 @@ class ElementWriter:
             self._file.write(fragment)
         self._file.write(struct.pack("<HHI", SEQUENCE_DELIMITER >> 16, SEQUENCE_DELIMITER & 0xFFFF, 0))
 
-    def structure(self, event: Event) -> None:
+    def structure(self, step: Step) -> None:
         """Write where a sequence or an item begins or ends."""
-        if event.kind is Kind.SEQUENCE:
-            self.header(event.tag, b"SQ", UNDEFINED_LENGTH)
+        if step.kind is StepKind.SEQUENCE:
+            self.header(step.tag, b"SQ", UNDEFINED_LENGTH)
         else:
-            self._file.write(struct.pack(self._order + "HHI", 0xFFFE, *_STRUCTURE[event.kind]))
+            self._file.write(struct.pack(self._order + "HHI", 0xFFFE, *_STRUCTURE[step.kind]))
 
     def close(self) -> None:
         """Write what is still held back."""

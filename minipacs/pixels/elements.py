@@ -9,13 +9,12 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
-from minipacs import errors
 from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH
 from minipacs.dicom.data_set.inflater import MAX_INFLATED_BYTES
-from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH, tag_text
+from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, PIXEL_DATA, SEQUENCE_DELIMITER, UNDEFINED_LENGTH, tag_text
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import SHORT_VR_CODES
-from minipacs.errors import Failure
+from minipacs.errors import Failure, Kind
 
 MAX_WHOLE_VALUE_BYTES = 4096
 """Longer values pass in pieces."""
@@ -36,7 +35,6 @@ LOSSY_IMAGE_COMPRESSION = 0x00282110
 _OVERLAY_GROUPS = tuple(group << 16 for group in range(0x6000, 0x6020, 2))
 OVERLAY_BITS_ALLOCATED = tuple(group | 0x0100 for group in _OVERLAY_GROUPS)
 OVERLAY_BIT_POSITIONS = tuple(group | 0x0102 for group in _OVERLAY_GROUPS)
-PIXEL_DATA = 0x7FE00010
 
 _IMAGE_NUMBERS = frozenset(
     {
@@ -68,11 +66,11 @@ class TranscodeError(Failure):
     Temporary if nothing but a shortage of processes, memory or space stands in the way.
     """
 
-    def __init__(self, words: str, kind: errors.Kind = errors.Kind.UNSUPPORTED) -> None:
+    def __init__(self, words: str, kind: Kind = Kind.UNSUPPORTED) -> None:
         super().__init__(kind, words)
 
 
-class Kind(Enum):
+class StepKind(Enum):
     """What the reader came upon."""
 
     ELEMENT = auto()
@@ -83,7 +81,7 @@ class Kind(Enum):
     SEQUENCE_END = auto()
 
 
-class Event(NamedTuple):
+class Step(NamedTuple):
     """One step of `ElementReader.walk`.
 
     An ELEMENT has `length` bytes in the byte order told, in `value` if they are few, else to be read from the reader;
@@ -91,7 +89,7 @@ class Event(NamedTuple):
     Basic Offset Table and must be moved behind the delimiter, by `ElementReader.fragments` or `seek`.
     """
 
-    kind: Kind
+    kind: StepKind
     tag: int = 0
     vr: bytes = b""
     length: int = 0
@@ -137,14 +135,14 @@ def swap_words(value: bytes, vr: bytes, tag: int) -> bytes:
     return words.tobytes()
 
 
-def check_pixel_order(event: Event, bits_allocated: int) -> None:
+def check_pixel_order(step: Step, bits_allocated: int) -> None:
     """Raise TranscodeError for native Pixel Data in big endian whose pixels are more than one word.
 
     OW has words of 16 bits, the lower one of a pixel first, and only the bytes within a word change places (PS3.5 6.2,
     8.1.1, D, of 2016): so dcmtk and gdcm read and write. pydicom turns round all bytes of a pixel, and what was written
     so has the same VR. Nothing tells which it is.
     """
-    if event.tag == PIXEL_DATA and event.big_endian and event.length and bits_allocated > 16:
+    if step.tag == PIXEL_DATA and step.big_endian and step.length and bits_allocated > 16:
         raise TranscodeError(f"byte order of Pixel Data is uncertain: {bits_allocated} bit, big endian")
 
 
@@ -210,7 +208,7 @@ class ElementReader:
         else:
             self.position = self._file.seek(position)
 
-    def walk(self) -> Iterator[Event]:
+    def walk(self) -> Iterator[Step]:
         """Give the elements in the order of the file, sequences item by item.
 
         A value of VR UN and undefined length is a sequence in Implicit VR Little Endian (PS3.5 6.2.2).
@@ -229,7 +227,7 @@ class ElementReader:
             yield start, length
             self.seek(start + length)
 
-    def _elements(self, end: int | None) -> Iterator[Event]:
+    def _elements(self, end: int | None) -> Iterator[Step]:
         self.nesting.append(ImageAttributes(self.position))
         while end is None or self.position < end:
             header = self._header(at_top=len(self.nesting) == 1)
@@ -241,28 +239,28 @@ class ElementReader:
             elif length != UNDEFINED_LENGTH:
                 yield from self._element(tag, vr, length)
             elif tag == PIXEL_DATA and not self._implicit:
-                yield Event(Kind.FRAGMENTS, tag, vr, length)
+                yield Step(StepKind.FRAGMENTS, tag, vr, length)
             else:
                 raise TranscodeError(f"undefined length, but no sequence, in {tag_text(tag)}")
         if end is not None and self.position != end:
             raise TranscodeError("an element is longer than the item that holds it")
         self.nesting.pop()
 
-    def _element(self, tag: int, vr: bytes, length: int) -> Iterator[Event]:
+    def _element(self, tag: int, vr: bytes, length: int) -> Iterator[Step]:
         value = self.read(length) if length <= MAX_WHOLE_VALUE_BYTES else None
         if value and tag in _IMAGE_NUMBERS:
             self.nesting[-1][tag] = int.from_bytes(value[:2], "big" if self._big_endian else "little")
         elif value and tag in _IMAGE_TEXTS:
             self.nesting[-1][tag] = str(value, "latin-1").strip("\0 ")
         end = self.position if value is not None else self.position + length
-        yield Event(Kind.ELEMENT, tag, vr, length, self._big_endian, value)
+        yield Step(StepKind.ELEMENT, tag, vr, length, self._big_endian, value)
         if self.position != end:
             self.seek(end)
 
-    def _sequence(self, tag: int, vr: bytes, length: int) -> Iterator[Event]:
+    def _sequence(self, tag: int, vr: bytes, length: int) -> Iterator[Step]:
         if len(self.nesting) > MAX_SEQUENCE_DEPTH:
             raise TranscodeError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}")
-        yield Event(Kind.SEQUENCE, tag, b"SQ")
+        yield Step(StepKind.SEQUENCE, tag, b"SQ")
         outer = self._implicit, self._big_endian
         if vr == b"UN":
             self._implicit, self._big_endian = True, False
@@ -273,13 +271,13 @@ class ElementReader:
                 break
             if item != ITEM:
                 raise TranscodeError(f"no item where one must be in {tag_text(tag)}")
-            yield Event(Kind.ITEM)
+            yield Step(StepKind.ITEM)
             yield from self._elements(None if item_length == UNDEFINED_LENGTH else self.position + item_length)
-            yield Event(Kind.ITEM_END)
+            yield Step(StepKind.ITEM_END)
         if end is not None and self.position != end:
             raise TranscodeError(f"an item is longer than {tag_text(tag)}, which holds it")
         self._implicit, self._big_endian = outer
-        yield Event(Kind.SEQUENCE_END)
+        yield Step(StepKind.SEQUENCE_END)
 
     def _item_header(self) -> tuple[int, int]:
         group, element, length = struct.unpack(">HHI" if self._big_endian else "<HHI", self.read(8))

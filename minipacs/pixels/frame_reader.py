@@ -2,18 +2,19 @@
 
 from typing import BinaryIO, NamedTuple
 
+from minipacs.dicom.tables.tags import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
+from minipacs.errors import Kind
 from minipacs.pixels.elements import (
     BITS_ALLOCATED,
     COLUMNS,
     NUMBER_OF_FRAMES,
-    PIXEL_DATA,
     ROWS,
     SAMPLES_PER_PIXEL,
     ElementReader,
-    Event,
     ImageAttributes,
-    Kind,
+    Step,
+    StepKind,
     TranscodeError,
     check_pixel_order,
     swap_words,
@@ -21,7 +22,6 @@ from minipacs.pixels.elements import (
 from minipacs.pixels.fragments import Fragments
 from minipacs.pixels.image import MAX_FRAME_BYTES
 
-FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00008, 0x7FE00009
 FRAMES_HELD = 4
 _SAMPLE_BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}
 
@@ -45,21 +45,21 @@ class Shape(NamedTuple):
 class FrameReader:
     """Finds the pixels of the object whose data set starts where `file` stands; nothing is decoded.
 
-    `attributes` are those of its image; `event` tells of its Pixel Data, of whatever kind. Raises TranscodeError, also
+    `attributes` are those of its image; `step` tells of its Pixel Data, of whatever kind. Raises TranscodeError, also
     if it has no pixels.
     """
 
     def __init__(self, file: BinaryIO, transfer_syntax: TransferSyntax) -> None:
         self.reader = ElementReader(file, transfer_syntax)
         self.transfer_syntax = transfer_syntax
-        self.event, self.attributes = _pixels(self.reader)
+        self.step, self.attributes = _pixels(self.reader)
         self.position = self.reader.position
-        self.shape = _shape(self.event, self.attributes)
+        self.shape = _shape(self.step, self.attributes)
         self.fragments: Fragments | None = None
-        if self.event.kind is Kind.FRAGMENTS:
+        if self.step.kind is StepKind.FRAGMENTS:
             segments = self.shape.samples * self.shape.bits // 8
             self.fragments = Fragments(self.reader, transfer_syntax.uid, self.shape.frames, segments)
-        elif self.event.length < (self.shape.frame_bits * self.shape.frames + 7) // 8:
+        elif self.step.length < (self.shape.frame_bits * self.shape.frames + 7) // 8:
             raise TranscodeError("Pixel Data is shorter than its frames")
 
     @property
@@ -79,42 +79,42 @@ class FrameReader:
         return found if bits % 8 == 0 else _shifted(found, index * bits % 8, bits)
 
     def _native(self, first: int, last: int) -> bytes:
-        if not self.event.big_endian:
+        if not self.step.big_endian:
             return self._read(first, last)
-        check_pixel_order(self.event, self.shape.bits)
+        check_pixel_order(self.step, self.shape.bits)
         begin = first - first % 2  # words are turned round, where a frame may begin or end within one
-        words = self._read(begin, min(last + last % 2, self.event.length))
-        return swap_words(words, self.event.vr, self.event.tag)[first - begin : last - begin]
+        words = self._read(begin, min(last + last % 2, self.step.length))
+        return swap_words(words, self.step.vr, self.step.tag)[first - begin : last - begin]
 
     def _read(self, first: int, last: int) -> bytes:
-        if self.event.value is not None:
-            return self.event.value[first:last]
+        if self.step.value is not None:
+            return self.step.value[first:last]
         self.reader.seek(self.position + first)
         return self.reader.read(last - first)
 
 
-def _pixels(reader: ElementReader) -> tuple[Event, ImageAttributes]:
-    for event in reader.walk():
-        is_pixels = event.tag in (PIXEL_DATA, *_SAMPLE_BITS) and len(reader.nesting) == 1
-        if is_pixels and event.kind in (Kind.FRAGMENTS, Kind.ELEMENT):
-            if event.kind is Kind.ELEMENT and not event.length:
+def _pixels(reader: ElementReader) -> tuple[Step, ImageAttributes]:
+    for step in reader.walk():
+        is_pixels = step.tag in (PIXEL_DATA, *_SAMPLE_BITS) and len(reader.nesting) == 1
+        if is_pixels and step.kind in (StepKind.FRAGMENTS, StepKind.ELEMENT):
+            if step.kind is StepKind.ELEMENT and not step.length:
                 break
-            return event, reader.nesting[-1]
-        if event.kind is Kind.FRAGMENTS:
+            return step, reader.nesting[-1]
+        if step.kind is StepKind.FRAGMENTS:
             for _ in reader.fragments():
                 pass
-    raise TranscodeError("the object has no pixels")
+    raise TranscodeError("the object has no pixels", Kind.NOT_FOUND)
 
 
-def _shape(event: Event, attributes: ImageAttributes) -> Shape:
+def _shape(step: Step, attributes: ImageAttributes) -> Shape:
     frames = attributes.text(NUMBER_OF_FRAMES) or "1"
     found = Shape(
         attributes.number(ROWS),
         attributes.number(COLUMNS),
         attributes.number(SAMPLES_PER_PIXEL, 1),
-        _SAMPLE_BITS.get(event.tag) or attributes.number(BITS_ALLOCATED),
+        _SAMPLE_BITS.get(step.tag) or attributes.number(BITS_ALLOCATED),
         int(frames) if frames.isascii() and frames.isdigit() else 0,
-        event.tag in _SAMPLE_BITS,
+        step.tag in _SAMPLE_BITS,
     )
     if not all(found[:5]) or found.bits not in (1, 8, 16, 32, 64):
         raise TranscodeError("size or depth of the image make no sense")

@@ -19,7 +19,7 @@ from minipacs.pixels.codestream import (
     read_jpeg,
     strip_jp2,
 )
-from minipacs.pixels.elements import ElementReader, Event, TranscodeError
+from minipacs.pixels.elements import ElementReader, Step, TranscodeError
 from minipacs.pixels.fragments import Fragments
 from minipacs.pixels.image import ImageLayout
 from minipacs.pixels.samples import Coding, native
@@ -68,7 +68,7 @@ class EncapsulatedImage:
         reader.seek(self.end)
         self.lossy = transfer_syntax.lossy and self._has_lost
 
-    def frames(self, reader: ElementReader, _event: Event) -> Iterator[bytes]:
+    def frames(self, reader: ElementReader, _step: Step) -> Iterator[bytes]:
         """Decode frame after frame: little endian, colour by pixel; the reader ends up behind the fragments."""
         yield self._first
         for index in range(1, self.layout.frames):

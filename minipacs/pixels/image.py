@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from minipacs.dicom.tables.tags import PIXEL_DATA
 from minipacs.pixels.elements import (
     BITS_ALLOCATED,
     BITS_STORED,
@@ -13,14 +14,13 @@ from minipacs.pixels.elements import (
     OVERLAY_BIT_POSITIONS,
     OVERLAY_BITS_ALLOCATED,
     PHOTOMETRIC_INTERPRETATION,
-    PIXEL_DATA,
     PIXEL_REPRESENTATION,
     PLANAR_CONFIGURATION,
     ROWS,
     SAMPLES_PER_PIXEL,
     ElementReader,
-    Event,
     ImageAttributes,
+    Step,
     TranscodeError,
     check_pixel_order,
     swap_words,
@@ -128,26 +128,26 @@ class ImageLayout:
 
 
 class NativeImage:
-    """The native Pixel Data that `event` tells of, which lie as `layout` says. Raises `TranscodeError`."""
+    """The native Pixel Data that `step` tells of, which lie as `layout` says. Raises `TranscodeError`."""
 
-    def __init__(self, event: Event, layout: ImageLayout) -> None:
+    def __init__(self, step: Step, layout: ImageLayout) -> None:
         self.layout = layout
         self.interpretation, self.lossy = layout.interpretation, False
         size_bytes = self.layout.frame_bytes * self.layout.frames
-        if event.length != size_bytes + size_bytes % 2:
-            raise TranscodeError(f"Pixel Data has {event.length} bytes, not {size_bytes}")
-        check_pixel_order(event, layout.bits_allocated)
-        if event.big_endian and self.layout.frame_bytes % 2:
+        if step.length != size_bytes + size_bytes % 2:
+            raise TranscodeError(f"Pixel Data has {step.length} bytes, not {size_bytes}")
+        check_pixel_order(step, layout.bits_allocated)
+        if step.big_endian and self.layout.frame_bytes % 2:
             raise TranscodeError("byte order of Pixel Data is uncertain")
 
-    def frames(self, reader: ElementReader, event: Event) -> Iterator[bytes]:
-        """Give frame after frame of the event at hand: little endian, colour by pixel."""
+    def frames(self, reader: ElementReader, step: Step) -> Iterator[bytes]:
+        """Give frame after frame of the step at hand: little endian, colour by pixel."""
         size = self.layout.frame_bytes
         for index in range(self.layout.frames):
-            whole = event.value
+            whole = step.value
             frame = reader.read(size) if whole is None else whole[index * size : (index + 1) * size]
-            if event.big_endian:
-                frame = swap_words(frame, event.vr, PIXEL_DATA)
+            if step.big_endian:
+                frame = swap_words(frame, step.vr, PIXEL_DATA)
             yield self._by_pixel(frame) if self.layout.is_planar else frame
 
     def _by_pixel(self, frame: bytes) -> bytes:

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
 from minipacs.dicom.data_set.part10 import NeedMoreData, parse_file_meta
+from minipacs.dicom.tables.tags import LENGTH_TO_END, PIXEL_DATA
 from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.errors import DataSetError
 from minipacs.pixels.codecs import can_transcode
 from minipacs.pixels.element_writer import ElementWriter
 from minipacs.pixels.elements import (
     BITS_ALLOCATED,
-    PIXEL_DATA,
     ElementReader,
-    Event,
     ImageAttributes,
-    Kind,
+    Step,
+    StepKind,
     TranscodeError,
     check_pixel_order,
 )
@@ -29,7 +29,6 @@ from minipacs.pixels.frames import EncapsulatedImage
 from minipacs.pixels.image import ElementChange, ImageLayout, NativeImage
 
 _PREFIX_BYTES = 4096
-_LENGTH_TO_END = 0x00080001
 
 
 OnImage = Callable[[ImageLayout], None]
@@ -151,18 +150,18 @@ def _find_images(
     """
     images: dict[int, _Recoding] = {}
     reader = ElementReader(source, stored)
-    for event in reader.walk():
+    for step in reader.walk():
         attributes = reader.nesting[-1]
-        is_own = event.tag == PIXEL_DATA and len(reader.nesting) == 1
-        if event.kind is Kind.FRAGMENTS:
+        is_own = step.tag == PIXEL_DATA and len(reader.nesting) == 1
+        if step.kind is StepKind.FRAGMENTS:
             on_image(layout := ImageLayout(attributes))
             image = EncapsulatedImage(reader, layout, stored)
             images[attributes.position] = _recoding(image, attributes, wanted if is_own else None)
-        elif is_own and event.length and stored.encapsulated:
+        elif is_own and step.length and stored.encapsulated:
             raise TranscodeError("native Pixel Data in an encapsulated transfer syntax")
-        elif is_own and event.length:
+        elif is_own and step.length:
             on_image(layout := ImageLayout(attributes))
-            images[attributes.position] = _recoding(NativeImage(event, layout), attributes, wanted)
+            images[attributes.position] = _recoding(NativeImage(step, layout), attributes, wanted)
     return images
 
 
@@ -179,20 +178,20 @@ def _recoding(
 def _copy(
     reader: ElementReader, writer: ElementWriter, images: dict[int, _Recoding], on_frame: Callable[[], None]
 ) -> None:
-    for event in reader.walk():
-        if event.kind is Kind.ELEMENT and (event.tag & 0xFFFF == 0 or event.tag == _LENGTH_TO_END):
+    for step in reader.walk():
+        if step.kind is StepKind.ELEMENT and (step.tag & 0xFFFF == 0 or step.tag == LENGTH_TO_END):
             continue
-        recoding = images.get(reader.nesting[-1].position) if event.tag else None
-        if recoding is not None and _change(event.tag, recoding, writer):
+        recoding = images.get(reader.nesting[-1].position) if step.tag else None
+        if recoding is not None and _change(step.tag, recoding, writer):
             continue
-        if recoding is not None and event.tag == PIXEL_DATA and event.kind in (Kind.FRAGMENTS, Kind.ELEMENT):
-            _write_pixels(event, recoding, reader, writer, on_frame)
-        elif event.kind is Kind.FRAGMENTS:
+        if recoding is not None and step.tag == PIXEL_DATA and step.kind in (StepKind.FRAGMENTS, StepKind.ELEMENT):
+            _write_pixels(step, recoding, reader, writer, on_frame)
+        elif step.kind is StepKind.FRAGMENTS:
             raise TranscodeError("fragments in a native transfer syntax")
-        elif event.kind is Kind.ELEMENT:
-            _write_element(event, reader, writer)
+        elif step.kind is StepKind.ELEMENT:
+            _write_element(step, reader, writer)
         else:
-            writer.structure(event)
+            writer.structure(step)
 
 
 def _change(tag: int, image: _Recoding, writer: ElementWriter) -> bool:
@@ -207,10 +206,10 @@ def _change(tag: int, image: _Recoding, writer: ElementWriter) -> bool:
 
 
 def _write_pixels(
-    event: Event, recoding: _Recoding, reader: ElementReader, writer: ElementWriter, on_frame: Callable[[], None]
+    step: Step, recoding: _Recoding, reader: ElementReader, writer: ElementWriter, on_frame: Callable[[], None]
 ) -> None:
     image, layout = recoding.image, recoding.image.layout
-    frames = _told(image.frames(reader, event), on_frame)
+    frames = _told(image.frames(reader, step), on_frame)
     if recoding.encoder is not None:
         writer.fragments(PIXEL_DATA, map(recoding.encoder.encode, frames))
         return
@@ -229,14 +228,14 @@ def _told(frames: Iterator[bytes], on_frame: Callable[[], None]) -> Iterator[byt
         on_frame()
 
 
-def _write_element(event: Event, reader: ElementReader, writer: ElementWriter) -> None:
-    vr = event.vr
-    if event.tag == PIXEL_DATA:
+def _write_element(step: Step, reader: ElementReader, writer: ElementWriter) -> None:
+    vr = step.vr
+    if step.tag == PIXEL_DATA:
         bits_allocated = reader.nesting[-1].number(BITS_ALLOCATED)
-        check_pixel_order(event, bits_allocated)
+        check_pixel_order(step, bits_allocated)
         if bits_allocated > 8:
             vr = b"OW"  # PS3.5 A.2, whatever the writer called it
-    writer.header(event.tag, vr, event.length)
-    pieces = reader.pieces(event.length) if event.value is None else (event.value,)
+    writer.header(step.tag, vr, step.length)
+    pieces = reader.pieces(step.length) if step.value is None else (step.value,)
     for piece in pieces:
-        writer.value(event.tag, vr, piece, big_endian=event.big_endian)
+        writer.value(step.tag, vr, piece, big_endian=step.big_endian)

@@ -6,11 +6,10 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from minipacs.tree.durable import sync_data, sync_folder
+from minipacs.durable import sync_data, sync_folder
 from minipacs.tree.layout import DOCUMENT_SUFFIX, document_path, is_digest
-from minipacs.tree.staging import StagedFile
+from minipacs.tree.staging import FILE_MODE, StagedFile
 
-FILE_MODE = 0o440
 MAX_DOCUMENT_BYTES = 64 << 20
 """Of one document: that of a patient with some 200,000 studies."""
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from minipacs.durable import reserve
 from minipacs.errors import MinipacsError
-from minipacs.tree.durable import reserve
 from minipacs.tree.layout import Layout
 
 RESERVED_BYTES = 4096

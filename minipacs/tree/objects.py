@@ -14,14 +14,13 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
+from minipacs.durable import sync_data, sync_file_system, sync_folder
 from minipacs.tree.documents import Documents
-from minipacs.tree.durable import sync_data, sync_file_system, sync_folder
 from minipacs.tree.layout import OBJECT_SUFFIX, PREFIXES, Layout, is_digest
 from minipacs.tree.locks import DaemonLock, FolderLocks, Held
 from minipacs.tree.quarantine import Quarantine
-from minipacs.tree.staging import Spare, StagedFile, Staging
+from minipacs.tree.staging import FILE_MODE, Spare, StagedFile, Staging
 
-FILE_MODE = 0o440
 FOLDER_MODE = 0o750
 MAX_IDENTITY_CHARS = 100
 _RECEIPT, _RECEIVED_AS = "user.minipacs.receipt", "user.minipacs.received"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from minipacs.tree.durable import sync_data, sync_folder
+from minipacs.durable import sync_data, sync_folder
 from minipacs.tree.layout import OBJECT_SUFFIX, REASON_SUFFIX, Layout, is_digest, shelved
 from minipacs.tree.staging import StagedFile
 

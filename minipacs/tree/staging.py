@@ -3,7 +3,6 @@
 Names are random: two processes, or one after the other, never mean different files by one name.
 """
 
-import ctypes
 import fcntl
 import hashlib
 import os
@@ -12,17 +11,14 @@ from contextlib import suppress
 from io import FileIO
 from typing import Self
 
+from minipacs.durable import begin_sync
 from minipacs.tree.layout import Layout
 
-STAGED_MODE = 0o640
+STAGED_MODE, FILE_MODE = 0o640, 0o440
 READ_BYTES = 1 << 20
 NAME_BYTES = 16
 """Of a staged file's name, by chance."""
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_SYNC_FILE_RANGE_WRITE = 2
-_WHOLE_FILE = ctypes.c_int64(0)
-"""Its first byte, and, as a length, up to its end."""
 
 
 class StagedFile:
@@ -75,7 +71,7 @@ class StagedFile:
     def begin_sync(self) -> None:
         """Let the disk take what was written while there is still something to check; only `put` waits for it."""
         if self._durable:
-            _LIBC.sync_file_range(self._fd, _WHOLE_FILE, _WHOLE_FILE, _SYNC_FILE_RANGE_WRITE)
+            begin_sync(self._fd)
 
     def has_bytes_of(self, file: FileIO) -> bool:
         """Tell whether an open file has the same bytes, each one compared. Raises OSError."""

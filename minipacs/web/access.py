@@ -1,13 +1,11 @@
 """Who asks over HTTP, and what they may: tokens, users by Basic or by a session, and whoever has no credentials."""
 
 import asyncio
-import ipaddress
 import re
 import secrets
 from base64 import b64decode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +14,7 @@ from minipacs.net.identity import tokens as token_file
 from minipacs.net.identity.rights import Right
 from minipacs.net.identity.tokens import Tokens
 from minipacs.net.identity.users import CheckingIsBusy, Users
+from minipacs.net.wire.addresses import is_loopback, read_address, read_network
 from minipacs.web.answers import RETRY_AFTER_S, Refusal
 from minipacs.web.frame import Scope
 
@@ -28,9 +27,6 @@ REALM = "minipacs"
 PAGE_HEADER = "x-minipacs-page"
 """A header field that our page has in each of its requests."""
 MAX_FORWARDED = 16
-MAX_ADDRESS_CHARS = 64
-MAX_ADDRESSES = 1000
-"""Addresses, and names that are none, of which is remembered what they are: every request has some."""
 
 _BEARER = f'Bearer realm="{REALM}"'
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -78,7 +74,7 @@ class Places:
     def __init__(self, url: str, proxies: Collection[str], *, is_guarded: bool = False) -> None:
         self._is_guarded = is_guarded
         self._url = urlsplit(url.rstrip("/")) if url else None
-        self._proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
+        self._proxies = [network for proxy in proxies if (network := read_network(proxy)) is not None]
 
     def origin(self, scope: Scope) -> Origin:
         """Return the origin of a request. Raises Refusal for a Host that is none, or a client that is not answered."""
@@ -94,7 +90,7 @@ class Places:
             host = _with_port(host, scheme, _last(headers.get("x-forwarded-port", "")))
             prefix = _last(headers.get("x-forwarded-prefix", "")).rstrip("/")
             address = self._client(headers.get("x-forwarded-for", ""), address)
-        elif self._is_guarded and not _is_loopback(address):
+        elif self._is_guarded and not is_loopback(address):
             raise Refusal(403, "without TLS only the proxies of web.behind_proxy are answered")
         else:
             _, port = scope.get("server") or ("", None)
@@ -106,18 +102,18 @@ class Places:
         if prefix and not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", prefix):
             raise Refusal(400, "the prefix of a request is a path")
         is_ours = _is_unmistakable(told) or (self._url is not None and told == self._url.netloc)
-        return Origin(scheme, host, prefix, address, is_local=_is_loopback(address) and is_ours and not is_proxied)
+        return Origin(scheme, host, prefix, address, is_local=is_loopback(address) and is_ours and not is_proxied)
 
     def _client(self, forwarded: str, address: str) -> str:
         """Go back along the proxies to the first address that is none of them."""
         for hop in reversed(forwarded.split(",")[-MAX_FORWARDED:]):
-            if not self._is_trusted(address) or not _is_address(hop.strip()):
+            if not self._is_trusted(address) or read_address(hop.strip()) is None:
                 break
             address = hop.strip()
         return address
 
     def _is_trusted(self, address: str) -> bool:
-        found = _parsed(address)
+        found = read_address(address)
         return found is not None and any(found in proxy for proxy in self._proxies)
 
 
@@ -284,30 +280,9 @@ def _with_port(host: str, scheme: str, port: str) -> str:
 def _is_unmistakable(host: str) -> bool:
     """Tell whether a Host is an address or localhost: any other name may be one that its owner has turned to us."""
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
-    return name.lower() == "localhost" or _is_address(name.strip("[]"))
-
-
-def _is_loopback(address: str) -> bool:
-    found = _parsed(address)
-    return found is not None and found.is_loopback
+    return name.lower() == "localhost" or read_address(name.strip("[]")) is not None
 
 
 def _last(value: str) -> str:
     """Return what the nearest proxy has added to a header field."""
     return value.rpartition(",")[2].strip()
-
-
-def _is_address(text: str) -> bool:
-    return _parsed(text) is not None
-
-
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    return _parsed_once(text) if len(text) <= MAX_ADDRESS_CHARS else None
-
-
-@lru_cache(MAX_ADDRESSES)
-def _parsed_once(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None

@@ -58,6 +58,13 @@ def unreadable(failure: Failure) -> Refusal:
     return refusal_of(failure) if failure.temporary else Refusal(404, f"what is stored here cannot be read: {failure}")
 
 
+def not_convertible(failure: Failure, words: str) -> Refusal:
+    """Say that there is no such frame, or else that what is stored cannot be had in this form; or not now."""
+    if failure.temporary:
+        return refusal_of(failure)
+    return Refusal(404 if failure.kind is Kind.NOT_FOUND else 406, f"{words}: {failure}")
+
+
 def document(refusal: Refusal, request_id: str) -> bytes:
     """Write the body of an error: the id is in the log as well."""
     body = {

@@ -14,7 +14,7 @@ import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from minipacs.net.listener import shown_address
+from minipacs.net.listener import BACKLOG, shown_address
 from minipacs.web.answers import Refusal, document
 from minipacs.web.frame import App
 
@@ -30,7 +30,6 @@ FIRST_REQUEST_S = 1.0
 MAX_CONNECTIONS = 500
 """Of one process; who comes later is answered 503."""
 MAX_CONNECTIONS_OF_ADDRESS = 200
-BACKLOG = 512
 
 _LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 

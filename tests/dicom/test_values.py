@@ -65,6 +65,13 @@ def test_the_dicom_json_model_gives_the_same_as_keywords():
     assert parse(dataset(made).to_json_dict()) == parse(made)
 
 
+@pytest.mark.parametrize("name", ["0010_020", "+0100020", " 0010020", "0x100020", "No Keyword"])
+def test_what_only_looks_like_a_tag_is_none(name: str):
+    """Numbers of Python's own are no tags: what was meant is not known."""
+    with pytest.raises(ValueError, match="no keyword or tag"):
+        parse({name: "P1"})
+
+
 def test_private_elements_and_binary_ones_are_told():
     data = b"\x09\x00\x01\x10LO\x02\x00X \x10\x00\x20\x00LO\x02\x00P1\x42\x00\x11\x00OB\x00\x00\x02\x00\x00\x00ab"
     found = read(decode_data_set(data, TRANSFER_SYNTAXES[EXPLICIT_VR_LITTLE_ENDIAN]))

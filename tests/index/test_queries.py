@@ -149,41 +149,6 @@ def test_attributes_below_the_level_are_a_mistake_of_the_caller():
         Query("STUDY", [(AVAILABILITY, "ONLINE")], [])
 
 
-PLANS: list[tuple[Level, dict[str, str], str]] = [
-    ("STUDY", {"PatientID": "P1"}, "INDEX study_patient_id"),
-    ("STUDY", {"PatientName": "doe^john"}, "INDEX study_patient_name_folded"),
-    ("STUDY", {"PatientName": "doe*"}, "INDEX study_patient_name_folded"),
-    ("STUDY", {"PatientName": "do?^*"}, "INDEX study_patient_name_folded"),
-    ("PATIENT", {"PatientName": "山*"}, "INDEX patient_"),
-    ("STUDY", {"ReferringPhysicianName": "doe*"}, "INDEX study_referring_physician_name_folded"),
-    ("STUDY", {"StudyDate": "20240101"}, "INDEX study_study_date"),
-    ("STUDY", {"StudyDate": "20240101-20240131"}, "INDEX study_study_date"),
-    ("STUDY", {"StudyDate": "20240101-"}, "INDEX study_study_date"),
-    ("STUDY", {"AccessionNumber": "A1"}, "INDEX study_accession_number"),
-    ("STUDY", {"AccessionNumber": "A1*"}, "INDEX study_accession_number"),
-    ("STUDY", {"ModalitiesInStudy": "CT", "StudyDate": "20240101-20240131"}, "INDEX study_study_date"),
-    ("STUDY", {"StudyInstanceUID": "1\\2\\3"}, "(study_instance_uid=?"),
-    ("SERIES", {"StudyInstanceUID": "1"}, "INDEX study_study_instance_uid"),
-    ("SERIES", {"StudyInstanceUID": "1", "Modality": "CT"}, "INDEX study_study_instance_uid"),
-    ("SERIES", {"StudyDate": "20240101-20240131", "Modality": "CT"}, "INDEX study_study_date"),
-    ("IMAGE", {"SeriesInstanceUID": "1"}, "INDEX series_series_instance_uid"),
-    ("IMAGE", {"StudyInstanceUID": "1", "SeriesInstanceUID": "2"}, "INDEX"),
-    ("IMAGE", {"StudyInstanceUID": "1", "SeriesInstanceUID": "2", "SOPInstanceUID": "3"}, "INDEX"),
-    ("IMAGE", {"SOPInstanceUID": "1"}, "INDEX instance_sop_instance_uid"),
-]
-
-
-@pytest.mark.parametrize(("level", "keys", "expected"), PLANS)
-def test_selective_keys_are_read_from_an_index(index: Index, level: Level, keys: dict[str, str], expected: str):
-    returned = [a for a in ATTRIBUTES if LEVELS.index(a.level) <= LEVELS.index(level)]
-    for selection in selections(Query(level, [key(*pair) for pair in keys.items()], returned)):
-        positions = [(), tuple(5 if field.name == "id" else "2" for field in selection._order)]
-        for after in positions:
-            steps = explain(index, selection.page(after, 100))
-            assert expected in "\n".join(steps)
-            assert not [step for step in steps if step.startswith("SCAN") and "patient_with_variants" not in step]
-
-
 @pytest.mark.parametrize("keys", [{}, {"StudyDate": "20240101-"}, {"PatientName": "d*"}, {"StudyDate": "20240101"}])
 @pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])
 def test_long_answers_are_read_in_an_order_that_needs_no_sorting(index: Index, level: Level, keys: dict[str, str]):

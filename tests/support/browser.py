@@ -72,8 +72,7 @@ class Served:
         return ask(self.port, method, path, body, **headers)
 
     def stop(self) -> None:
-        self.server.stop()
-        self.server.no_traceback()
+        self.server.end()
 
 
 class Watch:

@@ -21,7 +21,7 @@ from minipacs.errors import MinipacsError
 from minipacs.net.wire import acse
 from minipacs.net.wire.items import ProposedContext
 from minipacs.net.wire.stream import PduReader, ProtocolError
-from minipacs.pixels.elements import ElementReader, Kind
+from minipacs.pixels.elements import ElementReader, StepKind
 from minipacs.pixels.transcode import transcode
 from tests.support.elements import convert, element, fragments, sequence, undefined_item
 from tests.support.objects import ct, encode
@@ -67,8 +67,8 @@ def _identifier(data: bytes) -> None:
 def _elements(data: bytes) -> None:
     uid, raw = _syntax(data)
     reader = ElementReader(io.BytesIO(raw), TRANSFER_SYNTAXES[uid])
-    for event in reader.walk():
-        if event.kind is Kind.FRAGMENTS:
+    for step in reader.walk():
+        if step.kind is StepKind.FRAGMENTS:
             list(reader.fragments())
 
 

@@ -13,7 +13,6 @@ from tests.support.wire import (
     item,
     items_of,
     p_data,
-    parse_implicit,
     pdv,
     us,
     user_information,
@@ -166,7 +165,7 @@ class Receiver:
 
     def _take(self, wire: Wire, call: Call, results: dict[int, str | None]) -> None:
         while True:
-            found = next_request(wire)
+            found = wire.next_message()
             if isinstance(found, int):
                 call.end = {5: "released", 7: "aborted"}.get(found, f"PDU {found}")
                 if found == RELEASE_RQ_TYPE:
@@ -202,32 +201,6 @@ def associate_ac(request: bytes, results: dict[int, str | None], max_pdu: int) -
         body += item(0x21, struct.pack(">BxBx", context_id, 0 if syntax else 4) + inner)
     body += user_information(max_pdu)
     return b"\x02\0" + struct.pack(">L", len(body)) + body
-
-
-def next_request(wire: Wire) -> Response | int:
-    """Return the next message, whole, or the type of another PDU."""
-    command_set, data, found, want_data = b"", [], None, False
-    while True:
-        kind, body = wire.pdu()
-        if kind != 4:
-            return kind
-        assert len(body) >= 6
-        while body:
-            length = int.from_bytes(body[:4], "big")
-            context_id, control, piece = body[4], body[5], body[6 : 4 + length]
-            assert not len(piece) % 2, "odd fragment"
-            body = body[4 + length :]
-            if control & 1:
-                command_set += piece
-                if control & 2:
-                    found = Response(context_id, dict(parse_implicit(command_set)))
-                    want_data = found.us(0x800) != 0x101
-            else:
-                data.append(piece)
-                want_data = not control & 2
-        if found is not None and not want_data:
-            found.data = b"".join(data)
-            return found
 
 
 def store_rsp(request: Response, status: int) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.support.receiver import Received, next_request, store_rsp
+from tests.support.receiver import Received, store_rsp
 from tests.support.wire import (
     STUDY_GET,
     STUDY_MOVE,
@@ -108,7 +108,7 @@ class Retriever(Wire):
 
     def step(self, result: Result) -> None:
         """Take one message."""
-        found = next_request(self)
+        found = self.next_message()
         if isinstance(found, int):
             raise EOFError(f"PDU of type {found}")
         if found.us(0x100) != 1:

@@ -185,6 +185,11 @@ class Server:
         self.process.wait(PATIENCE_S)
         self._collector.join()
 
+    def end(self) -> None:
+        """Stop it, and see that it told of no fault of its own."""
+        self.stop()
+        self.no_traceback()
+
     def http(self, path: str) -> tuple[int, str]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=10) as answer:

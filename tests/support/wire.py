@@ -18,6 +18,7 @@ STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 FIRST_FREE_PORT = 12_000
 _MARKS: list[socket.socket] = []
 """Names of sockets that tell tests in other processes which ports are taken, as long as this process lives."""
+P_DATA_TF = 4
 RELEASE_RQ = b"\x05\0\0\0\0\x04\0\0\0\0"
 RELEASE_RP = b"\x06\0\0\0\0\x04\0\0\0\0"
 
@@ -189,14 +190,22 @@ class Wire:
 
     def response(self) -> Response:
         """Return the next message, whole."""
-        command_set, data, want_data = b"", b"", False
+        found = self.next_message()
+        assert isinstance(found, Response), found
+        return found
+
+    def next_message(self) -> Response | int:
+        """Return the next message, whole, or the type of another PDU."""
+        command_set, data, want_data = b"", [], False
         found: Response | None = None
         while True:
             kind, body = self.pdu()
-            assert kind == 4, (kind, body)
+            if kind != P_DATA_TF:
+                return kind
             while body:
                 length = int.from_bytes(body[:4], "big")
                 context_id, control, piece = body[4], body[5], body[6 : 4 + length]
+                assert not len(piece) % 2, "odd fragment"
                 body = body[4 + length :]
                 if control & 1:
                     command_set += piece
@@ -204,11 +213,10 @@ class Wire:
                         found = Response(context_id, dict(parse_implicit(command_set)))
                         want_data = found.us(0x800) != 0x101
                 else:
-                    data += piece
-                    if control & 2:
-                        want_data = False
+                    data.append(piece)
+                    want_data = not control & 2
             if found is not None and not want_data:
-                found.data = data
+                found.data = b"".join(data)
                 return found
 
     def closed(self) -> bool:

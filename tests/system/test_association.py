@@ -44,8 +44,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run an archive that knows its callers."""
     found = Server(tmp_path_factory.mktemp("strict"), more=PEERS, ae="check_called_title = true")
     yield found
-    found.stop()
-    found.no_traceback()
+    found.end()
 
 
 def rejected(port: int, **arguments: object) -> tuple[int, int, int]:

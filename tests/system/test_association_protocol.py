@@ -29,8 +29,7 @@ def hasty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run an archive that waits for nobody."""
     found = Server(tmp_path_factory.mktemp("hasty"), more=HASTY)
     yield found
-    found.stop()
-    found.no_traceback()
+    found.end()
 
 
 def ended(server: Server, calling: str) -> dict[str, object]:

@@ -44,8 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Sender(running.port, (CT, EXPLICIT), (MR, EXPLICIT)) as sender:
         assert {sender.store(ds).status for ds in ARCHIVE} == {0}
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 @pytest.fixture
@@ -105,8 +104,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Sender(running.port, (CT, EXPLICIT), (MR, EXPLICIT)) as sender:
         assert {sender.store(ds).status for ds in ARCHIVE} == {0}
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for path in SAMPLES:
             _store_sample(sender, path)
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 def _store_sample(sender: Sender, path: str) -> None:

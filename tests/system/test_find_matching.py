@@ -85,8 +85,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Sender(running.port) as sender:
         assert {sender.store(ds).status for ds in objects()} == {0}
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 @pytest.fixture(scope="module")

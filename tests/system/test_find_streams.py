@@ -34,8 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     index.close()
     running.start()
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 def record(n: int) -> InstanceRecord:

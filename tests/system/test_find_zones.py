@@ -26,8 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 ds.TimezoneOffsetFromUTC = zone
             assert sender.store(ds).status == 0
     yield server
-    server.stop()
-    server.no_traceback()
+    server.end()
 
 
 def test_x3_the_offset_is_kept_and_told_where_it_is_known(server: Server):

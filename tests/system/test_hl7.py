@@ -57,8 +57,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Ris]]:
     yield begin
     for ris in running:
         ris.sender.close()
-        ris.server.stop()
-        ris.server.no_traceback()
+        ris.server.end()
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +65,7 @@ def ris(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ris]:
     found = Ris(tmp_path_factory.mktemp("ris"))
     yield found
     found.sender.close()
-    found.server.stop()
-    found.server.no_traceback()
+    found.server.end()
 
 
 def own(number: int, **more: str) -> dict[str, str]:
@@ -277,8 +275,7 @@ def test_orders_come_over_tls(start: Callable[..., Ris], tmp_path: Path):
             process.kill()
         assert b"MSA|AA|2" in answer
     finally:
-        server.stop()
-        server.no_traceback()
+        server.end()
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,7 @@ def archive(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Ite
     running = Server(folder, more=receiver.peer())
     dcmtk.client("storescu", running.port, *save_all(list(OBJECTS.values()), folder / "sent"))
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 def study_uid(name: str) -> str:
@@ -181,5 +180,4 @@ def test_a_conflict_goes_with_what_was_wrong(tmp_path: Path):
     assert json.loads(run("conflicts", "--json", config=server.config).stdout) == []
     with Finder(server.port, PATIENT_FIND) as wire:
         assert wire.find("PATIENT", PatientID="", PatientName="").all("PatientName") == ["Right^Name", "Wrong^Name"]
-    server.stop()
-    server.no_traceback()
+    server.end()

@@ -34,8 +34,7 @@ def archive(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with Sender(running.port) as sender:
         assert [sender.store(ds).status for ds in ALL] == [0] * len(ALL)
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 def keys(ds: Dataset, *names: str) -> dict[str, str]:

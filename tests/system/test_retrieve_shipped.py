@@ -42,8 +42,7 @@ def shipped() -> Iterator[object]:
 def archive(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("archive"), more=receiver.peer())
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 @pytest.mark.parametrize(("path", "meta"), list(shipped()))

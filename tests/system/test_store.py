@@ -41,8 +41,7 @@ INVALID = {
 def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("store"))
     yield server
-    server.stop()
-    server.no_traceback()
+    server.end()
 
 
 def kept(server):

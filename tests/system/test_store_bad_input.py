@@ -32,8 +32,7 @@ PAIRS = [(CT, EXPLICIT), (CT, IMPLICIT), (CT, JPEG), (CT, DEFLATED)]
 def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("bad"))
     yield server
-    server.stop()
-    server.no_traceback()
+    server.end()
 
 
 @pytest.fixture

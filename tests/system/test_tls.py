@@ -55,8 +55,7 @@ def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     peers = PEERS.format(print="sha256:" + hashlib.sha256(der).hexdigest())
     running = Server(tmp_path_factory.mktemp("tls"), more=site.lines() + peers + "[timeouts]\nacse = 2")
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

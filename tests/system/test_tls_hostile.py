@@ -42,8 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("tls"), more=site.lines() + PEERS)
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 def record(kind: int, body: bytes, size: int | None = None) -> bytes:

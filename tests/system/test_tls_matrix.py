@@ -40,8 +40,7 @@ def server(request: pytest.FixtureRequest, site: Site, tmp_path_factory: pytest.
     us = site.us if request.param == "rsa" else site.ca.issue("ARCHIVE EC")
     running = Server(tmp_path_factory.mktemp("matrix"), more=site.lines(us=us) + "\n" + PEERS)
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 def shown(site: Site, who: str | None) -> Pair | None:

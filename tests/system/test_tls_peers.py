@@ -36,8 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("tls"), more=site.lines())
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 def test_another_archive_is_called_with_tls_and_looked_in_the_face(site: Site, server: Server, start_server):

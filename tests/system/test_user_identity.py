@@ -33,8 +33,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     commands.run("passwd", "anna", "--allow", "echo,store,read", config=running.config, input="right\nright\n")
     running.policy = request.param  # type: ignore[attr-defined]
     yield running
-    running.stop()
-    running.no_traceback()
+    running.end()
 
 
 def associate(server: Server, *items: bytes, calling: bytes = b"TEST") -> tuple[int, bytes]:

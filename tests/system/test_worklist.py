@@ -63,8 +63,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     server = Server(tmp_path_factory.mktemp("worklist"))
     schedule(server, *REQUESTS)
     yield server.port
-    server.stop()
-    server.no_traceback()
+    server.end()
 
 
 def schedule(server: Server, *requests: object) -> None:

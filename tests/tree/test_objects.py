@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from minipacs.tree import durable
+from minipacs import durable
 from minipacs.tree.layout import PREFIXES, REASON_SUFFIX, shelved
 from minipacs.tree.objects import FileTree, Receipt
 from minipacs.tree.staging import READ_BYTES

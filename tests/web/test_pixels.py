@@ -16,6 +16,7 @@ from dicomweb_client import DICOMwebClient
 from PIL import Image
 from pydicom import Dataset
 
+from minipacs.archive.reader import ObjectNotConvertible
 from tests.support.objects import ct, encode
 from tests.support.web import Web
 from tests.web.test_retrieve import FOLDER, parts, path_of
@@ -217,6 +218,20 @@ def test_an_object_without_pixels(web: Web):
     ds = web.store_file(FOLDER / "rtplan.dcm")
     for path in ("frames/1", "rendered", "thumbnail"):
         assert web.get(f"{path_of(ds)}/{path}").status == 404
+
+
+def test_words_of_a_failure_do_not_decide_how_it_is_answered(
+    shipped: tuple[Web, dict[str, Dataset]], monkeypatch: pytest.MonkeyPatch
+):
+    """A decoder may say "no frame" of code that is broken: the frame is there, a picture of it is not to be had."""
+    web, stored = shipped
+
+    def broken(*arguments: object) -> object:
+        raise ObjectNotConvertible("frame 1: no frame header, so no pixels")
+
+    monkeypatch.setattr(web.archive.reader, "picture", broken)
+    answer = web.get(f"{path_of(stored['CT_small.dcm'])}/rendered?quality=83", accept="image/jpeg")
+    assert answer.status == 406, answer.body
 
 
 @pytest.mark.parametrize("kind", ["frames", "rendered", "whole", "metadata"])

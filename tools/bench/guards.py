@@ -28,7 +28,7 @@ from tests.support.sender import Sender
 from tests.support.wire import CT, EXPLICIT, VERIFICATION, Wire
 from tools.bench.encrypted import Files
 from tools.bench.report import machine
-from tools.bench.systems import FAST, MAX_ASSOCIATIONS, BenchError, Process, free_port
+from tools.bench.systems import FAST, BenchError, Process, configure, free_port
 from tools.bench.works import IDLE_ASSOCIATIONS, IDLE_MEASURED_S, SETTLE_S
 
 HERE = Path(__file__).parent.parent.parent
@@ -51,19 +51,7 @@ class Archive:
         folder.mkdir()
         self.data = folder / "data"
         self.port = free_port()
-        path = folder / "minipacs.toml"
-        path.write_text(f"""
-[ae]
-title = "{AE_TITLE}"
-port = {self.port}
-max_associations = {MAX_ASSOCIATIONS}
-[storage]
-path = "data"
-min_free_bytes = 0
-[metrics]
-port = 0
-{more}
-""")
+        path = configure(folder, AE_TITLE, self.port, more)
         command = [sys.executable, "-m", "minipacs", "serve", "--config", str(path)]
         self.process = Process(command, folder / "log", {**FAST, "PYTHONPATH": str(code)})
         self.process.wait_until_serving(self.port, AE_TITLE)

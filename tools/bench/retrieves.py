@@ -2,12 +2,11 @@
 
 import argparse
 import io
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,35 +19,17 @@ from tools.bench.data import LOADS
 from tools.bench.report import machine
 from tools.bench.systems import FAST, SINK_TITLE, BenchError, Minipacs, Process, free_port
 from tools.bench.wire import WireError
+from tools.bench.works import run_clients
 
 AT_ONCE = (1, 2, 4)
 CODEC_FRAMES = 20
 ROWS = 512
 HUGE_MIB = 2048
 SAMPLE_S = 0.02
-CLIENT_TIMEOUT_S = 600
 
 JPEG_LOSSLESS, JPEG_BASELINE = "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.50"
 _DCMCJPEG = {JPEG_LOSSLESS: ["+e1"], JPEG_BASELINE: ["+eb"]}
 """What only dcmtk encodes here, with its options."""
-
-
-def _client(*words: str) -> subprocess.Popen[bytes]:
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(words, env=FAST, stdin=quiet, stdout=quiet, stderr=quiet)
-
-
-def _run(clients: Sequence[subprocess.Popen[bytes]]) -> None:
-    try:
-        codes = [client.wait(CLIENT_TIMEOUT_S) for client in clients]
-    except subprocess.TimeoutExpired:
-        raise BenchError(f"a client did not end within {CLIENT_TIMEOUT_S} s") from None
-    finally:
-        for client in clients:
-            client.kill()
-            client.wait()
-    if any(codes):
-        raise BenchError(f"a client ended with status {max(codes)}")
 
 
 def rates(folder: Path) -> Iterator[tuple[int, float, float]]:
@@ -60,13 +41,13 @@ def rates(folder: Path) -> Iterator[tuple[int, float, float]]:
     archive = Minipacs(folder / "rates", free_port())
     address = ["-aec", archive.ae_title, "127.0.0.1", str(archive.port)]
     try:
-        _run([_client("storescu", "-pdu", "131072", *address, "+sd", *folders)])
+        run_clients([["storescu", "-pdu", "131072", *address, "+sd", *folders]])
         for count in AT_ONCE:
             started = time.perf_counter()
             keys = [
                 ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={load.study_uid(k)}"] for k in range(count)
             ]
-            _run([_client("getscu", "-S", "--ignore", "-pdu", "131072", *key, *address) for key in keys])
+            run_clients([["getscu", "-S", "--ignore", "-pdu", "131072", *key, *address] for key in keys])
             elapsed_s = time.perf_counter() - started
             yield count, count * size_bytes / elapsed_s / 1e6, count * load.objects / load.studies / elapsed_s
     finally:
@@ -86,7 +67,7 @@ def codec_rates(folder: Path) -> Iterator[tuple[str, float | None, float | None]
         if decoder(uid) is not None:
             source, target = folder / "native.dcm", folder / "encoded.dcm"
             source.write_bytes(_image(CODEC_FRAMES, 8 if uid == JPEG_BASELINE else 16))
-            _run([_client("dcmcjpeg", *options, str(source), str(target))])
+            run_clients([["dcmcjpeg", *options, str(source), str(target)]])
             _, decode_s = _timed(target.read_bytes(), EXPLICIT_VR_LITTLE_ENDIAN)
             yield TRANSFER_SYNTAXES[uid].name, None, CODEC_FRAMES / decode_s
 
@@ -119,12 +100,12 @@ def huge_growth_mib(folder: Path, size_mib: int) -> float:
     try:
         sink.wait_until_listening(sink_port)
         address = ["-aec", archive.ae_title, "127.0.0.1", str(archive.port)]
-        _run([_client("storescu", "-pdu", "131072", *address, str(path))])
+        run_clients([["storescu", "-pdu", "131072", *address, str(path)]])
         time.sleep(1)
         keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={data.MULTI_FRAME_STUDY_UID}"]
         before_mib = archive.process.memory_mib()
         with _peak(archive.process) as peak:
-            _run([_client("movescu", "-S", "-aem", SINK_TITLE, *keys, *address)])
+            run_clients([["movescu", "-S", "-aem", SINK_TITLE, *keys, *address]])
         sizes = [found.stat().st_size for found in received.iterdir()]
         if len(sizes) != 1 or sizes[0] < size_mib << 20:
             raise BenchError(f"{sizes} bytes arrived")

@@ -172,6 +172,24 @@ def _first_line(*command: str) -> str:
     return (subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines() or ["?"])[0]
 
 
+def configure(folder: Path, ae_title: str, port: int, more: str) -> Path:
+    """Write the configuration of a minipacs, with `more` lines; returns its file."""
+    path = folder / "minipacs.toml"
+    path.write_text(f"""
+[ae]
+title = "{ae_title}"
+port = {port}
+max_associations = {MAX_ASSOCIATIONS}
+[storage]
+path = "data"
+min_free_bytes = 0
+[metrics]
+port = 0
+{more}
+""")
+    return path
+
+
 class Minipacs(System):
     name = "minipacs"
     program = sys.executable
@@ -182,22 +200,8 @@ class Minipacs(System):
         return _first_line(sys.executable, "-m", "minipacs", "--version")
 
     def _configure(self, sink_port: int) -> list[str]:
-        path = self.folder / "minipacs.toml"
-        path.write_text(f"""
-[ae]
-title = "{self.ae_title}"
-port = {self.port}
-max_associations = {MAX_ASSOCIATIONS}
-[storage]
-path = "data"
-min_free_bytes = 0
-[metrics]
-port = 0
-[[peer]]
-title = "{SINK_TITLE}"
-host = "127.0.0.1"
-port = {sink_port}
-""")
+        sink = f'[[peer]]\ntitle = "{SINK_TITLE}"\nhost = "127.0.0.1"\nport = {sink_port}\n'
+        path = configure(self.folder, self.ae_title, self.port, sink)
         return [sys.executable, "-m", "minipacs", "serve", "--config", str(path)]
 
 

@@ -67,7 +67,7 @@ class Workshop:
         self._sink.stop()
 
 
-def _run_clients(commands: Sequence[Sequence[str]], environment: dict[str, str]) -> float:
+def run_clients(commands: Sequence[Sequence[str]], environment: dict[str, str] = FAST) -> float:
     """Run clients side by side; returns the seconds until the last has ended."""
     quiet = subprocess.DEVNULL
     clients: list[subprocess.Popen[bytes]] = []
@@ -92,7 +92,7 @@ def _store(shop: Workshop, system: System, load: Load, environment: dict[str, st
     folders = shop.folders(load)
     options = ["-pdu", "131072", "-aec", system.ae_title, "127.0.0.1", str(system.port), "+sd"]
     commands = [["storescu", *options, *folders[k::senders]] for k in range(senders)]
-    elapsed_s = _run_clients(commands, environment)
+    elapsed_s = run_clients(commands, environment)
     system.stored.add(load.name)
     return elapsed_s
 
@@ -167,7 +167,7 @@ def _retrieving(load_name: str, client: str, *options: str) -> "Run":
         elapsed_s = 0.0
         for study in range(load.studies):
             keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={load.study_uid(study)}"]
-            elapsed_s += _run_clients([[client, "-S", *options, *keys, *address]], FAST)
+            elapsed_s += run_clients([[client, "-S", *options, *keys, *address]], FAST)
         return (elapsed_s,)
 
     return run

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol, Self
 from minipacs.archive.media.dicomdir import Directory, NoDirectoryRecord
 from minipacs.archive.reader import BUFFER_BYTES, ObjectReader, ObjectUnreadable
 from minipacs.dicom.data_set.part10 import file_meta
+from minipacs.durable import sync_file, sync_file_system, sync_folder
 from minipacs.index import StoredInstance
-from minipacs.tree.durable import sync_file, sync_file_system, sync_folder
 
 DICOMDIR = "DICOMDIR"
 MAX_NAME_LENGTH = 120

@@ -1,6 +1,5 @@
 """The HL7 process: takes messages over MLLP, each connection in a thread, until it is told to leave."""
 
-import ipaddress
 import time
 
 from minipacs import metrics
@@ -12,6 +11,7 @@ from minipacs.daemon.processes.shared import Shared
 from minipacs.daemon.sockets import HL7
 from minipacs.errors import MinipacsError
 from minipacs.net.listener import Listener
+from minipacs.net.wire.addresses import read_network
 
 
 def run(shared: Shared, control: Control) -> None:
@@ -31,7 +31,7 @@ def run(shared: Shared, control: Control) -> None:
     receiver = Receiver(archive, composition.hl7_policy(config), Trail(audit))
     connections = Connections(
         receiver.take,
-        [ipaddress.ip_network(host) for host in config.hl7.hosts],
+        [network for host in config.hl7.hosts if (network := read_network(host)) is not None],
         counted,
         handshake_s=config.timeouts.acse,
         message_s=config.timeouts.dimse,

@@ -1,9 +1,7 @@
 """A web process: serves HTTP until it is told to leave; beside the workers, so that neither holds up the other."""
 
 import asyncio
-import ipaddress
 import os
-import socket
 import threading
 import time
 from functools import partial
@@ -20,6 +18,7 @@ from minipacs.daemon.sockets import WEB
 from minipacs.errors import MinipacsError
 from minipacs.net.identity.tokens import Tokens
 from minipacs.net.identity.users import Users
+from minipacs.net.wire.addresses import is_loopback
 from minipacs.services.offered import storage_classes
 
 if TYPE_CHECKING:
@@ -47,7 +46,8 @@ def run(shared: Shared, control: Control) -> None:
 
     share_one_heap()
     config, sockets = shared.config, shared.sockets.of(WEB)
-    is_guarded = not config.web.tls and not all(map(_is_loopback, sockets))
+    is_local = all(is_loopback(sock.getsockname()[0]) for sock in sockets)
+    is_guarded = not config.web.tls and not is_local
     if is_guarded and not config.web.behind_proxy:
         raise MinipacsError("a socket for others than this machine was passed: needs web.tls or web.behind_proxy")
     context = composition.tls_files(config).web_server() if config.web.tls else None
@@ -57,7 +57,7 @@ def run(shared: Shared, control: Control) -> None:
     archive = open_archive(config, counted.commit, recovers=True)
     audit = open_audit(config)
     trail = Trail(audit, archive.index)
-    anonymous = config.web.anonymous if all(map(_is_loopback, sockets)) else ()
+    anonymous = config.web.anonymous if is_local else ()
     folder = config.storage.path
     access = WebAccess(
         Users(config.users_path), Tokens(folder / "tokens"), folder / "sessions", anonymous, config.web.origins
@@ -104,10 +104,6 @@ class _Checks:
                 self._found = [(found.severity, found.what, found.detail) for found in findings(self._config)]
                 self._looked_at = time.monotonic()
             return self._found
-
-
-def _is_loopback(sock: socket.socket) -> bool:
-    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
 async def _attend(server: "WebServer", control: Control, trail: "Trail") -> None:

@@ -13,7 +13,14 @@ from typing import NamedTuple
 from minipacs.dicom.data_set.amendments import AMENDABLE, Amendment
 from minipacs.dicom.data_set.header import MAX_SEQUENCE_DEPTH
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
-from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH, tag_text
+from minipacs.dicom.tables.tags import (
+    ITEM,
+    ITEM_DELIMITER,
+    LENGTH_TO_END,
+    SEQUENCE_DELIMITER,
+    UNDEFINED_LENGTH,
+    tag_text,
+)
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import SHORT_VR_CODES
 from minipacs.dicom.text import charset
@@ -29,7 +36,6 @@ MODIFYING_SYSTEM = "MINIPACS"
 
 _ORIGINAL_ATTRIBUTES, _MODIFIED_ATTRIBUTES = 0x04000561, 0x04000550
 _MODIFIED_AT, _MODIFIED_BY, _SOURCE_OF_PREVIOUS, _REASON = 0x04000562, 0x04000563, 0x04000564, 0x04000565
-_LENGTH_TO_END = 0x00080001
 _DELIMITERS = (ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER)
 
 ReadAt = Callable[[int, int], bytes]
@@ -148,7 +154,7 @@ def _sequence(coder: "_Coder", element: _Element | None, items: bytes, *, is_unk
 
 def _merged(elements: Sequence[_Element], written: Mapping[int, list[Segment]], size_bytes: int) -> Iterator[Segment]:
     """Put what is written before the first element with a higher tag, and leave out what it stands for."""
-    groups = {tag >> 16 << 16 for tag in written} | {_LENGTH_TO_END}
+    groups = {tag >> 16 << 16 for tag in written} | {LENGTH_TO_END}
     waiting = sorted(written, reverse=True)
     for element in elements:
         while waiting and element.tag > waiting[-1]:

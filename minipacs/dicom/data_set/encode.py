@@ -6,13 +6,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
-from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers
+from minipacs.dicom.tables.value_representations import MAX_SHORT_LENGTH, NUMBER_FORMATS, SHORT_VRS, pack_numbers
 from minipacs.dicom.text import charset
 
 MAX_WRITTEN_VALUES = 256
 """Values of one element that an encoder remembers as bytes."""
-
-_MAX_SHORT_LENGTH = 0xFFFE
 
 
 class _Field(NamedTuple):
@@ -116,6 +114,6 @@ def _element(field: _Field, raw: bytes) -> bytes:
     if length & 1:
         raw += pad
         length += 1
-    if head and length <= _MAX_SHORT_LENGTH:
+    if head and length <= MAX_SHORT_LENGTH:
         return head + _pack_short(length) + raw
     return long_head + _pack_long(length) + raw

@@ -15,7 +15,15 @@ from minipacs.dicom.data_set import items
 from minipacs.dicom.data_set.inflater import Buffer, Inflater
 from minipacs.dicom.tables.attributes import BY_KEYWORD, SPECIFIC_CHARACTER_SET, Attribute
 from minipacs.dicom.tables.keys import FIRST_BLOCK, LAST_BLOCK, STANDARD_KEYS, KeyTable
-from minipacs.dicom.tables.tags import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH, tag_text
+from minipacs.dicom.tables.tags import (
+    ANY_PIXEL_DATA,
+    ITEM,
+    ITEM_DELIMITER,
+    PIXEL_DATA,
+    SEQUENCE_DELIMITER,
+    UNDEFINED_LENGTH,
+    tag_text,
+)
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VR_CODES, SHORT_VRS, read_numbers
 from minipacs.dicom.text import charset
@@ -31,9 +39,7 @@ MAX_SEQUENCE_DEPTH = 64
 """Sequences of undefined length within one another."""
 
 _DELIMITERS = frozenset({ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER})
-_PIXEL_DATA = 0x7FE00010
-_ANY_PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
-_STRUCTURAL = _DELIMITERS | _ANY_PIXEL_DATA
+_STRUCTURAL = _DELIMITERS | ANY_PIXEL_DATA
 
 _READABLE_VRS = {vr.encode(): vr for vr in ({"UC", "UR", "UT"} | NUMBER_FORMATS.keys() | SHORT_VRS) - {"AT"}}
 
@@ -220,7 +226,7 @@ class HeaderScanner:
                 if tag in _DELIMITERS:
                     self._delimit(tag)
                     return pos + 8
-                if tag in _ANY_PIXEL_DATA:
+                if tag in ANY_PIXEL_DATA:
                     self._check_pixel_data(tag, length)
                 elif length != UNDEFINED_LENGTH:
                     kept = start + min(length, MAX_VALUE_BYTES)
@@ -284,9 +290,9 @@ class HeaderScanner:
     def _open(self, tag: int, vr: bytes) -> None:
         if len(self._levels) == MAX_SEQUENCE_DEPTH:
             raise DataSetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}", tag)
-        fragments = tag in _ANY_PIXEL_DATA or vr[:1] == b"O"
+        fragments = tag in ANY_PIXEL_DATA or vr[:1] == b"O"
         if fragments and not self._encapsulated:
-            kind = Kind.WRONG_ENCODING if tag in _ANY_PIXEL_DATA else Kind.UNREADABLE
+            kind = Kind.WRONG_ENCODING if tag in ANY_PIXEL_DATA else Kind.UNREADABLE
             raise DataSetError(f"fragments in {tag_text(tag)}, in a native transfer syntax", tag, kind)
         if not fragments and vr not in (b"", b"SQ", b"UN"):
             raise DataSetError(f"undefined length, but no sequence, in {tag_text(tag)}", tag)
@@ -303,7 +309,7 @@ class HeaderScanner:
         self._in_items = False
         if not self._levels and self._sequence is not None:
             self._sequence, self._tag = None, level.tag
-        if level.tag in _ANY_PIXEL_DATA and not self._levels:
+        if level.tag in ANY_PIXEL_DATA and not self._levels:
             self._fragments = self._item_count - 1  # the first item is the Basic Offset Table
             if self._fragments < 1:
                 raise DataSetError(f"no fragments in {tag_text(level.tag)}", level.tag, Kind.WRONG_ENCODING)
@@ -318,7 +324,7 @@ class HeaderScanner:
         """Look at Pixel Data of the object itself; icons in sequences may be native in an encapsulated syntax."""
         if self._levels or not length:
             return
-        if self._encapsulated and tag == _PIXEL_DATA and length != UNDEFINED_LENGTH:
+        if self._encapsulated and tag == PIXEL_DATA and length != UNDEFINED_LENGTH:
             raise DataSetError("native Pixel Data in an encapsulated syntax", tag, Kind.WRONG_ENCODING)
         self._has_pixel_data = True
 

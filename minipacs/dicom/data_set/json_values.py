@@ -4,13 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from minipacs.dicom.data_set.decode import MAX_NESTING
 from minipacs.dicom.data_set.values import MutableValues, Values, vr_of
-from minipacs.dicom.tables.dictionary import keyword_of, tag_of
+from minipacs.dicom.tables.dictionary import keyword_of, tag_told
 
-MAX_NESTING = 16
-"""Depth of sequences within sequences."""
-
-_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 def dumps(values: Values) -> str:
@@ -47,7 +45,7 @@ def parse(document: object, depth: int = 0) -> MutableValues:
         raise ValueError(f"nests sequences deeper than {MAX_NESTING}")
     found: MutableValues = {}
     for name, value in document.items():
-        tag = _tag(name)
+        tag = tag_told(name)
         if tag is None:
             raise ValueError(f"{name[:64]!r} is no keyword or tag of DICOM")
         vr = vr_of(tag)
@@ -66,19 +64,9 @@ def _several(value: object) -> list[Any]:
     return [] if value is None else [value]
 
 
-def _tag(name: str) -> int | None:
-    if len(name) == 8:
-        try:
-            return int(name, 16)
-        except ValueError:
-            pass
-    tag = tag_of(name)
-    return tag
-
-
 def _text(name: str, value: object) -> str:
-    if isinstance(value, dict) and value.keys() <= set(_NAME_GROUPS):
-        return "=".join(str(value.get(group) or "") for group in _NAME_GROUPS).rstrip("=")
+    if isinstance(value, dict) and value.keys() <= set(NAME_GROUPS):
+        return "=".join(str(value.get(group) or "") for group in NAME_GROUPS).rstrip("=")
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -14,7 +14,7 @@ from minipacs.dicom.data_set.decode import DataSet
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
 from minipacs.dicom.tables.dictionary import first_vr
 from minipacs.dicom.tables.tags import ITEM
-from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS, pack_numbers
+from minipacs.dicom.tables.value_representations import MAX_SHORT_LENGTH, NUMBER_FORMATS, SHORT_VRS, pack_numbers
 from minipacs.dicom.text import charset
 
 Values: TypeAlias = Mapping[int, "str | tuple[Values, ...]"]
@@ -24,7 +24,6 @@ MutableValues: TypeAlias = dict[int, "str | tuple[Values, ...]"]
 
 _NO_VRS: Mapping[int, str] = MappingProxyType({})
 _NOT_TEXT = frozenset({"AT", "OB", "OD", "OF", "OL", "OV", "OW", "UN"})
-_MAX_SHORT_LENGTH = 0xFFFE
 
 
 @lru_cache(maxsize=4096)
@@ -101,7 +100,7 @@ def _encode(values: Values, charsets: Sequence[str], *, implicit: bool, vrs: Map
         out.append(_head(tag))
         if implicit:
             out.append(struct.pack("<I", len(raw)))
-        elif vr in SHORT_VRS and len(raw) <= _MAX_SHORT_LENGTH:
+        elif vr in SHORT_VRS and len(raw) <= MAX_SHORT_LENGTH:
             out.append(struct.pack("<2sH", vr.encode("ascii"), len(raw)))
         else:
             out.append(struct.pack("<2sHI", b"UN" if vr in SHORT_VRS else vr.encode("ascii"), 0, len(raw)))

@@ -225,3 +225,6 @@ TIMEZONE_OFFSET_FROM_UTC = 0x00080201
 
 BY_KEYWORD = MappingProxyType({a.keyword: a for a in ATTRIBUTES})
 UNIQUE_KEY = MappingProxyType({a.level: a for a in ATTRIBUTES if a.key == "U"})
+
+LEFT_OUT_IF_EMPTY = frozenset({TIMEZONE_OFFSET_FROM_UTC, BY_KEYWORD["ModalitiesInStudy"].tag})
+"""Of answers: the first must not be empty (PS3.4 C.4.1.1.3.2); OHIF's list of studies fails if the second is."""

@@ -4,6 +4,7 @@ The two tables are read without the library around them: to import that takes ma
 would wait for it, though only what touches pixels needs it.
 """
 
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -12,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES
+
+_TAG = re.compile("[0-9A-Fa-f]{8}")
 
 
 def _module(name: str) -> ModuleType:
@@ -44,6 +47,11 @@ def _tags() -> Mapping[str, int]:
 def tag_of(keyword: str) -> int | None:
     """Return the tag of a keyword, None if there is none."""
     return _tags().get(keyword)
+
+
+def tag_told(name: str) -> int | None:
+    """Return the tag that a keyword or eight hexadecimal digits stand for, None if neither (PS3.18 8.3.4.1)."""
+    return int(name, 16) if _TAG.fullmatch(name) else tag_of(name)
 
 
 def tag_named(keyword: str) -> int:

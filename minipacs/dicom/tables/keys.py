@@ -15,7 +15,7 @@ from minipacs.dicom.tables.attributes import (
     Attribute,
     Level,
 )
-from minipacs.dicom.tables.dictionary import ELEMENTS, tag_of
+from minipacs.dicom.tables.dictionary import ELEMENTS, tag_told
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SHORT_VRS
 
 FIRST_BLOCK, LAST_BLOCK = 0x10, 0xFF
@@ -27,8 +27,12 @@ _FIRST_GROUP, _LAST_GROUP = 0x0008, 0x7FDF
 _NO_KEYS = frozenset({SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY})
 _STANDARD = {a.tag: a for a in (*ATTRIBUTES, *SEQUENCES)}
 _PLACE = re.compile(r"(?:(?P<level>[A-Z]+):)?(?P<key>.+)")
-_TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _PRIVATE = re.compile(r'(?P<group>[0-9A-Fa-f]{4}),"(?P<creator>[^"\\]{1,64})",(?P<element>[0-9A-Fa-f]{2})')
+
+
+def is_creator(tag: int) -> bool:
+    """Tell whether an element reserves a block of private ones for its creator (PS3.5 7.8.1)."""
+    return bool(tag & 0x10000) and FIRST_BLOCK <= tag & 0xFFFF <= LAST_BLOCK
 
 
 def extended_key(text: str) -> Attribute:
@@ -56,7 +60,7 @@ def extended_key(text: str) -> Attribute:
 def _public(text: str) -> tuple[str, int, str, bool, str]:
     from pydicom.datadict import keyword_for_tag  # slow to load, seldom needed; knows groups that repeat
 
-    tag = int(text, 16) if _TAG.fullmatch(text) else tag_of(text)
+    tag = tag_told(text)
     if tag is None:
         raise ValueError("no such keyword")
     if tag in _STANDARD or tag in _NO_KEYS:

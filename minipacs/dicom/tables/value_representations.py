@@ -7,6 +7,9 @@ _SHORT_STRINGS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT"
 SHORT_VRS = _SHORT_STRINGS | {"AT", "FD", "FL", "SL", "SS", "UL", "US"}
 """VRs with a 16 bit length in explicit encoding; all others, also those still to be defined, have one of 32 bits."""
 
+MAX_SHORT_LENGTH = 0xFFFE
+"""The most even one that their 16 bits can tell."""
+
 SHORT_VR_CODES = frozenset(vr.encode() for vr in SHORT_VRS)
 """The same, as they are written."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from minipacs.durable import sync_file, sync_folder
 from minipacs.index.engine.connection import primary_code
 
 MODE = 0o640
@@ -149,9 +150,10 @@ def lay_out_shared_memory(path: Path) -> None:
 
 def sync_log(path: Path) -> None:
     """Make durable what was committed so far: the log, if it is still there, and its entry in the folder."""
-    for each in (log_of(path), path.absolute().parent):
-        with suppress(FileNotFoundError):
-            sync(each)
+    with suppress(FileNotFoundError):
+        sync_file(log_of(path))
+    with suppress(FileNotFoundError):
+        sync_folder(path.absolute().parent)
 
 
 def copy(source: sqlite3.Connection, path: Path, progress: Progress) -> None:
@@ -173,13 +175,13 @@ def copy(source: sqlite3.Connection, path: Path, progress: Progress) -> None:
                 target.execute("PRAGMA journal_mode = DELETE").fetchone()
         finally:
             source.execute("ROLLBACK")
-        sync(partial)
+        sync_file(partial)
         os.rename(partial, path)
     except BaseException:
         for left_over in (partial, path, *(Path(f"{partial}{suffix}") for suffix in ("-journal", "-wal", "-shm"))):
             left_over.unlink(missing_ok=True)
         raise
-    sync(path.absolute().parent)
+    sync_folder(path.absolute().parent)
 
 
 @contextmanager
@@ -191,15 +193,6 @@ def _target_errors(path: Path) -> Iterator[None]:
         if primary_code(error) != sqlite3.SQLITE_FULL:
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-
-
-def sync(path: Path) -> None:
-    """Bring a file or a folder to the disk. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _is_file(fd: int, wanted: os.stat_result) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from minipacs.durable import sync_folder
 from minipacs.errors import MinipacsError
 
 logger = logging.getLogger(__name__)
@@ -121,8 +122,4 @@ def _changing(path: Path) -> Iterator[list[str]]:
             file.flush()
             os.fsync(fd)
         new.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)

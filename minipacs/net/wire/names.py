@@ -1,11 +1,12 @@
 """Names of hosts to addresses, with a limit of time and a memory: a name server that is silent must hold up nobody."""
 
-import ipaddress
 import socket
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+
+from minipacs.net.wire.addresses import read_address
 
 FRESH_S = 60.0
 """For so long an answer is not asked for again; names move."""
@@ -50,7 +51,7 @@ class Names:
 
         An answer that has grown old is used while it is asked for anew. Raises NameNotResolved.
         """
-        if _is_address(host):
+        if read_address(host) is not None:
             return (host,)
         now = time.monotonic()
         with self._lock:
@@ -92,14 +93,6 @@ class Names:
             name.running = None
             self._running -= 1
         done.set()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
 
 
 NAMES = Names()

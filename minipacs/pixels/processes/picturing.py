@@ -8,6 +8,7 @@ import numpy
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
+from minipacs.errors import Kind
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.frame_reader import FrameReader
 from minipacs.pixels.frames import EncapsulatedImage
@@ -70,7 +71,7 @@ def _open(job: "Job") -> tuple[FrameReader, EncapsulatedImage | None]:
 def _native(frames: FrameReader, decoded: EncapsulatedImage | None, index: int) -> tuple[bytes, str]:
     """Give native samples, colour by pixel where they were decoded, and what they mean then."""
     if not 0 <= index < frames.shape.frames:
-        raise TranscodeError(f"there is no frame {index + 1}: there are {frames.shape.frames}")
+        raise TranscodeError(f"there is no frame {index + 1}: there are {frames.shape.frames}", Kind.NOT_FOUND)
     return (frames.stored(index), "") if decoded is None else decoded.frame(frames.reader, index)
 
 

@@ -10,10 +10,9 @@ from minipacs.dicom.data_set.encode import ResponseEncoder
 from minipacs.dicom.data_set.values import MutableValues, encode
 from minipacs.dicom.matching.zones import ZONE, is_offset
 from minipacs.dicom.tables.attributes import (
-    BY_KEYWORD,
+    LEFT_OUT_IF_EMPTY,
     QUERY_RETRIEVE_LEVEL,
     RETRIEVE_AE_TITLE,
-    TIMEZONE_OFFSET_FROM_UTC,
 )
 from minipacs.dicom.tables.sop_classes import QUERY_RETRIEVE
 from minipacs.dicom.tables.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
@@ -24,9 +23,6 @@ from minipacs.services.data_sets import read_identifier
 from minipacs.services.environment import Request
 from minipacs.services.query_retrieve.pending import allowance_of, answer_matches
 from minipacs.services.query_retrieve.query_keys import Asked, check_hierarchy, read_keys
-
-LEFT_OUT_IF_EMPTY = frozenset({TIMEZONE_OFFSET_FROM_UTC, BY_KEYWORD["ModalitiesInStudy"].tag})
-"""The first must not be empty (PS3.4 C.4.1.1.3.2); OHIF fails if the second is."""
 
 Row = tuple[str, ...]
 Encoder = Callable[[Row], bytes]

@@ -17,7 +17,7 @@ from minipacs.dicom.tables.attributes import (
     Attribute,
     Level,
 )
-from minipacs.dicom.tables.keys import FIRST_BLOCK, STANDARD_KEYS, KeyTable
+from minipacs.dicom.tables.keys import STANDARD_KEYS, KeyTable, is_creator
 from minipacs.dicom.tables.sop_classes import LEVELS_OF, Model
 from minipacs.errors import Failure, Kind
 from minipacs.index import AVAILABILITY
@@ -57,7 +57,7 @@ def read_keys(identifier: DataSet, model: Model, table: KeyTable = STANDARD_KEYS
     creators: dict[int, str] = {}
     unsupported = 0
     for tag in identifier.elements:
-        if tag in _NEVER_MATCHED or _is_creator(tag):
+        if tag in _NEVER_MATCHED or is_creator(tag):
             continue
         creator_tag = tag & 0xFFFF0000 | tag >> 8 & 0xFF
         attribute = table.private(tag, identifier.text(creator_tag, "LO")) if tag & 0x10000 else table.by_tag.get(tag)
@@ -99,10 +99,6 @@ def check_hierarchy(asked: Asked, model: Model) -> None:
         if not text or any(c in text for c in "\\*?"):
             comment = f"{key.keyword} needs one value: no relational query was negotiated"
             raise Failure(Kind.INVALID, comment, (key.tag,))
-
-
-def _is_creator(tag: int) -> bool:
-    return bool(tag & 0x10000) and FIRST_BLOCK <= tag & 0xFFFF <= 0xFF
 
 
 def _text(identifier: DataSet, tag: int, attribute: Attribute) -> str:

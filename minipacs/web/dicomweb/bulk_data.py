@@ -14,8 +14,8 @@ from minipacs.index import StoredInstance
 from minipacs.pixels.elements import (
     BITS_ALLOCATED,
     ElementReader,
-    Event,
-    Kind,
+    Step,
+    StepKind,
     TranscodeError,
     check_pixel_order,
     swap_words,
@@ -45,17 +45,17 @@ class Value:
     `size_bytes` are its bytes in little endian, without a limit.
     """
 
-    def __init__(self, data_set: DataSetFile, reader: ElementReader, event: Event, media_type: str) -> None:
-        self.size_bytes = event.length
+    def __init__(self, data_set: DataSetFile, reader: ElementReader, step: Step, media_type: str) -> None:
+        self.size_bytes = step.length
         self.media_type = media_type
-        self._data_set, self._reader, self._event = data_set, reader, event
+        self._data_set, self._reader, self._step = data_set, reader, step
         self._position = reader.position
 
     def pieces(self, start: int, end: int) -> Iterator[bytes]:
         """Give the bytes from `start` to before `end`; at its end the file is closed."""
         with self._data_set:
-            if self._event.value is not None:
-                yield self._turned(self._event.value)[start:end]
+            if self._step.value is not None:
+                yield self._turned(self._step.value)[start:end]
                 return
             self._reader.seek(self._position + start)
             while start < end:
@@ -68,7 +68,7 @@ class Value:
         self._data_set.close()
 
     def _turned(self, piece: bytes) -> bytes:
-        return swap_words(piece, self._event.vr, self._event.tag) if self._event.big_endian else piece
+        return swap_words(piece, self._step.vr, self._step.tag) if self._step.big_endian else piece
 
 
 async def bulk_data(ask: Ask) -> Response:
@@ -120,11 +120,11 @@ def find_value(ask: Ask, instance: StoredInstance, path: Sequence[int]) -> Value
                 media_type = _document_type(ElementReader(file, syntax))
                 file.seek(start)
             elements = ElementReader(file, syntax)
-            event = _walk_to(elements, path)
-            if event is None:
+            step = _walk_to(elements, path)
+            if step is None:
                 raise Refusal(404, "there is no such element with a value")
-            check_pixel_order(event, elements.nesting[-1].number(BITS_ALLOCATED))
-            return Value(data_set, elements, event, media_type)
+            check_pixel_order(step, elements.nesting[-1].number(BITS_ALLOCATED))
+            return Value(data_set, elements, step, media_type)
         except BaseException:
             data_set.close()
             raise
@@ -132,33 +132,33 @@ def find_value(ask: Ask, instance: StoredInstance, path: Sequence[int]) -> Value
         raise unreadable(error) from error
 
 
-def _walk_to(elements: ElementReader, path: Sequence[int]) -> Event | None:
+def _walk_to(elements: ElementReader, path: Sequence[int]) -> Step | None:
     """Walk to the element at `path`."""
     here: list[int] = []
-    for event in elements.walk():
-        match event.kind:
-            case Kind.SEQUENCE:
-                here += [event.tag, -1]
-            case Kind.ITEM:
+    for step in elements.walk():
+        match step.kind:
+            case StepKind.SEQUENCE:
+                here += [step.tag, -1]
+            case StepKind.ITEM:
                 here[-1] += 1
-            case Kind.SEQUENCE_END:
+            case StepKind.SEQUENCE_END:
                 del here[-2:]
-            case Kind.FRAGMENTS:
-                if [*here, event.tag] == list(path):
+            case StepKind.FRAGMENTS:
+                if [*here, step.tag] == list(path):
                     raise Refusal(406, "encapsulated pixels are had by their frames")
                 for _ in elements.fragments():
                     pass
-            case Kind.ELEMENT:
-                if [*here, event.tag] == list(path) and event.length:
-                    return event
+            case StepKind.ELEMENT:
+                if [*here, step.tag] == list(path) and step.length:
+                    return step
     return None
 
 
 def _document_type(elements: ElementReader) -> str:
     """Find what the document of an object is."""
-    for event in elements.walk():
-        if event.kind is Kind.ELEMENT and event.tag == MIME_TYPE and len(elements.nesting) == 1 and event.value:
-            told = event.value.decode("latin-1").strip(" \0").lower()
+    for step in elements.walk():
+        if step.kind is StepKind.ELEMENT and step.tag == MIME_TYPE and len(elements.nesting) == 1 and step.value:
+            told = step.value.decode("latin-1").strip(" \0").lower()
             return told if told in DOCUMENT_TYPES else OCTETS
     return OCTETS
 

@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from minipacs.archive.data_set_file import DataSetFile
 from minipacs.archive.reader import PEEK_BYTES, ObjectUnreadable
+from minipacs.dicom.tables.tags import PIXEL_DATA
 from minipacs.dicom.tables.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
 from minipacs.index import StoredInstance
-from minipacs.pixels.elements import PIXEL_DATA, ElementReader, Kind, TranscodeError
+from minipacs.pixels.elements import ElementReader, StepKind, TranscodeError
 from minipacs.web.answers import Refusal, unreadable
 from minipacs.web.dicomweb.bulk_data import ENCAPSULATED_DOCUMENT, find_value
 from minipacs.web.dicomweb.frames import MEDIA_TYPES, OCTETS
@@ -104,10 +105,10 @@ class _Stream:
         self.data_set = data_set
         self._elements = ElementReader(BufferedReader(data_set.stream()), transfer_syntax)
         self._places: list[tuple[int, int]] = []
-        for event in self._elements.walk():
-            if event.kind is Kind.FRAGMENTS:
+        for step in self._elements.walk():
+            if step.kind is StepKind.FRAGMENTS:
                 found = list(islice(self._elements.fragments(), MAX_FRAGMENTS))
-                if event.tag == PIXEL_DATA:
+                if step.tag == PIXEL_DATA:
                     self._places = found[1:]  # behind the offset table
                     break
         self.size_bytes = sum(length for _, length in self._places)

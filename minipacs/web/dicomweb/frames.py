@@ -12,7 +12,7 @@ from minipacs.dicom.tables.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, T
 from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.frame_reader import FrameReader, Shape
-from minipacs.web.answers import Refusal, unreadable
+from minipacs.web.answers import Refusal, not_convertible, unreadable
 from minipacs.web.dicomweb.retrieve import AS_STORED, available, looked_up
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask
@@ -127,7 +127,7 @@ def _stored(reader: ObjectReader, instance: StoredInstance, indices: Sequence[in
             try:
                 frame = stored.stored(index)
             except TranscodeError as error:
-                raise ObjectNotConvertible(str(error)) from error
+                raise ObjectNotConvertible(str(error), error.kind) from error
             yield frame
 
 
@@ -164,9 +164,7 @@ def _given(found: Iterator[bytes]) -> Iterator[bytes]:
     try:
         yield from found
     except ObjectNotConvertible as error:
-        if error.temporary:
-            raise
-        raise Refusal(406, f"these frames cannot be decoded: {error}") from error
+        raise not_convertible(error, "these frames cannot be decoded") from error
     except ObjectUnreadable as error:
         raise unreadable(error) from error
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from minipacs.archive.reader import BUFFER_BYTES, ObjectNotConvertible, ObjectUnreadable
 from minipacs.index import StoredInstance
-from minipacs.web.answers import Refusal, unreadable
+from minipacs.web.answers import Refusal, not_convertible, unreadable
 from minipacs.web.dicomweb.documents import form_of, read_or_watched
 from minipacs.web.dicomweb.frames import read_list
 from minipacs.web.dicomweb.retrieve import find
@@ -97,10 +97,7 @@ def _drawn(ask: Ask, instance: StoredInstance, index: int, fields: Mapping[str, 
         with reader.picture(instance, index, fields, memoryview(bytearray(BUFFER_BYTES))) as found:
             return b"".join(bytes(piece) for piece in found.pieces())
     except ObjectNotConvertible as error:
-        if error.temporary:
-            raise
-        status = 404 if "no frame" in str(error) or "no pixels" in str(error) else 406
-        raise Refusal(status, f"no picture can be made: {error}") from error
+        raise not_convertible(error, "no picture can be made") from error
     except ObjectUnreadable as error:
         raise unreadable(error) from error
 

@@ -22,6 +22,7 @@ from minipacs.dicom.tables.transfer_syntaxes import (
 from minipacs.index import UNAVAILABLE, StoredInstance
 from minipacs.pixels.codecs import can_transcode
 from minipacs.web.answers import Refusal
+from minipacs.web.dicomweb.intake import DICOM
 from minipacs.web.dicomweb.zipped import ZIP, zipped
 from minipacs.web.entity import Span, etag, matches
 from minipacs.web.environment import PATH_KEYS, Ask
@@ -29,7 +30,6 @@ from minipacs.web.representations.accept import Choice, Offer
 from minipacs.web.representations.multipart import Writer
 from minipacs.web.streaming import streamed
 
-DICOM = "application/dicom"
 PARTS = Offer(DICOM, is_multipart=True)
 SINGLE = Offer(DICOM)
 

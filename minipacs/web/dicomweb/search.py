@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -13,9 +12,9 @@ from starlette.responses import Response
 from minipacs.dicom.data_set.items import from_text
 from minipacs.dicom.data_set.json_values import dumps
 from minipacs.dicom.matching.attribute import EMPTY_VALUE
-from minipacs.dicom.tables.attributes import BY_KEYWORD, LEVELS, Attribute, Level
-from minipacs.dicom.tables.dictionary import tag_of
-from minipacs.dicom.tables.keys import FIRST_BLOCK, KeyTable
+from minipacs.dicom.tables.attributes import BY_KEYWORD, LEFT_OUT_IF_EMPTY, LEVELS, Attribute, Level
+from minipacs.dicom.tables.dictionary import tag_told
+from minipacs.dicom.tables.keys import KeyTable, is_creator
 from minipacs.index import AVAILABILITY, TRANSFER_SYNTAX, Allowance, Order, Query
 from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON, compressed
@@ -91,8 +90,6 @@ ALWAYS: Mapping[Level, Sequence[str]] = {
 }
 """What is returned unasked (PS3.18 Tables 10.6.3-3 to 10.6.3-5), and what clients miss otherwise."""
 
-LEFT_OUT_IF_EMPTY = frozenset({"TimezoneOffsetFromUTC", "ModalitiesInStudy"})
-"""The second, known but empty, breaks OHIF's list of studies."""
 
 ONLY_RETURNED = AVAILABILITY, TRANSFER_SYNTAX
 """What is no key."""
@@ -101,8 +98,6 @@ WITHOUT_COMMAS = frozenset({"AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"})
 """Value representations whose values hold no comma (PS3.5 6.2)."""
 
 RETRIEVE_URL, RETRIEVE_AE_TITLE, CHARACTER_SET = "00081190", "00080054", "00080005"
-
-_TAG = re.compile(r"[0-9A-Fa-f]{8}")
 
 
 @dataclass
@@ -207,14 +202,14 @@ def _add_key(ask: Ask, asked: Search, table: KeyTable, creators: Mapping[int, st
     first, *path = name.split(".")
     attribute = _attribute(table, first, creators)
     if attribute is None or attribute in ONLY_RETURNED:
-        if not _is_creator(first):
+        if (tag := tag_told(first)) is None or not is_creator(tag):
             ask.warnings.append("a parameter that is not known was left out")
         return
     if _is_below(attribute, asked.level) or len(path) > 1 or (bool(path) != (attribute.vr == "SQ") and value):
         ask.warnings.append(f"{attribute.keyword} is not matched here")
         return
     if path:
-        inner = _tag(path[0])
+        inner = tag_told(path[0])
         if inner is None:
             ask.warnings.append(f"an attribute within {attribute.keyword} that is not known was left out")
             return
@@ -346,7 +341,7 @@ def _encoder(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Callable[
         found = [
             f'"{tag}":{own[tag] if attribute is None else element(attribute, row[place])}'
             for tag, attribute, place in order
-            if attribute is None or row[place] or attribute.keyword not in LEFT_OUT_IF_EMPTY
+            if attribute is None or row[place] or attribute.tag not in LEFT_OUT_IF_EMPTY
         ]
         return f"{{{','.join(found)}}}".encode("utf-8", "replace")
 
@@ -354,7 +349,7 @@ def _encoder(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Callable[
 
 
 def _attribute(table: KeyTable, name: str, creators: Mapping[int, str] | None = None) -> Attribute | None:
-    tag = _tag(name)
+    tag = tag_told(name)
     if tag is None:
         known = table.by_keyword
         return known.get(name) or next((known[keyword] for keyword in known if keyword.lower() == name.lower()), None)
@@ -367,20 +362,10 @@ def _attribute(table: KeyTable, name: str, creators: Mapping[int, str] | None = 
     return table.by_tag.get(tag)
 
 
-def _tag(name: str) -> int | None:
-    return int(name, 16) if _TAG.fullmatch(name) else tag_of(name)
-
-
 def _creators(ask: Ask) -> dict[int, str]:
     """Find the creators of private attributes among the parameters (PS3.18 8.3.4.1 rule 4)."""
-    return {int(name, 16): plain(value) for name, value in ask.parameters if _is_creator(name)}
-
-
-def _is_creator(name: str) -> bool:
-    if not _TAG.fullmatch(name):
-        return False
-    tag = int(name, 16)
-    return bool(tag & 0x10000) and FIRST_BLOCK <= tag & 0xFFFF <= 0xFF
+    found = ((tag_told(name), value) for name, value in ask.parameters)
+    return {tag: plain(value) for tag, value in found if tag is not None and is_creator(tag)}
 
 
 def _is_below(attribute: Attribute, level: Level) -> bool:

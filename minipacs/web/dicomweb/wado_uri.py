@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from minipacs.dicom.tables.uids import is_uid
 from minipacs.web.answers import Refusal
+from minipacs.web.dicomweb.intake import DICOM
 from minipacs.web.dicomweb.rendered import PICTURES, rendered
-from minipacs.web.dicomweb.retrieve import DICOM, retrieve
+from minipacs.web.dicomweb.retrieve import retrieve
 from minipacs.web.environment import Ask
 
 _UIDS: Mapping[str, str] = MappingProxyType({"study": "studyuid", "series": "seriesuid", "instance": "objectuid"})

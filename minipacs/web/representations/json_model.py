@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, BinaryIO
 
+from minipacs.dicom.data_set.json_values import NAME_GROUPS
 from minipacs.dicom.data_set.values import Values, vr_of
 from minipacs.dicom.tables.attributes import SPECIFIC_CHARACTER_SET
+from minipacs.dicom.tables.tags import ANY_PIXEL_DATA
 from minipacs.dicom.tables.transfer_syntaxes import TransferSyntax
 from minipacs.dicom.tables.value_representations import NUMBER_FORMATS, SINGLE_VALUED_VRS, TEXT_VRS
 from minipacs.dicom.text import charset
-from minipacs.pixels.elements import ElementReader, Event, Kind, swap_words
+from minipacs.pixels.elements import ElementReader, Step, StepKind, swap_words
 
 MAX_INLINE_BYTES = 1024
 """Binary values up to this size stand in the document; longer ones are bulk data."""
@@ -36,10 +38,8 @@ _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _STRINGS = TEXT_VRS | {"AE", "AS", "CS", "DA", "DT", "TM", "UI", "UR"}
 _AS_THEY_ARE = _STRINGS - {"PN"}
 _VRS = _STRINGS | _BINARY | NUMBER_FORMATS.keys() | {"AT", "DS", "IS"}
-_ANY_PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _NOT_OF_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
 """Groups of commands, File Meta and directories (PS3.18 F.2.2)."""
-_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 class _Level:
@@ -61,60 +61,60 @@ def read_model(
     reader = ElementReader(file, transfer_syntax)
     level = top = _Level("", charset.terms(default_charset))
     above: list[tuple[_Level, list[Model]]] = []
-    for event in reader.walk():
-        match event.kind:
-            case Kind.SEQUENCE:
+    for step in reader.walk():
+        match step.kind:
+            case StepKind.SEQUENCE:
                 items: list[Model] = []
-                level.document[f"{event.tag:08X}"] = {"vr": "SQ", "Value": items}
+                level.document[f"{step.tag:08X}"] = {"vr": "SQ", "Value": items}
                 above.append((level, items))
-            case Kind.ITEM:
+            case StepKind.ITEM:
                 outer, items = above[-1]
                 tag = next(reversed(outer.document))
                 level = _Level(f"{outer.path}{tag}/{len(items) + 1}/", outer.charsets)
                 items.append(level.document)
-            case Kind.ITEM_END:
+            case StepKind.ITEM_END:
                 level = above[-1][0]
-            case Kind.SEQUENCE_END:
+            case StepKind.SEQUENCE_END:
                 level, items = above.pop()
                 if not items:
                     del level.document[next(reversed(level.document))]["Value"]
-            case Kind.FRAGMENTS:
+            case StepKind.FRAGMENTS:
                 for _ in reader.fragments():
                     pass
-                level.document[f"{event.tag:08X}"] = {"vr": "OB", **_bulk(event.tag, level, bulk_data_uri)}
-            case Kind.ELEMENT:
-                _add(reader, event, level, bulk_data_uri)
+                level.document[f"{step.tag:08X}"] = {"vr": "OB", **_bulk(step.tag, level, bulk_data_uri)}
+            case StepKind.ELEMENT:
+                _add(reader, step, level, bulk_data_uri)
     return dict(sorted(top.document.items()))
 
 
-def _add(reader: ElementReader, event: Event, level: _Level, bulk_data_uri: BulkDataUri) -> None:
+def _add(reader: ElementReader, step: Step, level: _Level, bulk_data_uri: BulkDataUri) -> None:
     """Add one element to its data set, unless it is a group length or of the groups that are no part of it."""
-    if not event.tag & 0xFFFF or event.tag >> 16 in _NOT_OF_DATA_SETS:
+    if not step.tag & 0xFFFF or step.tag >> 16 in _NOT_OF_DATA_SETS:
         return
-    vr = event.vr.decode("latin-1")
+    vr = step.vr.decode("latin-1")
     if vr != "SQ" and vr not in _VRS:
         vr = "UN"
     found: Model = {"vr": vr}
-    level.document[f"{event.tag:08X}"] = found
-    if not event.length:
+    level.document[f"{step.tag:08X}"] = found
+    if not step.length:
         return
     is_binary = vr in _BINARY
-    if event.tag in _ANY_PIXEL_DATA or event.length > (MAX_INLINE_BYTES if is_binary else MAX_TEXT_BYTES):
-        found |= _bulk(event.tag, level, bulk_data_uri)
+    if step.tag in ANY_PIXEL_DATA or step.length > (MAX_INLINE_BYTES if is_binary else MAX_TEXT_BYTES):
+        found |= _bulk(step.tag, level, bulk_data_uri)
         return
-    raw = reader.read(event.length) if event.value is None else event.value
-    if event.big_endian:
-        raw = swap_words(raw, event.vr, event.tag)
+    raw = reader.read(step.length) if step.value is None else step.value
+    if step.big_endian:
+        raw = swap_words(raw, step.vr, step.tag)
     if is_binary:
         found["InlineBinary"] = b64encode(raw).decode("ascii")
     elif vr in NUMBER_FORMATS:
         numbers = _binary_numbers(raw, vr)
-        found |= _bulk(event.tag, level, bulk_data_uri) if numbers is None else {"Value": numbers}
+        found |= _bulk(step.tag, level, bulk_data_uri) if numbers is None else {"Value": numbers}
     elif vr == "AT":
         found["Value"] = [
             f"{group:04X}{element:04X}" for group, element in struct.iter_unpack("<HH", raw[: len(raw) & ~3])
         ]
-    elif event.tag == SPECIFIC_CHARACTER_SET:
+    elif step.tag == SPECIFIC_CHARACTER_SET:
         level.charsets = charset.terms(raw.decode("ascii", "replace"))
         found["Value"] = list(charset.UTF_8)
     else:
@@ -194,7 +194,7 @@ def _texts(text: str, vr: str) -> list[Any]:
 
 def _name(value: str) -> dict[str, str] | None:
     """Sort the component groups of a name; extra ones are no part of it (PS3.5 6.2.1)."""
-    groups = zip(_NAME_GROUPS, value.split("="), strict=False)
+    groups = zip(NAME_GROUPS, value.split("="), strict=False)
     return {name: group for name, group in groups if group} or None
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from minipacs.durable import sync_folder
 from minipacs.errors import MinipacsError, system_words
 from minipacs.web.folder import COMPRESSED, SQUEEZABLE
 
@@ -224,11 +225,7 @@ def _put_in_place(fresh: Path, place: Path) -> None:
     link = fresh.with_name(fresh.name + ".link")
     link.symlink_to(fresh.name)
     link.rename(place)
-    folder = os.open(place.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(place.parent)
 
 
 def _sweep(place: Path) -> None:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from minipacs.audit.message import Action
 from minipacs.dicom.data_set.values import Values
-from minipacs.dicom.tables.dictionary import tag_of
+from minipacs.dicom.tables.dictionary import tag_told
 from minipacs.dicom.workflow import performed_step
 from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.performed_steps import Changed
@@ -34,7 +34,7 @@ async def get(ask: Ask) -> Response:
     ask.environment.trail.performed(ask.caller, ask.path["step"], values, Action.READ)
     words = [word for name, text in ask.parameters if name.lower() == "includefield" for word in plain(text).split(",")]
     if words and "all" not in words:
-        asked = {_tag(word) for word in words}
+        asked = {tag_told(word) for word in words}
         values = {tag: value for tag, value in values.items() if tag in asked}
     return answer(ask, values)
 
@@ -60,13 +60,6 @@ def _change(ask: Ask, values: Values) -> None:
 def _note(ask: Ask, done: Changed, action: Action) -> None:
     ask.environment.trail.performed(ask.caller, ask.path["step"], done.values, action)
     ask.log.update(step_status=performed_step.status_of(done.values), worklist_steps=done.worklist_steps)
-
-
-def _tag(word: str) -> int | None:
-    try:
-        return int(word, 16) if len(word) == 8 else tag_of(word)
-    except ValueError:
-        return tag_of(word)
 
 
 def _unknown() -> Refusal:

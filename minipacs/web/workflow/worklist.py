@@ -9,7 +9,7 @@ from itertools import chain, islice
 from starlette.responses import Response
 
 from minipacs.dicom.data_set.values import MutableValues, Values
-from minipacs.dicom.tables.dictionary import tag_of
+from minipacs.dicom.tables.dictionary import tag_told
 from minipacs.dicom.workflow.worklist import BY_KEYWORD, REQUEST_KEYS, STEP_KEYS, STEP_SEQUENCE, WorklistKey
 from minipacs.errors import Failure, Kind
 from minipacs.index.workflow.worklist import Step
@@ -80,16 +80,10 @@ def _include(ask: Ask, asked: Search, value: str) -> None:
 def _key(name: str) -> WorklistKey | None:
     """Find a key by keyword or tag, with the sequence that it stands in or without."""
     *path, last = name.split(".")
-    tag = _tag(last)
-    if tag is None or len(path) > 1 or (path and _tag(path[0]) != STEP_SEQUENCE):
+    tag = tag_told(last)
+    if tag is None or len(path) > 1 or (path and tag_told(path[0]) != STEP_SEQUENCE):
         return None
     return STEP_KEYS.get(tag) or (None if path else REQUEST_KEYS.get(tag))
-
-
-def _tag(name: str) -> int | None:
-    if len(name) == 8 and all(char in "0123456789ABCDEFabcdef" for char in name):
-        return int(name, 16)
-    return tag_of(name)
 
 
 def _steps(ask: Ask, asked: Search) -> Iterator[Step]:

@@ -5,6 +5,9 @@ import os
 from pathlib import Path
 
 _FALLOC_FL_KEEP_SIZE = 1
+_SYNC_FILE_RANGE_WRITE = 2
+_WHOLE_FILE = ctypes.c_int64(0)
+"""Its first byte, and, as a length, up to its end."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -16,6 +19,11 @@ def reserve(fd: int, size_bytes: int) -> None:
 def sync_data(fd: int) -> None:
     """Return when a file's bytes are on the disk. Raises OSError."""
     os.fdatasync(fd)
+
+
+def begin_sync(fd: int) -> None:
+    """Let the disk begin to take what was written to a file, and wait for nothing."""
+    _LIBC.sync_file_range(fd, _WHOLE_FILE, _WHOLE_FILE, _SYNC_FILE_RANGE_WRITE)
 
 
 def sync_file(path: Path) -> None:
