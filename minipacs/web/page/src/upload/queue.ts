@@ -118,9 +118,18 @@ function stopRequests(): void {
 }
 
 function run(): void {
-  if (isPaused.value || trouble.value) return;
+  if (isHeld()) return;
   void readHeads();
-  while (lanes < LANES && lanes < ready.length) void sendAll();
+  openLanes();
+}
+
+/** Tell whether nothing is to go on for now. */
+function isHeld(): boolean {
+  return isPaused.value || trouble.value !== null;
+}
+
+function openLanes(): void {
+  while (!isHeld() && lanes < LANES && lanes < ready.length) void sendAll();
 }
 
 /** Read heads, and ask which objects are there already, as far ahead as keeps the sending going. */
@@ -128,7 +137,7 @@ async function readHeads(): Promise<void> {
   if (isReading) return;
   isReading = true;
   const mine = generation;
-  while (mine === generation && !isPaused.value && !trouble.value && waiting.length && ready.length < READY_AHEAD) {
+  while (mine === generation && !isHeld() && waiting.length && ready.length < READY_AHEAD) {
     const next = waiting.splice(0, HEADS_AT_ONCE);
     await Promise.all(next.map(readOne));
     const open = next.filter((item) => !isOver(item));
@@ -140,7 +149,7 @@ async function readHeads(): Promise<void> {
       else ready.push(Object.assign(item, { state: "ready" }));
     }
     show();
-    while (lanes < LANES && lanes < ready.length && !isPaused.value) void sendAll();
+    openLanes();
   }
   isReading = false;
   if (mine !== generation) run();
@@ -171,7 +180,7 @@ async function whichOf(found: Item[]): Promise<Set<string> | null> {
 /** Send one batch after the other, until nothing is ready. */
 async function sendAll(): Promise<void> {
   lanes++;
-  while (ready.length && !isPaused.value && !trouble.value) {
+  while (ready.length && !isHeld()) {
     await send(nextBatch());
     void readHeads();
   }
