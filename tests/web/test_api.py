@@ -10,6 +10,7 @@ import pytest
 from minipacs.archive.archive import Archive
 from minipacs.archive.ingest import StoragePolicy
 from minipacs.dicom.tables.keys import KeyTable, extended_key
+from minipacs.index.ledger.routed import Shipment
 from minipacs.net.account import packed
 from minipacs.net.explanation import Explanation
 from tests.support.objects import ct, study
@@ -99,6 +100,36 @@ def test_health_says_what_is_wrong(tmp_path: Path):
         assert "min_free_bytes" in health.json["reason"]
     finally:
         web.close()
+
+
+def test_the_queue_tells_what_goes_where_and_what_was_given_up(web: Web):
+    routed = web.archive.index.routed
+    whole, cut = Shipment("night", "1.2"), Shipment("night", "1.3", series_uid="1.3.1")
+    for shipment in (whole, cut):
+        routed.queue.change(lambda connection, one=shipment: routed.put(connection, "PACS2", one, 0))  # type: ignore[misc]
+    claimed = [routed.queue.claim("PACS2", 60.0) for _ in range(2)]
+    assert claimed[0]
+    assert claimed[1]
+    routed.give_up(claimed[0], "refused")
+    routed.give_up_some(claimed[1], {"1.3.1.1": "too large", "1.3.1.2": "too large"})
+    listed = web.ask("GET", "/api/v1/queue").json
+    assert [(row["queue"], row["route"], row["peer"]) for row in listed] == [("routes", "night", "PACS2")] * 3
+    assert [(row["study"], row["series"], row["only"], row["state"]) for row in listed] == [
+        ("1.2", "", 0, "dead"),
+        ("1.3", "1.3.1", 0, "sending"),
+        ("1.3", "1.3.1", 2, "dead"),
+    ]
+    dead = web.ask("GET", "/api/v1/queue?state=dead&queue=routes").json
+    assert [row["id"] for row in dead] == [listed[0]["id"], listed[2]["id"]]
+    assert web.ask("GET", "/api/v1/queue?state=dead&limit=1&offset=1").json == dead[1:]
+    assert web.ask("GET", "/api/v1/queue?queue=sends").json == []
+    assert web.ask("GET", "/api/v1/statistics").json["deliveries_given_up"] == 2
+    for wrong in ("state=gone", "queue=nowhere"):
+        assert web.ask("GET", f"/api/v1/queue?{wrong}").status == 400
+    assert web.ask("POST", f"/api/v1/queue/{dead[0]['id']}/retry").status == 204
+    assert web.ask("DELETE", f"/api/v1/queue/{dead[1]['id']}").status == 204
+    assert web.ask("GET", "/api/v1/queue?state=dead").json == []
+    assert web.ask("DELETE", f"/api/v1/queue/{dead[1]['id']}").status == 404
 
 
 def test_associations_quarantine_and_conflicts(web: Web):

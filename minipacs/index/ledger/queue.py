@@ -22,6 +22,8 @@ from minipacs.index.ledger.owner import boot_of, is_gone, this_process
 WAITING, SENDING, HELD, DEAD, DONE = "waiting", "sending", "held", "dead", "done"
 """States: to be sent when due; leased; kept back by somebody; given up; over, and kept to be seen."""
 OVER = (DEAD, DONE)
+OPEN = (WAITING, SENDING, HELD, DEAD)
+"""What somebody may want to do something about."""
 
 MAX_WAITING = 10_000
 """Items of one queue that are neither done nor given up; beyond: refused."""
@@ -221,11 +223,11 @@ class Queue:
         ((found,),) = self._read(QueueItem.select(fn.MIN(leased)).where(mine))
         return None if found is None else max(float(found), 0.0)
 
-    def items(self, states: Sequence[str] = (WAITING, SENDING, HELD, DEAD), beginning: str = "") -> list[Item]:
-        """List the items in these states, the oldest first; `beginning` is that of their keys."""
+    def items(self, states: Sequence[str] = OPEN, beginning: str = "", most: int | None = None) -> list[Item]:
+        """List the items in these states, all or the first, the oldest first; `beginning` is that of their keys."""
         wanted = self._of(QueueItem.state.in_(list(states)), *_begins(beginning))
         select = QueueItem.select(*_FIELDS).where(wanted)
-        return [Item(*row) for row in self._read(select.order_by(QueueItem.id))]
+        return [Item(*row) for row in self._read(select.order_by(QueueItem.id).limit(most))]
 
     def waiting(self, beginning: str = "") -> dict[str, tuple[int, float, int]]:
         """Tell of each destination how many items wait, for how long the oldest has, in seconds, how many are dead.

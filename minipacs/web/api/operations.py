@@ -96,6 +96,8 @@ def _statistics(archive: Archive) -> dict[str, object]:
     figures = archive.figures()
     found = {field.name: getattr(figures, field.name) for field in fields(figures)}
     found["by_modality"] = dict(figures.by_modality)
+    queues = archive.index.routed.queue, archive.index.webhooks.queue
+    found["deliveries_given_up"] = sum(dead for queue in queues for _, _, dead in queue.waiting().values())
     return found
 
 

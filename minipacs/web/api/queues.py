@@ -1,11 +1,12 @@
 """What waits to be done for others: the durable queue, and the storage commitments that were asked for."""
 
 import asyncio
+from collections.abc import Sequence
 
 from starlette.responses import Response
 
 from minipacs.archive.ports import Catalogue
-from minipacs.index.ledger.queue import Item, Queue
+from minipacs.index.ledger.queue import OPEN, Item, Queue
 from minipacs.index.ledger.routed import ROUTES, shipment_of
 from minipacs.index.workflow.commitments import STATE_WORDS, Account
 from minipacs.web.answers import Refusal
@@ -14,9 +15,18 @@ from minipacs.web.environment import Ask
 
 
 async def listing(ask: Ask) -> Response:
-    """List what waits, is being sent, is held or was given up, the oldest first."""
+    """List what waits, is being sent, is held or was given up, the oldest first; of some `queue`, in one `state`.
+
+    Raises Refusal 400.
+    """
     most, offset = ask.page(USUAL_ROWS, MAX_ROWS)
-    found = await asyncio.to_thread(_items, ask.environment.archive.index)
+    state = ask.parameter("state")
+    if state is not None and state not in OPEN:
+        raise Refusal(400, f"state is one of {', '.join(OPEN)}")
+    states = OPEN if state is None else (state,)
+    found = await asyncio.to_thread(
+        _items, ask.environment.archive.index, ask.parameter("queue"), states, offset + most
+    )
     return answer(ask, [_document(queue, item) for queue, item in found[offset : offset + most]])
 
 
@@ -59,10 +69,17 @@ async def retry_commitment(ask: Ask) -> Response:
     return Response(status_code=204)
 
 
-def _items(index: Catalogue) -> list[tuple[Queue, Item]]:
+def _items(
+    index: Catalogue, names: str | None = None, states: Sequence[str] = OPEN, most: int | None = None
+) -> list[tuple[Queue, Item]]:
+    """List items, all or the first, of all queues or of those of these names. Raises Refusal 400 for others."""
     sending = index.sends.queue, index.routed.queue, index.webhooks.queue
-    queues = *sending, index.commitments.reading, index.commitments.telling
-    return sorted(((queue, item) for queue in queues for item in queue.items()), key=lambda pair: pair[1].id)
+    known = {queue.name: queue for queue in (*sending, index.commitments.reading, index.commitments.telling)}
+    wanted = list(known) if names is None else names.split(",")
+    if not known.keys() >= set(wanted):
+        raise Refusal(400, f"queue is some of {', '.join(known)}")
+    found = [(known[name], item) for name in wanted for item in known[name].items(states, most=most)]
+    return sorted(found, key=lambda pair: pair[1].id)
 
 
 async def _named(ask: Ask) -> tuple[Queue, Item]:
@@ -84,10 +101,16 @@ def _number(name: str) -> int | None:
 
 
 def _document(queue: Queue, item: Item) -> dict[str, object]:
+    shipment = shipment_of(item) if queue.name == ROUTES else None
     return {
         "id": item.id,
-        "route": shipment_of(item).route if queue.name == ROUTES else queue.name,
+        "queue": queue.name,
+        "route": shipment.route if shipment else "",
         "peer": item.destination,
+        "study": shipment.study_uid if shipment else "",
+        "series": shipment.series_uid if shipment else "",
+        "instance": shipment.sop_instance_uid if shipment else "",
+        "only": len(shipment.only) if shipment else 0,
         "state": item.state,
         "since": time_of(item.created_at),
         "next_at": time_of(item.due_at) if item.state == "waiting" else None,

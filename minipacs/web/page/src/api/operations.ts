@@ -16,6 +16,7 @@ export interface Statistics {
   conflicts: number;
   commitments_pending: number;
   commitments_given_up: number;
+  deliveries_given_up: number;
 }
 
 export interface Check {
@@ -89,11 +90,16 @@ export interface Conflict {
   values: { value: string; count: number; uids: string[] }[];
 }
 
+/** What a route has to send: a study, a series or one instance, or `only` so many of it; of other queues: events. */
 export interface Queued {
   id: number;
   queue: string;
   route: string;
   peer: string;
+  study: string;
+  series: string;
+  instance: string;
+  only: number;
   state: "waiting" | "sending" | "held" | "dead";
   since: string;
   next_at: string;
@@ -120,7 +126,6 @@ export const PAGE_ROWS = 100;
 type Read<T> = (signal: AbortSignal) => Promise<Result<T>>;
 
 export const readStatistics: Read<Statistics> = (signal) => askJson("api/v1/statistics", { signal });
-export const readQueue: Read<Queued[]> = (signal) => askJson("api/v1/queue", { signal });
 export const readCommitments: Read<Commitment[]> = (signal) => askJson("api/v1/commitments", { signal });
 
 /** Read what came on each of the last days; the archive tells of those on which anything did. */
@@ -146,13 +151,17 @@ function isHealth(document: unknown): document is Health {
   return typeof document === "object" && document !== null && "version" in document;
 }
 
+/** What there are pages of, each with the keys that choose among its rows. */
+export type Listed = "associations" | "quarantine" | "conflicts" | "queue";
+
 /** Read a page of rows, the first of which is row `offset`. */
 export function readRows<T>(
-  what: "associations" | "quarantine" | "conflicts",
+  what: Listed,
+  keys: Record<string, string>,
   offset: number,
   signal: AbortSignal,
 ): Promise<Result<T[]>> {
-  return askJson(`api/v1/${what}?${query({ limit: PAGE_ROWS, offset })}`, { signal });
+  return askJson(`api/v1/${what}?${query({ ...keys, limit: PAGE_ROWS, offset })}`, { signal });
 }
 
 /** Do something about what waits: try it again, or give it up. */

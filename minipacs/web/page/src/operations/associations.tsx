@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import type { Association, Context } from "../api/operations";
 import { Button } from "../parts/button";
 import { bytes, duration, number, shortMoment } from "../parts/format";
+import { Empty } from "../parts/state";
 import { Table } from "../parts/table";
 import { Text, Value } from "../parts/text";
 import { strings } from "../strings";
@@ -29,11 +30,11 @@ export function Associations() {
         {words.onlyRefused}
       </label>
       <Pages<Association> what="associations" empty={words.none} emptyWords={words.noneWords} everyMs={LOOK_MS}>
-        {(rows) =>
-          rows
-            .filter((row) => !isOnlyRefused || isRefused(row))
-            .map((row) => <Told key={row.association_id} association={row} />)
-        }
+        {(rows) => {
+          const shown = rows.filter((row) => !isOnlyRefused || isRefused(row));
+          if (!shown.length) return <Empty icon="pulse" title={words.noneRefused} />;
+          return shown.map((row) => <Told key={row.association_id} association={row} />);
+        }}
       </Pages>
     </>
   );

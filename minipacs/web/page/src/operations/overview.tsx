@@ -78,6 +78,12 @@ function Tiles({ statistics, growth }: { statistics: Statistics; growth: Day[] }
       part: "quarantine",
     },
     { name: words.parts.conflicts, value: number(found.conflicts), isWrong: found.conflicts > 0, part: "conflicts" },
+    {
+      name: words.deadLetters,
+      value: number(found.deliveries_given_up),
+      isWrong: found.deliveries_given_up > 0,
+      part: "queue",
+    },
     { name: words.givenUp, value: number(givenUp), isWrong: givenUp > 0, part: "queue" },
     { name: words.brokenFiles, value: number(found.worklist_broken_files), isWrong: found.worklist_broken_files > 0 },
   ];

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
-import { PAGE_ROWS, readRows } from "../api/operations";
+import { type Listed, PAGE_ROWS, readRows } from "../api/operations";
 import { Button } from "../parts/button";
 import { useLoaded } from "../parts/loaded";
 import { Empty, Loading, Trouble } from "../parts/state";
@@ -10,20 +10,22 @@ import { strings } from "../strings";
 const words = strings.operations;
 
 interface PagesProps<T> {
-  what: "associations" | "quarantine" | "conflicts";
+  what: Listed;
+  /** Which rows. */
+  keys?: Record<string, string>;
   /** What is said where there is nothing. */
   empty: string;
-  emptyWords: string;
+  emptyWords?: string;
   everyMs?: number;
-  children: (rows: T[]) => ComponentChildren;
+  children: (rows: T[], again: () => void) => ComponentChildren;
 }
 
 /** Rows of the archive, a page at a time. */
-export function Pages<T>({ what, empty, emptyWords, everyMs = 0, children }: PagesProps<T>) {
+export function Pages<T>({ what, keys = {}, empty, emptyWords, everyMs = 0, children }: PagesProps<T>) {
   const [offset, setOffset] = useState(0);
   const { value, problem, again } = useLoaded(
-    (signal) => readRows<T>(what, offset, signal),
-    `${what} ${offset}`,
+    (signal) => readRows<T>(what, keys, offset, signal),
+    `${what} ${JSON.stringify(keys)} ${offset}`,
     everyMs,
   );
   return (
@@ -32,10 +34,10 @@ export function Pages<T>({ what, empty, emptyWords, everyMs = 0, children }: Pag
       {!value && !problem && <Loading />}
       {value?.length === 0 && offset === 0 && (
         <Empty icon="pulse" title={empty}>
-          <p>{emptyWords}</p>
+          {emptyWords && <p>{emptyWords}</p>}
         </Empty>
       )}
-      {value && value.length > 0 && children(value)}
+      {value && value.length > 0 && children(value, again)}
       {value && (offset > 0 || value.length === PAGE_ROWS) && (
         <div class="pager">
           <Button icon="left" disabled={offset === 0} onClick={() => setOffset(Math.max(0, offset - PAGE_ROWS))}>

@@ -20,7 +20,7 @@ export function Quarantine() {
               rows={rows}
               keyOf={(row) => row.digest}
               columns={[
-                { name: words.since, cell: (row) => shortMoment(row.since) },
+                { name: words.since, cell: (row) => shortMoment(row.since), isShort: true },
                 { name: words.reason, cell: (row) => <Text value={row.reason} /> },
                 { name: words.size, cell: (row) => bytes(row.size_bytes), isNumber: true },
                 { name: words.digest, cell: (row) => <span class="mono">{row.digest}</span> },

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 
 import type { Problem } from "../api/client";
-import { change, type Commitment, type Queued, readCommitments, readQueue } from "../api/operations";
+import { change, type Commitment, type Queued, readCommitments } from "../api/operations";
 import { Button } from "../parts/button";
 import { Dialog } from "../parts/dialog";
 import { ago, number, shortMoment } from "../parts/format";
@@ -10,13 +10,14 @@ import { type Loaded, useLoaded } from "../parts/loaded";
 import { Empty, Loading, Trouble } from "../parts/state";
 import { type Column, Table } from "../parts/table";
 import { Text, Value } from "../parts/text";
-import { tellProblem } from "../parts/toast";
+import { tell, tellProblem } from "../parts/toast";
 import { link } from "../shell/route";
 import { strings } from "../strings";
+import { Pages } from "./pages";
 
 const words = strings.operations.queued;
 
-const LOOK_MS = 10_000;
+const LOOK_MS = 5_000;
 const KINDS: Record<string, string> = {
   done: "good",
   failed: "bad",
@@ -31,13 +32,11 @@ const KINDS: Record<string, string> = {
 
 /** What is to be sent and is not there yet, what was given up, and storage commitments. */
 export function Queue() {
-  const queue = useLoaded(readQueue, "queue", LOOK_MS);
   const commitments = useLoaded(readCommitments, "commitments", LOOK_MS);
   const sends = useLoaded(readSends, "sends", LOOK_MS);
-  const [dropping, setDropping] = useState<Queued | null>(null);
   return (
     <>
-      <Part title={words.queue} none={words.none} loaded={queue} columns={queueColumns(queue.again, setDropping)} />
+      <Deliveries />
       <Part
         title={words.commitments}
         none={words.noCommitments}
@@ -45,8 +44,54 @@ export function Queue() {
         columns={commitmentColumns(commitments.again)}
       />
       <Part title={words.sends} none={words.noSends} loaded={sends} columns={SEND_COLUMNS} />
-      {dropping && <Drop item={dropping} onClose={() => setDropping(null)} onDropped={queue.again} />}
     </>
+  );
+}
+
+/** What routes have to send, and what they gave up. */
+function Deliveries() {
+  const [isDeadOnly, setDeadOnly] = useState(false);
+  const [dropping, setDropping] = useState<{ item: Queued; again: () => void } | null>(null);
+  const choices: [string, boolean][] = [
+    [words.all, false],
+    [words.dead, true],
+  ];
+  return (
+    <section class="panel" aria-label={words.queue}>
+      <div class="titled">
+        <h2>{words.queue}</h2>
+        <div class="places" role="group" aria-label={words.which}>
+          {choices.map(([name, isDead]) => (
+            <button
+              type="button"
+              class="button"
+              aria-pressed={isDead === isDeadOnly}
+              onClick={() => setDeadOnly(isDead)}
+            >
+              {name}
+            </button>
+          ))}
+        </div>
+      </div>
+      <Pages<Queued>
+        key={String(isDeadOnly)}
+        what="queue"
+        keys={{ queue: "routes,webhooks", ...(isDeadOnly && { state: "dead" }) }}
+        empty={isDeadOnly ? words.noneDead : words.none}
+        emptyWords={isDeadOnly ? "" : words.noneWords}
+        everyMs={LOOK_MS}
+      >
+        {(rows, again) => (
+          <Table
+            caption={words.queue}
+            rows={rows}
+            keyOf={({ id }) => id}
+            columns={queueColumns(again, (item) => setDropping({ item, again }))}
+          />
+        )}
+      </Pages>
+      {dropping && <Drop item={dropping.item} onClose={() => setDropping(null)} onDropped={dropping.again} />}
+    </section>
   );
 }
 
@@ -75,22 +120,45 @@ function commonColumns<T extends Queued | Commitment>(): Column<T>[] {
   return [
     {
       name: words.state,
-      cell: (row) => <span class={`badge ${KINDS[row.state] ?? ""}`}>{words.states[row.state] ?? row.state}</span>,
+      cell: (row) => (
+        <>
+          <span class={`badge ${KINDS[row.state] ?? ""}`}>{words.states[row.state] ?? row.state}</span>
+          {row.next_at && row.attempts > 0 && <div class="faint">{words.nextTry(ago(row.next_at))}</div>}
+        </>
+      ),
     },
     { name: words.attempts, cell: (row) => number(row.attempts), isNumber: true },
-    { name: words.next, cell: (row) => (row.next_at ? ago(row.next_at) : "") },
     { name: words.fault, cell: (row) => row.words && <Text value={row.words} /> },
   ];
 }
 
+/** The title of a peer, which stays on one line, or the address that events are told to. */
+function To({ item }: { item: Queued }) {
+  return (
+    <span class={item.study ? "short" : ""}>
+      <Value value={item.peer} />
+    </span>
+  );
+}
+
+/** What goes, as a link to the study that it is of; events are of none. */
+function What({ item }: { item: Queued }) {
+  if (!item.study) return <>{words.events}</>;
+  const level = item.instance ? "instance" : item.series ? "series" : "study";
+  const isPart = item.only > 0 && level !== "instance";
+  return <a href={link(["study", item.study])}>{isPart ? words.some(item.only, level) : words.level[level]}</a>;
+}
+
 function queueColumns(again: () => void, drop: (item: Queued) => void): Column<Queued>[] {
   return [
-    { name: words.since, cell: (row) => shortMoment(row.since) },
-    { name: words.route, cell: (row) => <Value value={row.route || row.queue} /> },
-    { name: words.peer, cell: (row) => <Value value={row.peer} /> },
+    { name: words.since, cell: (row) => shortMoment(row.since), isShort: true },
+    { name: words.route, cell: (row) => <Value value={row.route || row.queue} />, isShort: true },
+    { name: words.peer, cell: (row) => <To item={row} /> },
+    { name: words.what, cell: (row) => <What item={row} />, isShort: true },
     ...commonColumns<Queued>(),
     {
       name: words.actions,
+      isShort: true,
       cell: (row) => (
         <div class="actions">
           {row.state !== "sending" && <Retry what="queue" id={row.id} onDone={again} />}
@@ -105,8 +173,8 @@ function queueColumns(again: () => void, drop: (item: Queued) => void): Column<Q
 
 function commitmentColumns(again: () => void): Column<Commitment>[] {
   return [
-    { name: words.asked, cell: (row) => shortMoment(row.asked_at) },
-    { name: words.source, cell: (row) => <Value value={row.source} /> },
+    { name: words.asked, cell: (row) => shortMoment(row.asked_at), isShort: true },
+    { name: words.source, cell: (row) => <Value value={row.source} />, isShort: true },
     { name: words.objects, cell: (row) => number(row.objects), isNumber: true },
     ...commonColumns<Commitment>(),
     {
@@ -117,8 +185,8 @@ function commitmentColumns(again: () => void): Column<Commitment>[] {
 }
 
 const SEND_COLUMNS: Column<Send>[] = [
-  { name: words.asked, cell: (row) => shortMoment(row.at) },
-  { name: words.peer, cell: (row) => <Value value={row.peer} /> },
+  { name: words.asked, cell: (row) => shortMoment(row.at), isShort: true },
+  { name: words.peer, cell: (row) => <Value value={row.peer} />, isShort: true },
   { name: words.study, cell: (row) => <a href={link(["study", row.study])}>{words.show}</a> },
   {
     name: words.state,
@@ -138,7 +206,8 @@ const SEND_COLUMNS: Column<Send>[] = [
 function Retry({ what, id, onDone }: { what: "queue" | "commitments"; id: number; onDone: () => void }) {
   const retry = async () => {
     const answer = await change(what, id, "POST");
-    if (!answer.ok) tellProblem(answer.problem);
+    if (answer.ok) tell(words.retried);
+    else tellProblem(answer.problem);
     onDone();
   };
   return (
@@ -169,9 +238,21 @@ function Drop({ item, onClose, onDropped }: { item: Queued; onClose: () => void;
   );
   return (
     <Dialog title={words.dropTitle} onClose={onClose} onSubmit={() => void drop()} ends={ends}>
-      <p>
-        {words.dropWords} <Value value={item.peer} />
-      </p>
+      <dl class="facts">
+        <dt>{words.route}</dt>
+        <dd>
+          <Value value={item.route || item.queue} />
+        </dd>
+        <dt>{words.peer}</dt>
+        <dd>
+          <Value value={item.peer} />
+        </dd>
+        <dt>{words.what}</dt>
+        <dd>
+          <What item={item} />
+        </dd>
+      </dl>
+      <p>{words.dropWords}</p>
       {problem && <Trouble problem={problem} />}
     </Dialog>
   );

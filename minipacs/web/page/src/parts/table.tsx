@@ -5,6 +5,8 @@ export interface Column<T> {
   name: string;
   cell: (row: T) => ComponentChildren;
   isNumber?: boolean;
+  /** What it shows is some words at most, and stays on one line. */
+  isShort?: boolean;
 }
 
 interface TableProps<T> {
@@ -12,18 +14,20 @@ interface TableProps<T> {
   columns: Column<T>[];
   rows: T[];
   keyOf: (row: T, index: number) => string | number;
+  /** A class that gives the columns their widths, where several tables are to stand in line. */
+  widths?: string;
 }
 
 /** A table of some rows; on a narrow page each row becomes a card. */
-export function Table<T>({ caption, columns, rows, keyOf }: TableProps<T>) {
+export function Table<T>({ caption, columns, rows, keyOf, widths = "" }: TableProps<T>) {
   return (
-    <table class="table cards">
+    <table class={`table cards ${widths}`}>
       <caption class="hidden">{caption}</caption>
       <thead>
         <tr>
-          {columns.map(({ name, isNumber }) => (
-            <th scope="col" class={isNumber ? "numbers" : ""}>
-              {name}
+          {columns.map((column) => (
+            <th scope="col" class={kind(column)}>
+              {column.name}
             </th>
           ))}
         </tr>
@@ -31,9 +35,9 @@ export function Table<T>({ caption, columns, rows, keyOf }: TableProps<T>) {
       <tbody>
         {rows.map((row, i) => (
           <tr key={keyOf(row, i)}>
-            {columns.map(({ name, cell, isNumber }) => (
-              <td class={isNumber ? "numbers" : ""} data-name={name}>
-                <div>{cell(row)}</div>
+            {columns.map((column) => (
+              <td class={kind(column)} data-name={column.name}>
+                <div>{column.cell(row)}</div>
               </td>
             ))}
           </tr>
@@ -41,4 +45,8 @@ export function Table<T>({ caption, columns, rows, keyOf }: TableProps<T>) {
       </tbody>
     </table>
   );
+}
+
+function kind<T>({ isNumber, isShort }: Column<T>): string {
+  return isNumber ? "numbers" : isShort ? "short" : "";
 }
