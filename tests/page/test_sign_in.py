@@ -1,5 +1,6 @@
 """Who may what: signing in and out, what is not shown, sessions that end in the middle of work."""
 
+import zipfile
 from collections.abc import Callable
 
 import pytest
@@ -80,6 +81,22 @@ def test_a_session_that_ends_loses_no_work(guarded: Served, open_page: Open):
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("Work, Goes On")
     expect(page.get_by_role("searchbox")).to_have_value("work")
+
+
+def test_a_download_asks_to_sign_in_again(guarded: Served, open_page: Open):
+    stored = ct(PatientID="WORK2", PatientName="Down^Load")
+    guarded.store(stored)
+    page = open_page(guarded, f"/study/{stored.StudyInstanceUID}")
+    page.watch.expect(UNAUTHORIZED)  # type: ignore[attr-defined]
+    sign_in(page, "reader")
+    button = page.get_by_role("link", name="Download", exact=True)
+    button.wait_for()
+    page.context.clear_cookies()
+    button.click()
+    expect(page.get_by_role("dialog")).to_contain_text("Your session has ended")
+    with page.expect_download() as download:
+        sign_in(page, "reader")
+    assert zipfile.is_zipfile(download.value.path())
 
 
 def test_another_user_begins_anew(guarded: Served, open_page: Open):

@@ -103,6 +103,17 @@ export async function readThumbnail(study: string, series: string, signal: Abort
   }
 }
 
+/** Have the browser save a zip; asked for first is whether we may, for a browser would save a refusal as a file. */
+export async function saveZip(study: string, series?: string): Promise<Result<null>> {
+  const answer = await countStudies({ StudyInstanceUID: study });
+  if (!answer.ok) return answer;
+  const anchor = document.createElement("a");
+  anchor.href = zipAddress(study, series);
+  anchor.download = "";
+  anchor.click();
+  return good(null);
+}
+
 /** Where a study, or a series of it, is downloaded as files with a DICOMDIR. */
 export function zipAddress(study: string, series?: string): string {
   return `${pathOf(study, series)}?accept=application/zip&dicomdir=true`;

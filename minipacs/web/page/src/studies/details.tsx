@@ -1,13 +1,13 @@
 import { useState } from "preact/hooks";
 
-import { readSeries, type Series, type Study, zipAddress } from "../api/studies";
+import { readSeries, saveZip, type Series, type Study, zipAddress } from "../api/studies";
 import { may, session } from "../api/session";
 import { Button, ButtonLink } from "../parts/button";
 import { clock, day, number } from "../parts/format";
 import { useLoaded } from "../parts/loaded";
 import { Loading, Trouble } from "../parts/state";
 import { Person, Text, Value } from "../parts/text";
-import { tell } from "../parts/toast";
+import { tell, tellProblem } from "../parts/toast";
 import { link } from "../shell/route";
 import { strings } from "../strings";
 import { DeleteDialog } from "./delete-dialog";
@@ -16,6 +16,9 @@ import { SendDialog } from "./send-dialog";
 import { Thumbnail } from "./thumbnail";
 
 const words = strings.studies;
+
+/** Modalities of series that hold documents, marks or curves. */
+const NO_IMAGES = new Set(["SR", "DOC", "PR", "KO", "SEG", "RTSTRUCT", "RTPLAN", "ECG", "EPS", "HD", "REG", "FID"]);
 
 interface DetailsProps {
   study: Study;
@@ -65,7 +68,7 @@ function Actions({ study, onDo }: { study: Study; onDo: (doing: Doing) => void }
           {words.ohif}
         </ButtonLink>
       )}
-      <ButtonLink icon="download" href={zipAddress(study.uid)} download>
+      <ButtonLink icon="download" href={zipAddress(study.uid)} download onClick={saving(study)}>
         {words.download}
       </ButtonLink>
       <Button icon="send" onClick={() => onDo({ what: "send" })}>
@@ -81,6 +84,15 @@ function Actions({ study, onDo }: { study: Study; onDo: (doing: Doing) => void }
       )}
     </div>
   );
+}
+
+/** What a click on a link to a zip does. */
+function saving(study: Study, series?: Series) {
+  return async (event: Event) => {
+    event.preventDefault();
+    const answer = await saveZip(study.uid, series?.uid);
+    if (!answer.ok) tellProblem(answer.problem);
+  };
 }
 
 function Facts({ study }: { study: Study }) {
@@ -133,7 +145,14 @@ function SeriesStrip({ study, onDo }: { study: Study; onDo: (doing: Doing) => vo
               <SeriesWords series={series} />
             </a>
             <div class="more">
-              <ButtonLink icon="download" kind="plain" isBare href={zipAddress(study.uid, series.uid)} download>
+              <ButtonLink
+                icon="download"
+                kind="plain"
+                isBare
+                href={zipAddress(study.uid, series.uid)}
+                download
+                onClick={saving(study, series)}
+              >
                 {words.downloadSeries(series.number)}
               </ButtonLink>
               <Button icon="send" kind="plain" isBare onClick={() => onDo({ what: "send", series })}>
@@ -168,7 +187,7 @@ function SeriesWords({ series }: { series: Series }) {
         <span class="badge">
           <Value value={series.modality} short />
         </span>{" "}
-        {words.images(series.imageCount)}
+        {(NO_IMAGES.has(series.modality) ? words.objects : words.images)(series.imageCount)}
         {places.map((place) => (
           <>
             {" · "}
