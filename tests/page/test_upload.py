@@ -108,21 +108,25 @@ def test_zips_are_opened_also_within_zips(archive: Served, open_page: Open, tmp_
     expect(files).to_contain_text("the zip is damaged")
 
 
-def test_files_are_dropped(archive: Served, open_page: Open, tmp_path: Path):
-    sent = ct(PatientID="UP4")
-    (path,) = save_all([sent], tmp_path)
-    page = open_page(archive, "/upload")
-    transfer = page.evaluate_handle(
-        """([bytes, name]) => {
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([new Uint8Array(bytes)], name));
-            return transfer;
-        }""",
-        [list(path.read_bytes()), "dropped.dcm"],
-    )
-    page.get_by_text("Drop DICOM files").dispatch_event("drop", {"dataTransfer": transfer})
+def drop(page: Page, *paths: Path) -> None:
+    """Drag files and folders of the disk onto the page, and let go of them."""
+    session = page.context.new_cdp_session(page)
+    carried = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 300, "data": carried})
+
+
+def test_folders_and_files_are_dropped_wherever_one_is(archive: Served, open_page: Open, tmp_path: Path):
+    sent = study(series=2, instances=75, PatientID="UP4")
+    save_all(sent[:120], tmp_path / "disc/deep/deeper")  # more than a browser gives of a folder at once
+    save_all(sent[120:149], tmp_path / "disc")
+    (single,) = save_all(sent[149:], tmp_path / "single")
+    page = open_page(archive)
+    page.get_by_role("searchbox").wait_for()
+    drop(page, tmp_path / "disc", single)
     wait_until_done(page)
-    assert stored(archive, "UP4") == uids([sent])
+    assert stored(archive, "UP4") == uids(sent)
+    expect(page.get_by_role("list", name="Files")).to_contain_text("disc/deep/deeper/")
 
 
 def test_an_upload_is_paused_and_goes_on(archive: Served, open_page: Open, tmp_path: Path):
