@@ -15,6 +15,7 @@ const words = strings.studies;
 const ROW_PX = 56;
 const CARD_PX = 96;
 const NARROW = "(max-width: 640px)";
+const SHOWN_MODALITIES = 5;
 
 /** The columns, with the ways to sort that each offers. */
 const HEADINGS: { sorts: [string, string][] }[] = [
@@ -200,13 +201,15 @@ function Cells({ study }: { study: Study }) {
         <div>{day(study.date) || words.noDate}</div>
         <div class="faint">{clock(study.time)}</div>
       </div>
-      <div role="gridcell" class="modalities">
-        {study.modalities.map((name) => (
+      <div role="gridcell" class="modalities" title={study.modalities.join(", ")}>
+        {study.isDamaged && <span class="badge bad">{words.damaged}</span>}
+        {study.modalities.slice(0, SHOWN_MODALITIES).map((name) => (
           <span class="badge">
             <Value value={name} short />
           </span>
         ))}
-        {study.isDamaged && <span class="badge bad">{words.damaged}</span>}
+        <More count={study.modalities.length - SHOWN_MODALITIES} />
+        <More count={study.modalities.length > 2 ? study.modalities.length - 1 : 0} isTight />
       </div>
       <div role="gridcell" class="what">
         <div>
@@ -230,4 +233,9 @@ function reveal(box: HTMLElement | null, top: number, height: number): void {
   if (!box) return;
   if (top < box.scrollTop) box.scrollTop = top;
   else if (top + height > box.scrollTop + box.clientHeight) box.scrollTop = top + height - box.clientHeight;
+}
+
+/** Says how many more modalities there are; `isTight` beside the first alone, where the list has no room for others. */
+function More({ count, isTight = false }: { count: number; isTight?: boolean }) {
+  return count > 0 ? <span class={`badge ${isTight ? "tight" : "more"}`}>+{number(count)}</span> : null;
 }

@@ -110,7 +110,7 @@ function Station({ name, steps, onCancel }: { name: string; steps: Step[]; onCan
       <h2>
         <Value value={name} /> <span class="faint">{words.steps(number(steps.length), steps.length)}</span>
       </h2>
-      <Table caption={name} columns={columns} rows={steps} keyOf={({ id }) => id} />
+      <Table caption={name} columns={columns} rows={steps} keyOf={({ id }) => id} widths="steps" />
     </section>
   );
 }
