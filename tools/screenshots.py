@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.page import pictures
 from tests.support.browser import Served, launch
 from tests.support.objects import ct, save_all, study
-from tests.support.web import free_port
+from tests.support.wire import free_port
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs/images"
 PEOPLE = (

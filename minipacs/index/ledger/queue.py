@@ -223,17 +223,11 @@ class Queue:
         ((found,),) = self._read(QueueItem.select(fn.MIN(leased)).where(mine))
         return None if found is None else max(float(found), 0.0)
 
-    def items(self, states: Sequence[str] = OPEN, most: int | None = None, *, beginning: str = "") -> list[Item]:
+    def items(self, states: Sequence[str] = OPEN, beginning: str = "", most: int | None = None) -> list[Item]:
         """List the items in these states, all or the first, the oldest first; `beginning` is that of their keys."""
         wanted = self._of(QueueItem.state.in_(list(states)), *_begins(beginning))
         select = QueueItem.select(*_FIELDS).where(wanted)
         return [Item(*row) for row in self._read(select.order_by(QueueItem.id).limit(most))]
-
-    def count(self, states: Sequence[str] = OPEN) -> int:
-        """Count the items in these states."""
-        select = QueueItem.select(fn.COUNT(QueueItem.id)).where(self._of(QueueItem.state.in_(list(states))))
-        ((count,),) = self._read(select)
-        return int(count)
 
     def waiting(self, beginning: str = "") -> dict[str, tuple[int, float, int]]:
         """Tell of each destination how many items wait, for how long the oldest has, in seconds, how many are dead.

@@ -12,7 +12,6 @@ from minipacs import __version__
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.disagreements import document_of
 from minipacs.index.ledger.associations import MAX_KEPT
-from minipacs.index.ledger.queue import DEAD
 from minipacs.index.queries.growth import DAY_S, Day
 from minipacs.net import account
 from minipacs.web.answers import Refusal
@@ -97,7 +96,8 @@ def _statistics(archive: Archive) -> dict[str, object]:
     figures = archive.figures()
     found = {field.name: getattr(figures, field.name) for field in fields(figures)}
     found["by_modality"] = dict(figures.by_modality)
-    found["deliveries_given_up"] = archive.index.routed.queue.count((DEAD,))
+    queues = archive.index.routed.queue, archive.index.webhooks.queue
+    found["deliveries_given_up"] = sum(dead for queue in queues for _, _, dead in queue.waiting().values())
     return found
 
 

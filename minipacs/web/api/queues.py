@@ -15,7 +15,7 @@ from minipacs.web.environment import Ask
 
 
 async def listing(ask: Ask) -> Response:
-    """List what waits, is being sent, is held or was given up, the oldest first; of one `queue`, in one `state`.
+    """List what waits, is being sent, is held or was given up, the oldest first; of some `queue`, in one `state`.
 
     Raises Refusal 400.
     """
@@ -70,15 +70,15 @@ async def retry_commitment(ask: Ask) -> Response:
 
 
 def _items(
-    index: Catalogue, name: str | None = None, states: Sequence[str] = OPEN, most: int | None = None
+    index: Catalogue, names: str | None = None, states: Sequence[str] = OPEN, most: int | None = None
 ) -> list[tuple[Queue, Item]]:
-    """List items, all or the first, of all queues or of the one of that name. Raises Refusal 400 if there is none."""
+    """List items, all or the first, of all queues or of those of these names. Raises Refusal 400 for others."""
     sending = index.sends.queue, index.routed.queue, index.webhooks.queue
-    known = *sending, index.commitments.reading, index.commitments.telling
-    queues = [queue for queue in known if name in (None, queue.name)]
-    if not queues:
-        raise Refusal(400, f"queue is one of {', '.join(queue.name for queue in known)}")
-    found = [(queue, item) for queue in queues for item in queue.items(states, most)]
+    known = {queue.name: queue for queue in (*sending, index.commitments.reading, index.commitments.telling)}
+    wanted = list(known) if names is None else names.split(",")
+    if not known.keys() >= set(wanted):
+        raise Refusal(400, f"queue is some of {', '.join(known)}")
+    found = [(known[name], item) for name in wanted for item in known[name].items(states, most=most)]
     return sorted(found, key=lambda pair: pair[1].id)
 
 

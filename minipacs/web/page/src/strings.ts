@@ -326,6 +326,7 @@ export const strings = {
       all: "All",
       dead: "Given up",
       what: "What",
+      events: "events",
       level: { study: "study", series: "series", instance: "image" },
       some: (count: number, level: "study" | "series") => `${of(count, "image", "images")} of a ${level}`,
       nextTry: (when: string) => `next try ${when}`,
@@ -351,7 +352,7 @@ export const strings = {
       drop: "Drop",
       dropTitle: "Drop this delivery?",
       dropSubmit: "Drop it",
-      dropWords: "It will not be sent by this route any more. What is stored here stays.",
+      dropWords: "It will not be sent from here any more. What is stored here stays.",
     },
   },
   viewer: {

@@ -90,7 +90,7 @@ export interface Conflict {
   values: { value: string; count: number; uids: string[] }[];
 }
 
-/** What a route has to send: a study, a series or one instance, or `only` so many instances of it. */
+/** What a route has to send: a study, a series or one instance, or `only` so many of it; of other queues: events. */
 export interface Queued {
   id: number;
   route: string;

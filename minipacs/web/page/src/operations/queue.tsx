@@ -76,7 +76,7 @@ function Deliveries() {
       <Pages<Queued>
         key={String(isDeadOnly)}
         what="queue"
-        keys={{ queue: "routes", ...(isDeadOnly && { state: "dead" }) }}
+        keys={{ queue: "routes,webhooks", ...(isDeadOnly && { state: "dead" }) }}
         empty={isDeadOnly ? words.noneDead : words.none}
         emptyWords={isDeadOnly ? "" : words.noneWords}
         everyMs={LOOK_MS}
@@ -132,8 +132,18 @@ function commonColumns<T extends Queued | Commitment>(): Column<T>[] {
   ];
 }
 
-/** What goes, as a link to the study that it is of. */
+/** The title of a peer, which stays on one line, or the address that events are told to. */
+function To({ item }: { item: Queued }) {
+  return (
+    <span class={item.study ? "short" : ""}>
+      <Value value={item.peer} />
+    </span>
+  );
+}
+
+/** What goes, as a link to the study that it is of; events are of none. */
 function What({ item }: { item: Queued }) {
+  if (!item.study) return <>{words.events}</>;
   const level = item.instance ? "instance" : item.series ? "series" : "study";
   const isPart = item.only > 0 && level !== "instance";
   return <a href={link(["study", item.study])}>{isPart ? words.some(item.only, level) : words.level[level]}</a>;
@@ -142,8 +152,8 @@ function What({ item }: { item: Queued }) {
 function queueColumns(again: () => void, drop: (item: Queued) => void): Column<Queued>[] {
   return [
     { name: words.since, cell: (row) => shortMoment(row.since), isShort: true },
-    { name: words.route, cell: (row) => <Value value={row.route} />, isShort: true },
-    { name: words.peer, cell: (row) => <Value value={row.peer} />, isShort: true },
+    { name: words.route, cell: (row) => <Value value={row.route || row.queue} />, isShort: true },
+    { name: words.peer, cell: (row) => <To item={row} /> },
     { name: words.what, cell: (row) => <What item={row} />, isShort: true },
     ...commonColumns<Queued>(),
     {
@@ -231,7 +241,7 @@ function Drop({ item, onClose, onDropped }: { item: Queued; onClose: () => void;
       <dl class="facts">
         <dt>{words.route}</dt>
         <dd>
-          <Value value={item.route} />
+          <Value value={item.route || item.queue} />
         </dd>
         <dt>{words.peer}</dt>
         <dd>
