@@ -62,6 +62,9 @@ class Attribute:
     computed: bool = False
     creator: str = ""
 
+    def __hash__(self) -> int:
+        return self.tag
+
 
 def column_name(keyword: str) -> str:
     """Spell a keyword in snake case, with runs of capitals as one word (`SOPInstanceUID`: `sop_instance_uid`)."""

@@ -33,6 +33,7 @@ from minipacs.index.objects.models import (
     Study,
     columns_within,
 )
+from minipacs.index.queries.composing import Composer
 from minipacs.index.queries.growth import Day, growth
 from minipacs.index.queries.inventory import Inventory, StoredInstance
 from minipacs.index.queries.ordering import Order, find_ordered
@@ -88,6 +89,7 @@ class Reader(Inventory):
         )
         uid = COLUMNS["SOPInstanceUID"].value
         self._select_heading, _ = engine.compile(of_instance.where(uid == ""))
+        self._composer = Composer(engine.compile)
         self._retrievals: dict[tuple[str, ...], str] = {}
         self._select_subjects: dict[int, str] = {}
 
@@ -259,7 +261,7 @@ class Reader(Inventory):
     def _page(self, part: Selection, allowance: Allowance | None, after: Place, rows: int) -> list[tuple[Any, ...]]:
         """Read rows, each as what it answers, None if it does not match after all, and its place."""
         with self._reading(allowance) as connection:
-            found = connection.execute(*self._engine.compile(part.page(after, rows))).fetchall()
+            found = connection.execute(*self._composer.page(part, after, rows)).fetchall()
         if allowance is None or part.is_exact:
             return [(part.answer(row), *row[part.place]) for row in found]
         answers = []

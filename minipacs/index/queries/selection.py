@@ -54,6 +54,8 @@ AVAILABILITY = Attribute("InstanceAvailability", INSTANCE_AVAILABILITY, "CS", "P
 
 Keys = Sequence[tuple[Attribute, str]]
 
+_DEPTHS = {level: depth for depth, level in enumerate(LEVELS)}
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -76,8 +78,9 @@ class Query:
     newest_first: bool = False
 
     def __post_init__(self) -> None:
+        lowest = _DEPTHS[self.level]
         for attribute in (*(a for a, _ in self.keys), *self.returns):
-            if _depth(attribute.level) > _depth(self.level):
+            if _DEPTHS[attribute.level] > lowest:
                 raise ValueError(f"{attribute.keyword} is below level {self.level}")
         if any(a.tag == INSTANCE_AVAILABILITY for a, _ in self.keys):
             raise ValueError("InstanceAvailability is no matching key")
@@ -121,7 +124,14 @@ class _Found(NamedTuple):
     @property
     def rank(self) -> tuple[int, int]:
         """Order what rows may be read from: the most selective first, then the highest in the hierarchy."""
-        return _RANKS[self.match.access], _depth(self.level)
+        return _RANKS[self.match.access], _DEPTHS[self.level]
+
+    @property
+    def value(self) -> str | None:
+        """Return the one value that a column is compared with, None if this is looked for in another way."""
+        matching = self.condition.matching if isinstance(self.condition, KeyCondition) else None
+        is_plain = isinstance(matching, Text) and self.match.access == "point" and self.beside is None
+        return matching.values[0] if is_plain else None  # type: ignore[union-attr]
 
     @property
     def start(self) -> Field:
@@ -153,11 +163,12 @@ class Selection:
         self._bounds = bounds
         self._found = found
         self.is_descending = query.newest_first and query.level == "STUDY" and _runs_along_dates(driver)
+        self._has_driver = driver is not None
         self._order: list[Field] = [_STUDY_DATE, Study.id] if self.is_descending else _order(query.level, driver)
         self._inexact = [f for f in found if not f.match.exact]
         attributes = [*(a for f in found for a in f.condition.attributes), *query.returns]
         levels = (level_within(a, query.level) for a in attributes if a is not AVAILABILITY)
-        self._top = min(map(_depth, (query.level, *levels)))
+        self._top = min(_DEPTHS[level] for level in (query.level, *levels))
 
     def page(self, after: Place, rows: int) -> Select:
         """Compose the SELECT of the next `rows` after a place in the order."""
@@ -172,6 +183,22 @@ class Selection:
         select = select.where(all_of(conditions)) if conditions else select
         order = [column.desc() for column in self._order] if self.is_descending else self._order
         return select.order_by(*order).limit(rows)
+
+    @property
+    def form(self) -> tuple[object, ...] | None:
+        """Return what the text of its statements follows from, beside the length of a place.
+
+        Those of one form differ in their `values`, in this order; None if that cannot be told.
+        """
+        if self._bounds or None in self.values:
+            return None
+        query, attributes = self._query, tuple(f.condition.attributes[0] for f in self._found)
+        return query.level, tuple(query.returns), attributes, self._has_driver, self.is_descending
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """Return the value of each condition, None for one that is more than a comparison with one."""
+        return [f.value for f in self._found]
 
     @property
     def place(self) -> slice:
@@ -198,7 +225,7 @@ class Selection:
         """Begin the SELECT with the tables of the levels that are read."""
         level = self._query.level
         select = LEVEL_MODELS[level].select(columns)
-        for above in reversed(LEVELS[self._top : _depth(level)]):
+        for above in reversed(LEVELS[self._top : _DEPTHS[level]]):
             select = select.join(LEVEL_MODELS[above])
         return select
 
@@ -323,10 +350,6 @@ class _Columns(ColumnBase):
         return ctx
 
 
-def _depth(level: Level) -> int:
-    return LEVELS.index(level)
-
-
 _PLAIN = re.compile(r"[A-Za-z0-9.]+")
 """One value, whatever the key."""
 
@@ -340,7 +363,7 @@ _IDS: dict[Level, Field] = {"PATIENT": Patient.id, "STUDY": Study.id, "SERIES": 
 def _order(level: Level, driver: _Found | None) -> list[Field]:
     if driver is None:
         return [_IDS[level]]
-    ids = [driver.start, *(_IDS[at] for at in LEVELS[_depth(driver.level) + 1 : _depth(level) + 1])]
+    ids = [driver.start, *(_IDS[at] for at in LEVELS[_DEPTHS[driver.level] + 1 : _DEPTHS[level] + 1])]
     return [driver.match.column, *ids] if driver.match.access in ("range", "scan") else ids
 
 
