@@ -85,7 +85,7 @@ def _rows() -> tuple[Event, ...]:
             {codes.DESTINATION: (0, MANY), codes.SOURCE: (1, 2), codes.DESTINATION_MEDIA: (1, 1)},
             {"study": (0, MANY), "patient": (1, MANY)},
             "A.5.3.4",
-            "`minipacs export`",
+            "`minipacs export`; `minipacs backup`, which says how many patients there are, and not who",
         ),
         Event(
             Code("110107", "Import"),
@@ -130,7 +130,7 @@ def _rows() -> tuple[Event, ...]:
             transfer,
             {"query": (1, 1)},
             "A.5.3.10",
-            "C-FIND, the worklist, searches over HTTP and `minipacs find`",
+            "C-FIND, the worklist, searches over HTTP, `minipacs find` and whatever other command shows patient data",
         ),
         Event(
             Code("110113", "Security Alert"),
@@ -244,13 +244,19 @@ def instances_transferred(
     return _message("110104", action, participants, [*studies, patient], outcome=outcome, description=description)
 
 
-def export(who: Participant, uri: str, studies: Sequence[StudyObject], patients: Sequence[PatientObject]) -> Message:
-    """Tell that `who` had objects written to the medium at `uri`."""
+def export(
+    who: Participant,
+    uri: str,
+    studies: Sequence[StudyObject],
+    patients: Sequence[PatientObject],
+    description: str = "",
+) -> Message:
+    """Tell that `who` had objects, or what is known of them, written to the medium at `uri`."""
     participants = [
         replace(who, role=codes.SOURCE, is_requestor=True),
         Participant(uri, codes.DESTINATION_MEDIA, is_media=True),
     ]
-    return _message("110106", Action.READ, participants, [*studies, *patients])
+    return _message("110106", Action.READ, participants, [*studies, *patients], description=description)
 
 
 def import_(

@@ -5,11 +5,13 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import click
+
 from minipacs import daemon
 from minipacs.archive import auditing
 from minipacs.audit import codes, events
 from minipacs.audit.audit import Audit, person
-from minipacs.audit.message import Action, EventOutcome, Participant, ResourceObject
+from minipacs.audit.message import Action, EventOutcome, Participant, QueryObject, ResourceObject
 from minipacs.cli.common import caller
 from minipacs.config import Config
 from minipacs.dicom.data_set.values import Values
@@ -34,6 +36,20 @@ def who() -> Participant:
     name, called_by = system_user(), caller()
     known = person(name, socket.gethostname(), sudo_user="" if called_by == name else called_by)
     return Participant(known.user_id, is_requestor=True, user_name=known.user_name)
+
+
+def tell_looked(config: Config, *words: object) -> None:
+    """Tell that whoever called this command looks at patient data, with which of its `words`."""
+    with trail(config) as audit:
+        tell_asked(audit, *words)
+
+
+def tell_asked(audit: Audit, *words: object) -> None:
+    """Tell it in a trail that is open."""
+    if audit.tells_queries:
+        command = click.get_current_context().command_path.partition(" ")[2]
+        asked = " ".join(map(str, (command, *words)))
+        audit.tell(events.query(who(), audit.node, QueryObject(asked.encode(), url=f"minipacs:{asked}")))
 
 
 def tell_users_changed(config: Config, description: str) -> None:

@@ -10,6 +10,8 @@ from tests.support.objects import save, study
 from tests.support.server import run
 from tests.system.test_audit import Told
 
+SCHEDULED = ("Modality=CT", "ScheduledStationAETitle=CT1")
+
 
 class Site:
     """A configuration with a trail, without a daemon: all stays in the spool."""
@@ -97,3 +99,36 @@ def test_every_message_of_commands_is_valid(site: Site):
     records = SpoolReader(site.folder / "data" / "audit", "test").read(100)
     found = [Told(record.payload) for record in records]
     assert [(one.event, one.action) for one in found] == [("110107", "C"), ("110111", "C"), ("110111", "D")]
+
+
+def test_who_looks_at_patients_is_told_by_which_command(site: Site):
+    from base64 import b64decode
+
+    from minipacs.audit.spool import SpoolReader
+
+    [ds] = study(PatientID="P1")
+    save(ds, site.folder / "in" / "1.dcm")
+    site.run("import", site.folder / "in")
+    run("worklist", "add", "--config", site.config, "PatientName=Doe^J", "PatientID=P1", *SCHEDULED)
+    looks: list[tuple[str, ...]] = [
+        ("find", "--level", "study", "PatientID=P1"),
+        ("conflicts",),
+        ("worklist", "list", "--all", "PatientID=P1"),
+        ("worklist", "show", "1"),
+        ("procedure-steps", "list", "--status", "completed"),
+        ("amendments", "list"),
+    ]
+    for words in looks:
+        run(*words, "--config", site.config)
+    site.run("correct", "--dry-run", "PatientID=P1", "--set", "PatientName=Doe^K")
+    site.run("delete", "PatientID=P1", input="n\n", check=False)
+    site.run("backup", site.folder / "index.db")
+    found = [Told(record.payload) for record in SpoolReader(site.folder / "data" / "audit", "test").read(100)][2:]
+    asked = [b64decode(one.root.findtext(".//ParticipantObjectQuery")).decode() for one in found[:-1]]
+    assert asked == [*map(" ".join, looks), "correct PatientID=P1", "delete PatientID=P1"]
+    went = found[-1]
+    assert (went.event, went.objects) == ("110106", ["<none>"])
+    assert went.description == "the index, of 1 patients and 1 studies"
+    assert ("file://" + socket.gethostname() + str(site.folder / "index.db")) in [
+        p.get("UserID") for p in went.root.findall("ActiveParticipant")
+    ]

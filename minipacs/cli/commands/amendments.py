@@ -8,7 +8,7 @@ from minipacs.archive.archive import Archive
 from minipacs.archive.auditing import by_patient, tell_amended
 from minipacs.archive.care.amendments import correct as amend
 from minipacs.archive.care.amendments import revoke as take_back
-from minipacs.cli.auditing import trail, who
+from minipacs.cli.auditing import tell_asked, tell_looked, trail, who
 from minipacs.cli.commands.query import asked_keys
 from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_keys
 from minipacs.cli.tables import Output, listing, print_json, print_table, shown_time
@@ -61,8 +61,10 @@ def correct(load: Load, keys: Sequence[str], changes: Sequence[str], reason: str
             raise MinipacsError("several patients match: name one, with IssuerOfPatientID if the ID has several")
         _show(rows, values)
         if dry_run:
+            tell_asked(audit, *keys)
             return
         if not yes and not click.confirm(f"Correct {len(rows)} {level.lower() if len(rows) == 1 else 'of them'}?"):
+            tell_asked(audit, *keys)
             raise MinipacsError("nothing was corrected")
         parts = [Part(*(row.get(k, "") for k in _PART)) for row in rows]
         before = list(by_patient(archive.index, _instances(archive, parts))) if audit.is_on else []
@@ -122,6 +124,7 @@ def list_(load: Load, output: Output) -> None:
     """List the amendments, the oldest first; the state is active or revoked."""
     output.chosen(_COLUMNS, _OTHERS)
     with opened(load, read_only=True) as archive:
+        tell_looked(load())
         rows = [_row(kept) for kept in archive.index.amendments.all() if not kept.amendment.revokes]
     output.print(rows, _COLUMNS, _OTHERS)
 
@@ -133,6 +136,7 @@ def list_(load: Load, output: Output) -> None:
 def show(load: Load, amendment_id: str, *, as_json: bool) -> None:
     """Show an amendment, with all that it is about; ID may be cut short."""
     with opened(load, read_only=True) as archive:
+        tell_looked(load(), amendment_id)
         kept = _known(archive, amendment_id)
     parts = [part._asdict() for part in kept.amendment.parts]
     if as_json:

@@ -15,7 +15,9 @@ from minipacs.archive.care.checking import Fault, Finding, Pace, check, repair
 from minipacs.archive.care.leftovers import finish_removals
 from minipacs.archive.care.reindex import reindex as rebuild
 from minipacs.archive.removal import remove
-from minipacs.cli.auditing import tell_damage, trail, who
+from minipacs.audit import events
+from minipacs.audit.message import PatientObject
+from minipacs.cli.auditing import address, tell_asked, tell_damage, trail, who
 from minipacs.cli.commands.query import asked_keys
 from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_keys
 from minipacs.cli.progress import steps
@@ -122,6 +124,7 @@ def delete(load: Load, *, yes: bool, keys: Sequence[str]) -> None:
         _show(studies)
         question = f"Remove {len(rows)} instances of {len(studies)} studies for good?"
         if not yes and not click.confirm(question):
+            tell_asked(audit, *keys)
             raise MinipacsError("nothing was removed")
         finish_removals(archive.tree, archive.index, archive.charset_of)
         uids = [row[0] for row in rows]
@@ -160,8 +163,12 @@ def backup(load: Load, target: str) -> None:
     A folder that is missing is made; a name that ends with a slash is one. Copy objects/ and quarantine/ after it:
     their files never change. To restore: stop the archive, put all three back, remove daemon.lock, start.
     """
-    with opened(load, read_only=True) as archive:
+    config = load()
+    with opened(lambda: config, read_only=True) as archive, trail(config) as audit:
         path = _backup_path(str(target))
+        held = archive.index.statistics()
+        everybody = f"the index, of {held.patients} patients and {held.studies} studies"
+        audit.tell(events.export(who(), address(path), (), [PatientObject("")], everybody))
         try:
             archive.index.backup(path)
         except FileExistsError:

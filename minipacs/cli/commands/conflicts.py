@@ -3,6 +3,7 @@
 import click
 
 from minipacs.archive.care import disagreements
+from minipacs.cli.auditing import tell_looked
 from minipacs.cli.common import Load, config_option, opened
 from minipacs.cli.tables import Output, listing, shown_time
 from minipacs.index import Disagreement
@@ -21,7 +22,9 @@ def conflicts(load: Load, output: Output) -> None:
     conflict.
     """
     output.chosen(_USUAL, _OTHERS)
-    with opened(load, read_only=True) as archive:
+    config = load()
+    with opened(lambda: config, read_only=True) as archive:
+        tell_looked(config)
         found = list(archive.index.conflicts())
         unread = archive.index.unread_count()
     rows = [row for conflict in found for row in _rows(conflict)]

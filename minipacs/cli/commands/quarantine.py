@@ -13,7 +13,7 @@ from minipacs.archive.ports import QuarantinedFile
 from minipacs.audit import events
 from minipacs.audit.audit import Audit
 from minipacs.audit.message import Action
-from minipacs.cli.auditing import trail, who
+from minipacs.cli.auditing import tell_looked, trail, who
 from minipacs.cli.common import Load, config_option, json_option, opened
 from minipacs.cli.tables import Output, listing, print_json, shown_time
 from minipacs.errors import MinipacsError
@@ -57,6 +57,7 @@ def list_(load: Load, output: Output) -> None:
 def show(load: Load, digest: str, *, as_json: bool) -> None:
     """Show a file: why it is there, what it holds, and what is stored in its place."""
     with opened(load, read_only=True) as archive:
+        tell_looked(load(), digest)
         file = shelf.named(archive.tree, digest)
         facts = {
             **_row(file),

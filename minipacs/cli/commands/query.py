@@ -6,9 +6,7 @@ import click
 
 from minipacs import daemon
 from minipacs.archive.archive import Archive
-from minipacs.audit import events
-from minipacs.audit.message import QueryObject
-from minipacs.cli.auditing import trail, who
+from minipacs.cli.auditing import tell_asked, trail
 from minipacs.cli.common import Load, config_option, opened, parse_keys
 from minipacs.cli.tables import Output, listing, shown_time
 from minipacs.dicom.data_set import items
@@ -78,9 +76,7 @@ def find(load: Load, level: str, keys: Sequence[str], output: Output) -> None:
     wanted = dict.fromkeys((*columns, _UID[at]) if at in _UID else columns)
     returned = [every[name] for name in wanted if name in every]
     with opened(lambda: config, read_only=True) as archive, trail(config) as audit:
-        if audit.tells_queries:
-            words = " ".join(("find", f"--level {level}", *keys))
-            audit.tell(events.query(who(), audit.node, QueryObject(words.encode(), url=f"minipacs:{words}")))
+        tell_asked(audit, "--level", level, *keys)
         rows: list[dict[str, object]] = [
             {a.keyword: _value(a, text) for a, text in zip(returned, row, strict=True)}
             for row in archive.index.find(Query(at, asked, returned, empty_value=True))

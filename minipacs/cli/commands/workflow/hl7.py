@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from minipacs.cli.auditing import trail
+from minipacs.cli.auditing import tell_looked, trail
 from minipacs.cli.common import Load, config_option, opened
 from minipacs.cli.tables import Output, listing, print_json, shown_time
 from minipacs.daemon import composition, extras
@@ -45,6 +45,7 @@ def list_(load: Load, last: int | None, control_id: str, *, refused: bool, outpu
 def show(load: Load, message_id: int, *, raw: bool) -> None:
     """Show a message and its answer; ID is that of `minipacs hl7 list`."""
     with opened(load, read_only=True) as archive:
+        tell_looked(load(), message_id)
         kept = _known(archive.index.hl7_messages.get(message_id), message_id)
     if raw:
         sys.stdout.buffer.write(kept.received.message)

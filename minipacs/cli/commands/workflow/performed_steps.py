@@ -2,6 +2,7 @@
 
 import click
 
+from minipacs.cli.auditing import tell_looked
 from minipacs.cli.common import Load, config_option, opened
 from minipacs.cli.tables import Output, listing, print_json, shown_time
 from minipacs.dicom.data_set.json_values import by_keyword
@@ -29,6 +30,7 @@ def performed_steps() -> None:
 def list_(load: Load, status: str | None, output: Output) -> None:
     """List the steps, in the order in which they were created."""
     with opened(load, read_only=True) as archive:
+        tell_looked(load(), *(["--status", status] if status else []))
         found = list(archive.index.performed_steps.find(_STATES[status] if status else ""))
     output.print([_row(step) for step in found], _COLUMNS)
 
@@ -39,6 +41,7 @@ def list_(load: Load, status: str | None, output: Output) -> None:
 def show(load: Load, sop_instance_uid: str) -> None:
     """Show all that a modality said of a step, as JSON."""
     with opened(load, read_only=True) as archive:
+        tell_looked(load(), sop_instance_uid)
         values = archive.index.performed_steps.get(sop_instance_uid)
     if values is None:
         raise MinipacsError(f"no performed step has the SOP Instance UID {printable(sop_instance_uid)}")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from minipacs.audit.message import Action
-from minipacs.cli.auditing import tell_scheduled
+from minipacs.cli.auditing import tell_looked, tell_scheduled
 from minipacs.cli.common import Load, config_option, json_option, opened, parse_keys
 from minipacs.cli.tables import Output, listing, print_json
 from minipacs.dicom.data_set.json_values import by_keyword, parse
@@ -96,6 +96,7 @@ def list_(load: Load, *, everything: bool, keys: Sequence[str], output: Output) 
     """List the steps that match, by the rules of C-FIND: Modality=CT ScheduledProcedureStepStartDate=20240101-."""
     asked = [(_key(name), value) for name, value in parse_keys(keys).items()]
     with opened(load, read_only=True) as archive:
+        tell_looked(load(), *(["--all"] if everything else []), *keys)
         _print(list(archive.index.worklist.find(asked, hidden_too=everything)), output)
 
 
@@ -105,6 +106,7 @@ def list_(load: Load, *, everything: bool, keys: Sequence[str], output: Output) 
 def show(load: Load, step_id: int) -> None:
     """Show all that is known of a step, as JSON; ID is that of `minipacs worklist list`."""
     with opened(load, read_only=True) as archive:
+        tell_looked(load(), step_id)
         print_json(_document(_known(archive.index.worklist, step_id)))
 
 
