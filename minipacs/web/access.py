@@ -7,6 +7,7 @@ import secrets
 from base64 import b64decode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +28,9 @@ REALM = "minipacs"
 PAGE_HEADER = "x-minipacs-page"
 """A header field that our page has in each of its requests."""
 MAX_FORWARDED = 16
+MAX_ADDRESS_CHARS = 64
+MAX_ADDRESSES = 1000
+"""Addresses, and names that are none, of which is remembered what they are: every request has some."""
 
 _BEARER = f'Bearer realm="{REALM}"'
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -113,7 +117,8 @@ class Places:
         return address
 
     def _is_trusted(self, address: str) -> bool:
-        return _is_address(address) and any(ipaddress.ip_address(address) in proxy for proxy in self._proxies)
+        found = _parsed(address)
+        return found is not None and any(found in proxy for proxy in self._proxies)
 
 
 class WebAccess:
@@ -226,10 +231,15 @@ def require(caller: Caller, *rights: Right) -> None:
 
 def headers_of(scope: Scope) -> Mapping[str, str]:
     """Return the header fields, names in lower case; those that occur several times are joined by commas."""
+    raw, state = scope["headers"], scope.setdefault("state", {})
+    read_of, known = state.get("headers", (None, {}))
+    if read_of is raw:
+        return known  # type: ignore[no-any-return]
     found: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
+    for raw_name, raw_value in raw:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         found[name] = f"{found[name]},{value}" if name in found else value
+    state["headers"] = raw, found
     return found
 
 
@@ -278,7 +288,8 @@ def _is_unmistakable(host: str) -> bool:
 
 
 def _is_loopback(address: str) -> bool:
-    return _is_address(address) and ipaddress.ip_address(address).is_loopback
+    found = _parsed(address)
+    return found is not None and found.is_loopback
 
 
 def _last(value: str) -> str:
@@ -287,8 +298,16 @@ def _last(value: str) -> str:
 
 
 def _is_address(text: str) -> bool:
+    return _parsed(text) is not None
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    return _parsed_once(text) if len(text) <= MAX_ADDRESS_CHARS else None
+
+
+@lru_cache(MAX_ADDRESSES)
+def _parsed_once(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(text)
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None

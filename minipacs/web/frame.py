@@ -32,6 +32,7 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'",
 }
 """On every answer that does not say otherwise: what is stored here may hold pages with scripts."""
+_ENCODED = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -149,9 +150,8 @@ class Exchange:
             self.status = message["status"]
             told = list(message.get("headers", ()))
             names = {name.lower() for name, _ in told}
-            own = {name.lower().encode(): value.encode() for name, value in SECURITY_HEADERS.items()}
-            own = {name: value for name, value in own.items() if name not in names}
-            message["headers"] = [*told, *own.items(), (b"x-request-id", self.id.encode())]
+            own = [header for header in _ENCODED if header[0] not in names]
+            message["headers"] = [*told, *own, (b"x-request-id", self.id.encode())]
         else:
             self.sent_bytes += len(message.get("body", b""))
         try:

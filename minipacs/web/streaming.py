@@ -10,9 +10,12 @@ from starlette.responses import Response
 
 from minipacs.web.frame import ClientGone, Receive, Scope, Send
 
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = 2 << 20
 BATCH_S = 0.005
 """Who waits for the first results of a long search gets them when so much time, or so much memory, is taken."""
+JOINED_BYTES, SMALL_BYTES = 1 << 16, 1 << 12
+"""An answer that is no more than the first is sent as one piece, and so are neighbours that are no more than the second
+together; of what is larger no copy is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,24 @@ async def streamed(
 
     What fails in the first batch is raised here, before anything is answered; later on the answer is cut.
     """
-    first = await asyncio.to_thread(_next_batch, pieces)
-    if first.is_last:
+    return await asyncio.to_thread(begun, pieces, status, media_type=media_type, headers=headers)
+
+
+def begun(
+    pieces: Iterator[bytes | memoryview],
+    status: int = 200,
+    *,
+    media_type: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Do what `streamed` does, for a thread that has other work with the same request."""
+    first = _next_batch(pieces)
+    if not first.is_last:
+        return _Streamed(first, pieces, status, headers, media_type)
+    length = sum(map(len, first.pieces))
+    if length <= JOINED_BYTES:
         return Response(b"".join(first.pieces), status, headers, media_type)
-    return _Streamed(first, pieces, status, headers, media_type)
+    return _Streamed(first, pieces, status, {**(headers or {}), "Content-Length": str(length)}, media_type)
 
 
 class _Streamed(Response):
@@ -55,7 +72,7 @@ class _Streamed(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Raises ClientGone when the client has closed the connection."""
-        gone = asyncio.ensure_future(_hear_of_end(receive))
+        gone = None if self._first.is_last else asyncio.ensure_future(_hear_of_end(receive))
         following: asyncio.Future[_Batch] | None = None
         batch = self._first
         try:
@@ -65,13 +82,14 @@ class _Streamed(Response):
                 following = asyncio.ensure_future(asyncio.to_thread(_next_batch, self._rest))
                 await _send_all(send, batch)
                 batch, following = await following, None
-                if gone.done():
+                if gone is not None and gone.done():
                     raise ClientGone
             if not is_head:
                 await _send_all(send, batch)
             await send({"type": "http.response.body"})
         finally:
-            gone.cancel()
+            if gone is not None:
+                gone.cancel()
             if following is not None:
                 await asyncio.wait([following])
             if not batch.is_last:
@@ -94,7 +112,10 @@ def _next_batch(pieces: Iterator[bytes | memoryview]) -> _Batch:
     ends_at = time.monotonic() + BATCH_S
     try:
         for piece in pieces:
-            found.append(piece)
+            if found and len(found[-1]) + len(piece) <= SMALL_BYTES:
+                found[-1] = b"".join((found[-1], piece))
+            else:
+                found.append(piece)
             size += len(piece)
             if size >= BATCH_BYTES or time.monotonic() > ends_at:
                 return _Batch(found, is_last=False)

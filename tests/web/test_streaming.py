@@ -65,6 +65,16 @@ def test_what_is_small_has_a_length():
     assert source.is_closed
 
 
+def test_what_is_large_has_a_length_too_and_is_not_copied():
+    large = bytes(streaming.JOINED_BYTES)
+    source = Source(b"head", b"more", large, b"end")
+    sent = ask(source)
+    assert (b"content-length", str(len(large) + 11).encode()) in sent[0]["headers"]
+    assert [message.get("body", b"")[:8] for message in sent[1:]] == [b"headmore", bytes(8), b"end", b""]
+    assert any(message.get("body") is large for message in sent)
+    assert source.is_closed
+
+
 def test_what_is_long_comes_in_batches_and_in_order(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(streaming, "BATCH_BYTES", 2)
     source = Source(*(bytes([n]) for n in range(9)))

@@ -14,7 +14,7 @@ from minipacs.config import Config
 from minipacs.daemon import composition, extras
 from minipacs.daemon.checking import findings
 from minipacs.daemon.opening import open_archive, open_audit
-from minipacs.daemon.processes.process import Control
+from minipacs.daemon.processes.process import Control, share_one_heap
 from minipacs.daemon.processes.shared import Shared
 from minipacs.daemon.sockets import WEB
 from minipacs.errors import MinipacsError
@@ -45,6 +45,7 @@ def run(shared: Shared, control: Control) -> None:
     from minipacs.web.server import WebServer
     from minipacs.web.site import ohif, page
 
+    share_one_heap()
     config, sockets = shared.config, shared.sockets.of(WEB)
     is_guarded = not config.web.tls and not all(map(_is_loopback, sockets))
     if is_guarded and not config.web.behind_proxy:

@@ -1,5 +1,6 @@
 """Frames of an instance: as they are stored, or as native samples (PS3.18 10.4.1.1.6, 8.7.3.3)."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
@@ -12,12 +13,12 @@ from minipacs.index import StoredInstance
 from minipacs.pixels.elements import TranscodeError
 from minipacs.pixels.frame_reader import FrameReader, Shape
 from minipacs.web.answers import Refusal, unreadable
-from minipacs.web.dicomweb.retrieve import AS_STORED, find
+from minipacs.web.dicomweb.retrieve import AS_STORED, available, looked_up
 from minipacs.web.entity import etag, matches
 from minipacs.web.environment import Ask
 from minipacs.web.representations.accept import Choice, Offer
 from minipacs.web.representations.multipart import Writer
-from minipacs.web.streaming import streamed
+from minipacs.web.streaming import begun
 
 MAX_FRAMES = 10_000
 """Of one request."""
@@ -56,8 +57,11 @@ class _Plan:
 
 async def frames(ask: Ask) -> Response:
     """Answer with the frames that the path lists, in its order."""
-    indices = read_list(ask.path["frames"])
-    (instance,) = await find(ask)
+    return await asyncio.to_thread(_answer, ask, read_list(ask.path["frames"]))
+
+
+def _answer(ask: Ask, indices: Sequence[int]) -> Response:
+    (instance,) = available(looked_up(ask))
     plan = _plan(ask, instance, len(indices))
     tag = etag([instance], ask.path["frames"], plan.content_type, str(plan.choice.offer.is_multipart))
     headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
@@ -66,11 +70,11 @@ async def frames(ask: Ask) -> Response:
     source = _native if plan.is_native else _stored
     found = source(ask.environment.archive.reader, instance, indices)
     if not plan.choice.offer.is_multipart:
-        return await streamed(_given(found), media_type=plan.content_type, headers=headers)
+        return begun(_given(found), media_type=plan.content_type, headers=headers)
     writer = Writer(plan.choice.offer.media_type)
     location = f"{ask.origin.url}{ask.scope['path'].rpartition('/')[0]}"
     pieces = _parts(writer, plan.content_type, location, indices, found)
-    return await streamed(pieces, media_type=writer.content_type, headers=headers)
+    return begun(pieces, media_type=writer.content_type, headers=headers)
 
 
 def read_list(text: str) -> list[int]:

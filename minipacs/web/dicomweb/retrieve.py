@@ -86,8 +86,13 @@ def available(listed: Sequence[StoredInstance]) -> list[StoredInstance]:
 
 async def listing(ask: Ask) -> list[StoredInstance]:
     """List the instances that a path names. Raises Refusal 404 if there are none."""
+    return await asyncio.to_thread(looked_up, ask)
+
+
+def looked_up(ask: Ask) -> list[StoredInstance]:
+    """Do what `listing` does, for a thread that has other work with the same request."""
     keys = {PATH_KEYS[name]: [uid] for name, uid in ask.path.items() if name in PATH_KEYS}
-    found = await asyncio.to_thread(ask.environment.archive.index.instances, keys)
+    found = ask.environment.archive.index.instances(keys)
     if not found:
         raise Refusal(404, "nothing of that kind is stored here")
     ask.found = found

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 
 from starlette.responses import Response
@@ -21,7 +21,7 @@ from minipacs.web.answers import Refusal
 from minipacs.web.dicomweb.metadata import JSON, PLAIN_JSON, compressed
 from minipacs.web.environment import MAX_LIMIT, PATH_KEYS, Ask, plain
 from minipacs.web.representations.accept import Offer, accepts_gzip
-from minipacs.web.representations.json_model import values_of_items, values_of_text
+from minipacs.web.representations.json_model import values_of_items, write, written_element
 from minipacs.web.representations.multipart import Writer
 from minipacs.web.representations.xml_model import XML, parts
 from minipacs.web.streaming import streamed
@@ -258,14 +258,19 @@ def _include(ask: Ask, asked: Search, table: KeyTable) -> None:
 
 def _returned(asked: Search, ask: Ask) -> tuple[Attribute, ...]:
     """List what is returned: the attributes of the level, those above it if the path does not name them, and more."""
-    table = ask.environment.archive.index.keys
-    above = [at for at in LEVELS[: LEVELS.index(asked.level)] if _is_open(at, ask)]
-    keywords = chain.from_iterable(ALWAYS[at] for at in (*above, asked.level) if at != "PATIENT" or asked.level == at)
-    unique = [BY_KEYWORD["StudyInstanceUID"]] * (asked.level != "PATIENT")
-    unique += [BY_KEYWORD["SeriesInstanceUID"]] * (asked.level in ("SERIES", "IMAGE"))
-    wanted = [*(table.by_keyword[keyword] for keyword in keywords), *unique, AVAILABILITY, *asked.included]
-    wanted += [TRANSFER_SYNTAX] * (asked.level == "IMAGE")
-    return tuple(sorted(dict.fromkeys(wanted), key=lambda a: a.tag))
+    above = tuple(at for at in LEVELS[: LEVELS.index(asked.level)] if _is_open(at, ask))
+    usual = _usual(ask.environment.archive.index.keys, asked.level, above)
+    return tuple(sorted({*usual, *asked.included}, key=lambda a: a.tag))
+
+
+@lru_cache
+def _usual(table: KeyTable, level: Level, above: Sequence[Level]) -> frozenset[Attribute]:
+    """List what is returned unasked at a level, and of those above."""
+    keywords = chain.from_iterable(ALWAYS[at] for at in (*above, level) if at != "PATIENT" or level == at)
+    unique = [BY_KEYWORD["StudyInstanceUID"]] * (level != "PATIENT")
+    unique += [BY_KEYWORD["SeriesInstanceUID"]] * (level in ("SERIES", "IMAGE"))
+    wanted = [*(table.by_keyword[keyword] for keyword in keywords), *unique, AVAILABILITY]
+    return frozenset([*wanted, *[TRANSFER_SYNTAX] * (level == "IMAGE")])
 
 
 def _is_open(level: Level, ask: Ask) -> bool:
@@ -307,11 +312,18 @@ def _document(results: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _encoder(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Callable[[tuple[str, ...]], bytes]:
-    tags = [f"{a.tag:08X}" for a in returns]
     places = {a.keyword: i for i, a in enumerate(returns)}
     picked = {a: frozenset(item) for a, item in asked.items.items()}
-    root, title = f"{ask.service}/studies", ask.environment.ae_title
-    write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+    root = f"{ask.service}/studies"
+    own = {
+        CHARACTER_SET: written_element("ISO_IR 192", "CS"),
+        RETRIEVE_AE_TITLE: written_element(ask.environment.ae_title, "AE"),
+        RETRIEVE_URL: "",
+    }
+    if asked.level == "PATIENT":
+        del own[RETRIEVE_URL]
+    columns = [(f"{a.tag:08X}", a, i) for i, a in enumerate(returns) if f"{a.tag:08X}" not in own]
+    order = sorted([*((tag, None, 0) for tag in own), *columns], key=lambda column: column[0])
 
     def url(row: tuple[str, ...]) -> str:
         parts = [root, row[places["StudyInstanceUID"]]]
@@ -321,19 +333,20 @@ def _encoder(ask: Ask, asked: Search, returns: Sequence[Attribute]) -> Callable[
             parts += ["instances", row[places["SOPInstanceUID"]]]
         return "/".join(parts)
 
+    def element(attribute: Attribute, text: str) -> str:
+        if attribute.vr != "SQ":
+            return written_element(text, attribute.vr)
+        return write({"vr": "SQ", **values_of_items(from_text(text), picked.get(attribute))})
+
     def encode(row: tuple[str, ...]) -> bytes:
-        found: dict[str, object] = {}
-        for attribute, tag, text in zip(returns, tags, row, strict=True):
-            if text or attribute.keyword not in LEFT_OUT_IF_EMPTY:
-                if attribute.vr == "SQ":
-                    found[tag] = {"vr": "SQ", **values_of_items(from_text(text), picked.get(attribute))}
-                else:
-                    found[tag] = {"vr": attribute.vr, **values_of_text(text, attribute.vr)}
-        if asked.level != "PATIENT":
-            found[RETRIEVE_URL] = {"vr": "UR", "Value": [url(row)]}
-        found[RETRIEVE_AE_TITLE] = {"vr": "AE", "Value": [title]}
-        found[CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
-        return write(dict(sorted(found.items()))).encode("utf-8", "replace")
+        if RETRIEVE_URL in own:
+            own[RETRIEVE_URL] = written_element(url(row), "UR")
+        found = [
+            f'"{tag}":{own[tag] if attribute is None else element(attribute, row[place])}'
+            for tag, attribute, place in order
+            if attribute is None or row[place] or attribute.keyword not in LEFT_OUT_IF_EMPTY
+        ]
+        return f"{{{','.join(found)}}}".encode("utf-8", "replace")
 
     return encode
 

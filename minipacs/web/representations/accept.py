@@ -7,9 +7,12 @@ What cannot be understood is passed over, never an error (8.7.7).
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_RANGES = 64
 """Ranges that are looked at; more are passed over."""
+MAX_REMEMBERED, MAX_REMEMBERED_CHARS = 256, 512
+"""Headers that are not read again: a client says the same in each of its requests."""
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SPACE = r"[ \t]*"
@@ -67,6 +70,10 @@ class Choice:
 
 def parse(header: str) -> list[MediaRange]:
     """Read an Accept header, or the value of an `accept` parameter."""
+    return list(_remembered(header) if len(header) <= MAX_REMEMBERED_CHARS else _read(header))
+
+
+def _read(header: str) -> tuple[MediaRange, ...]:
     found: list[MediaRange] = []
     for media_type, parameters in _ranges(header):
         quality = parameters.get("q", "1")
@@ -77,7 +84,10 @@ def parse(header: str) -> list[MediaRange]:
             found.append(MediaRange(parameters.get("type", "*/*").lower(), syntax, float(quality), is_multipart=True))
         else:
             found.append(MediaRange(media_type, syntax, float(quality)))
-    return found
+    return tuple(found)
+
+
+_remembered = lru_cache(MAX_REMEMBERED)(_read)
 
 
 def choose(offers: Sequence[Offer], header: str | None, parameter: str | None = None) -> Choice | None:

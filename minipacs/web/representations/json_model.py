@@ -4,6 +4,7 @@ All text is Unicode, whatever it is stored in. Nothing in a data set makes this 
 that is none stays the text that it is, and what JSON cannot say at all is bulk data.
 """
 
+import json
 import math
 import struct
 from base64 import b64encode
@@ -33,6 +34,7 @@ BulkDataUri = Callable[[str], str]
 
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _STRINGS = TEXT_VRS | {"AE", "AS", "CS", "DA", "DT", "TM", "UI", "UR"}
+_AS_THEY_ARE = _STRINGS - {"PN"}
 _VRS = _STRINGS | _BINARY | NUMBER_FORMATS.keys() | {"AT", "DS", "IS"}
 _ANY_PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _NOT_OF_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
@@ -144,6 +146,19 @@ def values_of_text(text: str, vr: str) -> Model:
     else:
         values = _texts(text, vr)
     return {"Value": values} if values else {}
+
+
+write: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+"""Writes JSON; numbers that it has no word for are an error."""
+
+
+def written_element(text: str, vr: str) -> str:
+    """Write an element of such a value: most are one string, which needs no more than its quotes."""
+    if not text:
+        return f'{{"vr":"{vr}"}}'
+    if vr in _AS_THEY_ARE and "\\" not in text:
+        return f'{{"vr":"{vr}","Value":[{json.encoder.encode_basestring(text)}]}}'
+    return write({"vr": vr, **values_of_text(text, vr)})
 
 
 def values_of_items(items: Sequence[Values], picked: frozenset[int] | None = None) -> Model:
