@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
 
 from minipacs.index import Query
 from tests.support.objects import ct, study
@@ -144,6 +145,22 @@ def test_what_comes_unasked_and_what_is_asked_for(web: Web):
     assert "warning" not in answer.headers
     (row, *_) = web.get("/instances?PatientID=P2&includefield=00083002").json
     assert row["00083002"] == {"vr": "UI", "Value": ["1.2.840.10008.1.2.1"]}
+
+
+def test_series_tell_how_they_are_stored(tmp_path: Path):
+    served = Web(tmp_path / "archive")
+    first, second = study(instances=2, PatientID="P1")
+    served.store(first)
+    served.store(second, syntax=ImplicitVRLittleEndian)
+    uid = first.StudyInstanceUID
+    [row] = served.get(f"/studies/{uid}/series").json
+    assert sorted(row["00083002"]["Value"]) == ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"]
+    [row] = served.get("/series").json
+    assert "00083002" not in row
+    [row] = served.get("/series?includefield=00083002").json
+    assert len(row["00083002"]["Value"]) == 2
+    syntaxes = [row["00083002"]["Value"] for row in served.get(f"/studies/{uid}/instances").json]
+    assert sorted(syntaxes) == [["1.2.840.10008.1.2"], ["1.2.840.10008.1.2.1"]]
 
 
 @pytest.mark.parametrize(

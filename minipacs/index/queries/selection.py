@@ -48,7 +48,8 @@ from minipacs.index.objects.models import (
     level_within,
 )
 
-TRANSFER_SYNTAX = Attribute("AvailableTransferSyntaxUID", 0x00083002, "UI", "IMAGE", computed=True)
+TRANSFER_SYNTAX = Attribute("AvailableTransferSyntaxUID", 0x00083002, "UI", "SERIES", multi=True, computed=True)
+"""Can be returned of a series, as a list, and of an instance: how what they hold is stored (PS3.18 Table 10.6.3-4)."""
 AVAILABILITY = Attribute("InstanceAvailability", INSTANCE_AVAILABILITY, "CS", "PATIENT", computed=True)
 """Can be returned at every level: UNAVAILABLE if that is so of any instance below (PS3.4 C.4.1.1.3.2)."""
 
@@ -167,7 +168,7 @@ class Selection:
         self._order: list[Field] = [_STUDY_DATE, Study.id] if self.is_descending else _order(query.level, driver)
         self._inexact = [f for f in found if not f.match.exact]
         attributes = [*(a for f in found for a in f.condition.attributes), *query.returns]
-        levels = (level_within(a, query.level) for a in attributes if a is not AVAILABILITY)
+        levels = (level_within(a, query.level) for a in attributes if a not in (AVAILABILITY, TRANSFER_SYNTAX))
         self._top = min(_DEPTHS[level] for level in (query.level, *levels))
 
     def page(self, after: Place, rows: int) -> Select:
@@ -367,9 +368,15 @@ def _order(level: Level, driver: _Found | None) -> list[Field]:
     return [driver.match.column, *ids] if driver.match.access in ("range", "scan") else ids
 
 
+def _syntaxes_of_series() -> ColumnBase:
+    """Gather what the instances of a series are stored in; no UID has a comma."""
+    of_series = Instance.select(fn.GROUP_CONCAT(Instance.transfer_syntax_uid.distinct()))
+    return fn.REPLACE(of_series.where(Instance.parent == Series.id), ",", "\\")
+
+
 def _text(attribute: Attribute, level: Level) -> ColumnBase:
     if attribute is TRANSFER_SYNTAX:
-        return Instance.transfer_syntax_uid
+        return Instance.transfer_syntax_uid if level == "IMAGE" else _syntaxes_of_series()
     if attribute is AVAILABILITY:
         if level == "IMAGE":
             return Instance.availability

@@ -260,6 +260,8 @@ def _returned(asked: Search, ask: Ask) -> tuple[Attribute, ...]:
     """List what is returned: the attributes of the level, those above it if the path does not name them, and more."""
     above = tuple(at for at in LEVELS[: LEVELS.index(asked.level)] if _is_open(at, ask))
     usual = _usual(ask.environment.archive.index.keys, asked.level, above)
+    if asked.level == "SERIES" and "study" in ask.path:  # of all series it would read every instance there is
+        usual = usual | {TRANSFER_SYNTAX}
     return tuple(sorted({*usual, *asked.included}, key=lambda a: a.tag))
 
 
