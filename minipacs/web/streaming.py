@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from minipacs.web.frame import ClientGone, Receive, Scope, Send
 
-BATCH_BYTES = 2 << 20
+BATCH_BYTES = 1 << 20
 BATCH_S = 0.005
 """Who waits for the first results of a long search gets them when so much time, or so much memory, is taken."""
 JOINED_BYTES, SMALL_BYTES = 1 << 16, 1 << 12

@@ -31,7 +31,11 @@ MAX_MESSAGE_BYTES = 4096
 BEAT_INTERVAL_S = 2.0
 EXIT_FAILED, EXIT_BUG = 1, 70
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+HEAP_TO_SPARE_BYTES, BUFFERS_OF_HEAP_BYTES = 16 << 20, 4 << 20
+"""What a shared heap keeps for the next buffers, and how large those are that it has none for: a page that the system
+gives anew is cleared first.
+"""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -187,6 +191,8 @@ def share_one_heap() -> None:
     """
     with suppress(AttributeError):
         _LIBC.mallopt(_M_ARENA_MAX, 1)
+        _LIBC.mallopt(_M_TRIM_THRESHOLD, HEAP_TO_SPARE_BYTES)
+        _LIBC.mallopt(_M_MMAP_THRESHOLD, BUFFERS_OF_HEAP_BYTES)
 
 
 def _run(role: str, run: Callable[[Control], None], control: Control) -> int:
