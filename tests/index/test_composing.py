@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minipacs.dicom.tables.attributes import BY_KEYWORD, LEVELS, Level
 from minipacs.index import Index, Query
-from minipacs.index.objects import composing
+from minipacs.index.queries import composing
 from minipacs.index.queries.composing import Composer
 from minipacs.index.queries.selection import selections
 from tests.index.conftest import Files
