@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "hl7": "workflow.hl7:hl7",
     "hold": "lifecycle.holds:hold",
     "import": "objects:import_",
-    "merge": "merge:merge",
+    "merge": "lifecycle.merge:merge",
     "passwd": "identity:passwd",
     "procedure-steps": "workflow.performed_steps:performed_steps",
     "quarantine": "quarantine:quarantine",
