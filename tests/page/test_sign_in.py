@@ -91,7 +91,8 @@ def test_a_download_asks_to_sign_in_again(guarded: Served, open_page: Open):
     sign_in(page, "reader")
     button = page.get_by_role("link", name="Download", exact=True)
     button.wait_for()
-    page.context.clear_cookies()
+    page.get_by_role("main").get_by_role("listitem").locator("img").wait_for()
+    page.context.clear_cookies()  # when nothing else is asked for that would open the dialog
     button.click()
     expect(page.get_by_role("dialog")).to_contain_text("Your session has ended")
     with page.expect_download() as download:
