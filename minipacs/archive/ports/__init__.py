@@ -58,7 +58,7 @@ from minipacs.index.ledger.removal.removals import Removals
 from minipacs.index.ledger.routed import Routed
 from minipacs.index.ledger.sends import Sends
 from minipacs.index.ledger.webhooks import Webhooks
-from minipacs.index.queries.growth import Day
+from minipacs.index.queries.inventory import Day
 from minipacs.index.queries.queries import Receipts, SaidOfPatient
 from minipacs.index.workflow.commitments import Commitments
 from minipacs.index.workflow.hl7_messages import Hl7Messages, Received

@@ -36,8 +36,7 @@ from minipacs.index.objects.models import (
     columns_within,
 )
 from minipacs.index.queries.composing import Composer
-from minipacs.index.queries.growth import Day, growth
-from minipacs.index.queries.inventory import Inventory, StoredInstance
+from minipacs.index.queries.inventory import Day, Inventory, StoredInstance, growth
 from minipacs.index.queries.ordering import Order, find_ordered
 from minipacs.index.queries.selection import Query, Selection, selections
 

@@ -12,7 +12,7 @@ from minipacs import __version__
 from minipacs.archive.archive import Archive
 from minipacs.archive.care.disagreements import document_of
 from minipacs.index.ledger.associations import MAX_KEPT
-from minipacs.index.queries.growth import DAY_S, Day
+from minipacs.index.queries.inventory import DAY_S, Day
 from minipacs.net import account
 from minipacs.web.answers import Refusal
 from minipacs.web.api.answering import MAX_ROWS, USUAL_ROWS, answer, time_of
