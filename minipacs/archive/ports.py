@@ -251,6 +251,9 @@ class Objects(Protocol):
     def last_received(self) -> dict[str, float]:
         """Tell when the last object of each AE title came, in seconds since 1970. Reads every row."""
 
+    def kinds(self) -> dict[tuple[str, str], int]:
+        """Count the instances that can be retrieved by SOP class and transfer syntax. Reads every row."""
+
     def has_digest(self, digest: str) -> bool:
         """Tell whether a row stands for this file."""
 

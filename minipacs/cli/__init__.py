@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "hold": "lifecycle.holds:hold",
     "import": "objects:import_",
     "passwd": "identity:passwd",
+    "probe": "network:probe",
     "procedure-steps": "workflow.performed_steps:performed_steps",
     "quarantine": "quarantine:quarantine",
     "queue": "workflow.routes:queue",

@@ -84,6 +84,8 @@ class Association:
     """One association, acceptor's or requestor's; `contexts` are the accepted ones by ID.
 
     `max_pdu_bytes` is the longest P-DATA-TF that the peer takes (0: no limit). `operations` counts what was served.
+    Of a peer that we have called `implementation` is the UID and the version name, "" where it tells none, and
+    `granted_roles` are ours, as SCU and SCP, where it has answered our proposal.
     """
 
     def __init__(
@@ -98,6 +100,8 @@ class Association:
         self.contexts = contexts
         self.max_pdu_bytes = max_pdu_bytes
         self.timeouts = timeouts
+        self.implementation = "", ""
+        self.granted_roles: Mapping[str, tuple[bool, bool]] = {}
         self.received_bytes = 0
         self.sent_bytes = 0
         self.operations: Counter[str] = Counter()

@@ -68,7 +68,8 @@ class Requestor:
                 self._secure(transport, peer)
             request = acse.encode_request(self.ae_title, peer.title, contexts, self.max_pdu_bytes, roles)
             transport.send([request], self.timeouts.acse)
-            accepted, max_pdu_bytes = acse.decode_accept(self._answer(transport, reader), contexts, roles)
+            answer = self._answer(transport, reader)
+            accepted, max_pdu_bytes = acse.decode_accept(answer, contexts, roles)
         except ProtocolError as error:
             ending.abort(transport, ending.SERVICE_PROVIDER, error.reason, self.timeouts.acse)
             raise AssociationRefused(str(error)) from error
@@ -79,7 +80,9 @@ class Requestor:
         except BaseException:
             transport.close()
             raise
-        return Association(transport, reader, accepted, max_pdu_bytes, self.timeouts)
+        association = Association(transport, reader, accepted, max_pdu_bytes, self.timeouts)
+        association.implementation, association.granted_roles = acse.told_of_peer(answer)
+        return association
 
     def _secure(self, transport: Transport, peer: Peer) -> None:
         """Do the TLS handshake, and look whether the certificate is the peer's. Raises ConnectionLost, TimedOut."""

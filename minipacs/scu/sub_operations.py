@@ -1,6 +1,6 @@
 """The C-STORE sub-operations of C-MOVE, C-GET and `minipacs send`: contexts, and sending (PS3.4 B, C.4.2, C.4.3)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -155,12 +155,8 @@ class Sender:
     def _candidates(self, instance: StoredInstance) -> Iterator[PresentationContext]:
         """Give the contexts to try, the best first; one of the uncompressed ones is as good as another."""
         contexts = self._contexts.get(instance.sop_class_uid, {})
-        stored = instance.transfer_syntax_uid
-        wanted = [uid for uid in (*self._receiver.transfer_syntaxes, stored) if uid in contexts]
-        native = next((uid for uid in (*_LITTLE_ENDIAN, *_UNUSUAL) if uid in contexts), None)
-        for uid in dict.fromkeys([*wanted, native] if native else wanted):
-            if uid == stored or can_transcode(stored, uid):
-                yield contexts[uid]
+        for uid in usable(instance.transfer_syntax_uid, contexts, self._receiver.transfer_syntaxes):
+            yield contexts[uid]
 
     def _send(
         self,
@@ -203,6 +199,14 @@ class Sender:
                 return response.command.status or 0
             principal.attend()
         raise timed_out(f"no C-STORE response within {timeout_s:g} s")
+
+
+def usable(stored: str, accepted: Collection[str], preferred: Sequence[str]) -> list[str]:
+    """List the transfer syntaxes that a stored object may be sent in, of those accepted, the best first."""
+    wanted = [uid for uid in (*preferred, stored) if uid in accepted]
+    native = next((uid for uid in (*_LITTLE_ENDIAN, *_UNUSUAL) if uid in accepted), None)
+    found = dict.fromkeys([*wanted, native] if native else wanted)
+    return [uid for uid in found if uid == stored or can_transcode(stored, uid)]
 
 
 def plan(instances: Sequence[StoredInstance], preferred: Sequence[str] = ()) -> tuple[list[ProposedContext], int]:

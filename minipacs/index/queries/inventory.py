@@ -93,6 +93,12 @@ class Inventory:
         select = Instance.select(study, fn.MAX(Instance.received_at)).join(Series).join(Study)
         return dict(self._rows(select.where(study.in_(study_instance_uids)).group_by(study)))
 
+    def kinds(self) -> dict[tuple[str, str], int]:
+        """Count the instances that can be retrieved by SOP class and transfer syntax. Reads every row."""
+        kind = COLUMNS["SOPClassUID"].value, Instance.transfer_syntax_uid
+        select = Instance.select(*kind, fn.COUNT(Instance.id)).where(Instance.availability == ONLINE)
+        return {(sop_class, syntax): count for sop_class, syntax, count in self._rows(select.group_by(*kind))}
+
     def has_digest(self, digest: str) -> bool:
         """Tell whether a row stands for this file."""
         return self._row(self._select_digest, digest) is not None

@@ -147,6 +147,13 @@ def decode_accept(
     return contexts, max_pdu_bytes
 
 
+def told_of_peer(body: bytes) -> tuple[tuple[str, str], dict[str, tuple[bool, bool]]]:
+    """Read from an A-ASSOCIATE-AC the UID and version name of the peer's implementation, and the roles it grants us."""
+    found = _Items(body)
+    implementation = found.user_text(_CLASS_UID), found.user_text(_VERSION_NAME)
+    return implementation, items.read_roles(found.all_user(items.ROLE))
+
+
 def _titles(body: bytes) -> tuple[str, str]:
     if len(body) < _FIXED_BYTES:
         raise ProtocolError(f"A-ASSOCIATE PDU of length {len(body)}", INVALID_PARAMETER)
