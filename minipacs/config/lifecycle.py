@@ -128,6 +128,11 @@ class RouteConfig:
         kinds.whole(0, MAX_PRIORS),
         'So many earlier studies of the patient, of a same modality, go along, whatever `match` says; with "complete".',
     )
+    announce: bool = setting(
+        False,
+        kinds.BOOLEAN,
+        "Tell peers what can be retrieved here, by Instance Availability Notification, instead of sending it.",
+    )
     dry_run: bool = setting(False, kinds.BOOLEAN, "Only tell the log what would go.")
 
 

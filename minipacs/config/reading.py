@@ -167,6 +167,8 @@ def _route_faults(config: Config) -> Iterator[str]:
             words_of(route.match, table)
         except ValueError as error:
             yield f"route[{n}].match = {shown(toml(route.match))}: {error}"
+        if route.announce and any(title.startswith("stow:") for title in route.to):
+            yield f"route[{n}].announce = true: is for a [[peer]] alone"
         if route.priors and route.on != "complete":
             yield f'route[{n}].priors = {route.priors}: needs on = "complete"'
 

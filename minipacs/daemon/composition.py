@@ -70,6 +70,7 @@ def routes(config: Config, keys: KeyTable) -> "list[Route]":
             rate=r.rate,
             priors=r.priors,
             dry_run=r.dry_run,
+            announce=r.announce,
         )
         for r in config.routes
     ]
@@ -108,7 +109,7 @@ def destinations(config: Config, archive: "Archive", sent: Callable[[str, int], 
     from minipacs.jobs.routing.destinations import Destinations
 
     sites = {there.name: (site(config, there.url), there.token_file) for there in config.dicomweb}
-    return Destinations(archive.reader, requestor(config), peers(config).destination, sites, sent)
+    return Destinations(archive, requestor(config), peers(config).destination, sites, sent)
 
 
 def webhooks(config: Config) -> "list[Webhook]":

@@ -342,3 +342,60 @@ class storescp:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(10)
+
+
+def test_what_can_be_retrieved_is_announced_and_told_again_when_more_comes(
+    start_server: Callable[..., Server], tmp_path: Path
+):
+    from pynetdicom import AE, evt
+    from pynetdicom.sop_class import InstanceAvailabilityNotification
+
+    told: list[Dataset] = []
+    statuses = [0x0110, 0]
+
+    def create(event: evt.Event) -> tuple[int, Dataset | None]:
+        told.append(event.attribute_list)
+        return statuses.pop(0) if statuses else 0, None
+
+    entity = AE("RIS")
+    entity.add_supported_context(InstanceAvailabilityNotification)
+    ris = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_CREATE, create)])
+    try:
+        peer = f'[[peer]]\ntitle = "RIS"\nhost = "127.0.0.1"\nport = {ris.server_address[1]}\n'
+        server = start_server(more=QUICK + peer + route(to="RIS", more="announce = true"))
+        made = study(3)
+        other_series = study(1, made[0].StudyInstanceUID)
+        for ds in made:
+            ds.SeriesInstanceUID = made[0].SeriesInstanceUID
+        sent = send(server, [*made, *other_series], tmp_path / "a")
+        routed(server)
+        late = send(server, study(1, made[0].StudyInstanceUID), tmp_path / "b")
+        routed(server, 2)
+        failed, first, second = told
+        assert failed == first, "told again as it was"
+        assert first.StudyInstanceUID == made[0].StudyInstanceUID
+        assert len(first.ReferencedPerformedProcedureStepSequence) == 0
+        assert sorted(len(series.ReferencedSOPSequence) for series in first.ReferencedSeriesSequence) == [1, 3]
+        named = [item for series in first.ReferencedSeriesSequence for item in series.ReferencedSOPSequence]
+        assert sorted(item.ReferencedSOPInstanceUID for item in named) == sorted(sent)
+        assert {(i.InstanceAvailability, i.RetrieveAETitle, i.ReferencedSOPClassUID) for i in named} == {
+            ("ONLINE", "MINIPACS", made[0].SOPClassUID)
+        }
+        (series,) = second.ReferencedSeriesSequence
+        assert [item.ReferencedSOPInstanceUID for item in series.ReferencedSOPSequence] == late
+        assert queue(server) == []
+    finally:
+        ris.shutdown()
+
+
+def test_to_be_told_of_objects_is_not_to_have_them(start_server: Callable[..., Server], tmp_path: Path):
+    notice = "1.2.840.10008.5.1.4.33"
+    with Receiver(accept=lambda p: None if p.abstract_syntax == notice else p.transfer_syntaxes[0]) as receiver:
+        both = route("objects") + route("notice", more="announce = true")
+        server = start_server(more=QUICK + receiver.peer() + both)
+        sent = send(server, study(2), tmp_path / "a")
+        (dead,) = routed(server, event="not routed")
+        told = dead["route"], dead["reason"]
+        assert told == ("notice", "Instance Availability Notification is not accepted")
+        routed(server)
+        assert sorted(came(receiver)) == sorted(sent)

@@ -227,7 +227,7 @@ def _jobs(
     sender = RouteSender(
         archive=archive,
         routes=routes,
-        destination=composition.destinations(config, archive, counts.sent).find,
+        destinations=composition.destinations(config, archive, counts.sent),
         retries=retries,
         audit=audit,
         count=counts.routed,

@@ -30,6 +30,8 @@ MAX_WAITING_FOR_ONE = 1_000
 MAX_DELAY_S = 8 * 86400.0
 """Nothing is put off for longer: what is due later than that was written under another time of day."""
 MAX_FAULT_LENGTH = 500
+LOOK_AGAIN_S = 5.0
+"""How soon to look whether another process that has a lease still runs."""
 
 
 class Item(NamedTuple):
@@ -214,8 +216,10 @@ class Queue:
 
     def next_due_s(self, without: Collection[str] = ()) -> float | None:
         """Return the seconds until something is due for other destinations than these; None if nothing ever is."""
+        is_sent = QueueItem.state == SENDING
+        others = is_sent & (QueueItem.owner != self._owner)  # who may end at any time
         leased = Case(
-            None, [(QueueItem.state == SENDING, QueueItem.leased_until - _now())], QueueItem.due_at - time.time()
+            None, [(others, LOOK_AGAIN_S), (is_sent, QueueItem.leased_until - _now())], QueueItem.due_at - time.time()
         )
         mine = self._of(QueueItem.state.in_((WAITING, SENDING))) & QueueItem.destination.not_in(list(without))
         ((found,),) = self._read(QueueItem.select(fn.MIN(leased)).where(mine))

@@ -1,14 +1,19 @@
-"""Whom routes send to: a peer, over associations, or a server of DICOMweb; how is all that differs."""
+"""Whom routes send to, or announce to: peers, over associations, and servers of DICOMweb; how is all that differs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from minipacs.archive.archive import Archive
+from minipacs.archive.ports import Catalogue
 from minipacs.archive.reader import ObjectReader
+from minipacs.dicom.workflow.availability import notification
 from minipacs.index import StoredInstance
+from minipacs.jobs.routing.rules import places_of
 from minipacs.net.access import Peer
 from minipacs.net.requestor import Requestor
+from minipacs.scu.availability import announce
 from minipacs.scu.delivery import Delivery
 from minipacs.scu.http import Site
 from minipacs.scu.principal import Principal
@@ -57,6 +62,32 @@ class DicomDestination:
 
 
 @dataclass(frozen=True, slots=True)
+class Announcement:
+    """A peer that is told what can be retrieved here, and sent nothing else."""
+
+    index: Catalogue
+    requestor: Requestor
+    peer: Peer
+
+    @property
+    def host(self) -> str:
+        """Its host."""
+        return self.peer.host
+
+    def send(
+        self, instances: Sequence[StoredInstance], tally: Tally, principal: Principal, *, rate: int, is_urgent: bool
+    ) -> str:
+        """Announce the instances of one study by N-CREATE, which knows nothing of rates and of what is urgent."""
+        places = places_of(self.index, [instance.sop_instance_uid for instance in instances])
+        there = [instance for instance in instances if instance.sop_instance_uid in places]
+        listed = [(places[i.sop_instance_uid][1], i.sop_class_uid, i.sop_instance_uid) for i in there]
+        if not there:
+            return ""  # all is gone meanwhile
+        made = notification(self.requestor.ae_title, places[there[0].sop_instance_uid][0], listed)
+        return announce(self.requestor, self.peer, made, instances, tally, principal)
+
+
+@dataclass(frozen=True, slots=True)
 class WebDestination:
     """A server of DICOMweb."""
 
@@ -82,16 +113,21 @@ class WebDestination:
 class Destinations:
     """Finds destinations by their names. `sites` are those of [[dicomweb]], each with the file of its token."""
 
-    reader: ObjectReader
+    archive: Archive
     requestor: Requestor
     peer: Callable[[str], Peer | None]
     sites: Mapping[str, tuple[Site, str]]
     sent: Callable[[str, int], None]
 
-    def find(self, name: str) -> Destination | None:
+    def find(self, name: str, *, announces: bool = False) -> Destination | None:
         """Return a destination, None if there is none of this name that could be called."""
+        reader = self.archive.reader
         if name.startswith(STOW):
             site = self.sites.get(name.removeprefix(STOW))
-            return None if site is None else WebDestination(self.reader, *site, self.sent)
+            return None if site is None else WebDestination(reader, *site, self.sent)
         peer = self.peer(name)
-        return None if peer is None else DicomDestination(self.reader, self.requestor, peer, self.sent)
+        if peer is None:
+            return None
+        if announces:
+            return Announcement(self.archive.index, self.requestor, peer)
+        return DicomDestination(reader, self.requestor, peer, self.sent)

@@ -35,12 +35,15 @@ class Retries:
 
 
 class Going(Nobody):
-    """On whose behalf an item is sent: it is over when the item was dropped, or when the process is to end."""
+    """On whose behalf an item is sent: it is over when the item was dropped, or when the process is to end.
 
-    def __init__(self, archive: Archive, item: Item, stopping: Callable[[], bool]) -> None:
+    `mark` is under which name is noted what was delivered.
+    """
+
+    def __init__(self, archive: Archive, item: Item, mark: str, stopping: Callable[[], bool]) -> None:
         self._routed = archive.index.routed
         self.item: Item | None = item
-        self._destination = item.destination
+        self._mark = mark
         self._stopping = stopping
         self._renewed_at = time.monotonic()
 
@@ -51,7 +54,7 @@ class Going(Nobody):
 
     def note(self, instance: StoredInstance) -> None:
         """Note that an instance was delivered; now and then the lease begins anew."""
-        self._routed.note(self._destination, instance.sop_instance_uid, received_digest(instance))
+        self._routed.note(self._mark, instance.sop_instance_uid, received_digest(instance))
         if self.item is not None and time.monotonic() - self._renewed_at >= RENEW_INTERVAL_S:
             self._renewed_at = time.monotonic()
             self.item = self._routed.queue.renew(self.item, LEASE_S)

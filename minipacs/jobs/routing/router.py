@@ -83,7 +83,7 @@ def undelivered(
         return [instance for instance in instances if instance.sop_instance_uid in shipment.only]
     made = choices(archive.index, route, destination, instances, is_prior=shipment.is_prior)
     chosen = [choice.instance for choice in made if not choice.refusal]
-    done = routed.delivered(destination, [instance.sop_instance_uid for instance in chosen])
+    done = routed.delivered(route.mark(destination), [instance.sop_instance_uid for instance in chosen])
     given_up = routed.given_up(route.name, destination) if chosen else set()
     return [
         i for i in chosen if done.get(i.sop_instance_uid) != received_digest(i) and i.sop_instance_uid not in given_up

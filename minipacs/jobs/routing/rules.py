@@ -35,6 +35,11 @@ class Route:
     rate: int
     priors: int
     dry_run: bool
+    announce: bool = False
+
+    def mark(self, destination: str) -> str:
+        """Return under which name it is noted what a destination has: to be told of objects is not to have them."""
+        return f"{destination}\\announced" if self.announce else destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,17 @@ def series_of(index: Catalogue, study_uid: str) -> dict[str, str]:
     returns = (_SOP_INSTANCE_UID, BY_KEYWORD["SeriesInstanceUID"])
     asked = Query("IMAGE", [(BY_KEYWORD[_STUDY_UID], study_uid)], returns)
     return {uid: series for uid, series in index.find(asked)}  # noqa: C416  rows are tuples of any length
+
+
+def places_of(index: Catalogue, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return the study and the series of instances, by UID; those that are gone are left out."""
+    returns = (_SOP_INSTANCE_UID, BY_KEYWORD[_STUDY_UID], BY_KEYWORD["SeriesInstanceUID"])
+    found: dict[str, tuple[str, str]] = {}
+    for begin in range(0, len(sop_instance_uids), _UIDS_AT_ONCE):
+        part = "\\".join(sop_instance_uids[begin : begin + _UIDS_AT_ONCE])
+        rows = index.find(Query("IMAGE", [(_SOP_INSTANCE_UID, part)], returns))
+        found |= {uid: (study, series) for uid, study, series in rows}
+    return found
 
 
 def priors(index: Catalogue, study_uid: str, most: int) -> list[str]:

@@ -17,7 +17,7 @@ from minipacs.index.engine.connection import Connection
 from minipacs.index.ledger.queue import Item
 from minipacs.index.ledger.routed import LEASE_S, Shipment, shipment_of, written
 from minipacs.jobs.deliveries import Deliveries
-from minipacs.jobs.routing.destinations import Destination
+from minipacs.jobs.routing.destinations import Destination, Destinations
 from minipacs.jobs.routing.outcomes import Going, Outcomes, Retries
 from minipacs.jobs.routing.router import undelivered
 from minipacs.jobs.routing.rules import Route
@@ -35,7 +35,7 @@ class RouteSender:
         self,
         archive: Archive,
         routes: Sequence[Route],
-        destination: Callable[[str], Destination | None],
+        destinations: Destinations,
         retries: Retries,
         audit: Audit,
         count: Callable[[str, str, bool], None],
@@ -44,7 +44,7 @@ class RouteSender:
     ) -> None:
         self._archive = archive
         self._routes = {route.name: route for route in routes}
-        self._destination = destination
+        self._destinations = destinations
         self._retries = retries
         self._audit = audit
         self._count = count
@@ -53,7 +53,8 @@ class RouteSender:
 
     def _send(self, item: Item) -> None:
         shipment = shipment_of(item)
-        route, there = self._routes.get(shipment.route), self._destination(item.destination)
+        route = self._routes.get(shipment.route)
+        there = self._destinations.find(item.destination, announces=route is not None and route.announce)
         routed = self._archive.index.routed
         if route is None or item.destination not in route.to or there is None:
             self._give_up(item, "no [[route]] takes it there any more")
@@ -76,8 +77,9 @@ class RouteSender:
 
     def _deliver(self, item: Item, route: Route, destination: Destination, instances: Sequence[StoredInstance]) -> None:
         there = application_entity(item.destination, destination.host)
-        with Sending(self._audit, self._archive.index, instances, there) as told:
-            going = Going(self._archive, item, self._stopping)
+        moved = [] if route.announce else instances
+        with Sending(self._audit, self._archive.index, moved, there) as told:
+            going = Going(self._archive, item, route.mark(item.destination), self._stopping)
 
             def settled(instance: StoredInstance, fault: str) -> None:
                 told.answered(instance, fault)

@@ -23,7 +23,9 @@ from minipacs.jobs.routing.rules import Route, choices
 from minipacs.jobs.webhooks import ROUTE as WEBHOOK
 
 _ROUTE_COLUMNS = ("name", "on", "to", "match", "from", "level", "hours", "dry_run")
-_MORE_ROUTE_COLUMNS = ("rate", "priors")
+_MORE_ROUTE_COLUMNS = ("rate", "priors", "announce")
+_PLAIN = ("name", "on", "level", "hours", "dry_run", *_MORE_ROUTE_COLUMNS)
+"""Settings that are shown as they are."""
 _CHOICE_COLUMNS = ("peer", "goes", "instance", "why_not")
 _MORE_CHOICE_COLUMNS = ("study",)
 _ITEM_COLUMNS = ("id", "state", "route", "peer", "study", "since", "attempts", "due", "fault")
@@ -42,7 +44,7 @@ def list_routes(load: Load, output: Output) -> None:
     """List the routes of the configuration."""
     rows = [
         {
-            **{name: getattr(route, name) for name in ("name", "on", "level", "hours", "dry_run", "rate", "priors")},
+            **{name: getattr(route, name) for name in _PLAIN},
             "to": list(route.to),
             "match": list(route.match),
             "from": list(route.from_),
@@ -85,11 +87,11 @@ def _choices(
 ) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for destination in route.to:
-        done = archive.index.routed.delivered(destination, [i.sop_instance_uid for i in instances])
+        done = archive.index.routed.delivered(route.mark(destination), [i.sop_instance_uid for i in instances])
         for choice in choices(archive.index, route, destination, instances):
             now = choice.instance
             has = done.get(now.sop_instance_uid) == (now.received_digest or now.digest)
-            refusal = choice.refusal or (f"{destination} has it" if has else "")
+            refusal = choice.refusal or (f"{destination} {'knows of' if route.announce else 'has'} it" if has else "")
             row = {"peer": destination, "study": study, "instance": now.sop_instance_uid}
             rows.append({**row, "goes": not refusal, "why_not": refusal})
     return rows
