@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 INTERVAL_S = 1.0
 """Between two looks at the feed."""
 EVENTS_A_COMMIT = 500
+LOOK_AT_ALL_S = 60.0
+"""How often each open study is looked at, also if nothing has told that it may be complete."""
+EVIDENCE_MARGIN_S = 5.0
+"""What modalities said is read again for so long, since it is dated before it is committed."""
 STEPS_BEFORE_S = 7 * 86400.0
 """A performed step was begun, and commitment asked for, at most so long before the first object came."""
 
@@ -60,21 +64,54 @@ class StudyWatch:
         self._followers = followers
         self._stopping = stopping
         self._wake = wake
+        self._seen: dict[str, float] = {}
+        self._evidence_at = 0.0
+        self._all_at = float("-inf")
 
     def work(self) -> float:
-        """Read what is new and look at all open studies; returns the seconds until the next look. Raises Failure."""
+        """Read what is new and look at studies that may be complete; returns the seconds until the next look.
+
+        Raises Failure.
+        """
         found = False
         while not self._stopping() and (events := self._next()):
             self._studies.take(events, events[-1].seq, _all([follower.came(events) for follower in self._followers]))
             found = True
-        studies = self._studies.all()
+        began_at, began = time.time(), time.monotonic()
+        opened = self._studies.all()
+        studies = self._due(opened)
         if studies:
             evidence = _Evidence(self._archive, studies)
             for study in studies:
                 found |= not self._stopping() and self._look(study, evidence)
+        if len(studies) == len(opened):
+            self._all_at = began
+        self._seen = {study.study_uid: study.changed_at for study in opened}
+        self._evidence_at = began_at
         if found and self._followers:
             self._wake()
         return INTERVAL_S
+
+    def _due(self, studies: Sequence[Open]) -> list[Open]:
+        """Choose those that may be complete: objects came, a modality has said something, or nothing came for long."""
+        if time.monotonic() - self._all_at >= LOOK_AT_ALL_S:
+            return list(studies)
+        since = min(self._evidence_at, time.time()) - EVIDENCE_MARGIN_S
+        told = self._told_since(since) if studies else frozenset()
+        return [
+            study
+            for study in studies
+            if self._seen.get(study.study_uid) != study.changed_at
+            or not told.isdisjoint((study.study_uid, *study.sources))
+            or self._quiet(study)
+        ]
+
+    def _told_since(self, since: float) -> frozenset[str]:
+        """Return of which studies, and to which AE titles, something was said that may complete a study."""
+        index = self._archive.index
+        steps = index.performed_steps.changed_since(since)
+        studies = {uid for step in steps for uid, _ in performed_step.scheduled_steps(step.values)}
+        return frozenset({*studies, *(ae_title for ae_title, _ in index.commitments.reported_since(since))})
 
     def _next(self) -> list[Event]:
         index, seen = self._archive.index, self._studies.seen()

@@ -233,3 +233,30 @@ def test_what_is_over_is_kept_for_a_while(queue: Queue, put: Callable[..., None]
     assert [item.key for item in queue.items(("done", "dead"))] == ["c", "d", "e"]
     assert queue.items() == []
     assert queue.next_due_s() is None
+
+
+def test_what_waits_is_counted_for_each_route_without_reading_items(
+    index: Index, queue: Queue, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+):
+    put("A", "ct A 1", "ct A 2", "ct A 3", "cts A 1")
+    put("B", "ct B 1")
+    queue.change(lambda connection: queue.hold(connection, "ct A 1"))
+    item = claimed(queue.claim_key("ct A 2", 100))
+    queue.change(lambda connection: queue.kill(connection, item, "refused"))
+    monkeypatch.setattr(Queue, "items", None)
+    found = index.routed.waiting(["ct", "cts", "mr"])
+    assert {pair: (waiting, dead) for pair, (waiting, _, dead) in found.items()} == {
+        ("ct", "A"): (2, 1),
+        ("ct", "B"): (1, 0),
+        ("cts", "A"): (1, 0),
+    }
+    assert all(0 <= oldest_s < 60 for _, oldest_s, _ in found.values())
+
+
+def test_a_lease_of_another_process_is_looked_at_again_soon(index: Index, queue: Queue, put: Callable[..., None]):
+    put("A", "1")
+    claimed(queue.claim("A", 1000))
+    assert (queue.next_due_s() or 0) > 900
+    other = Queue(index._database, index._change, "routes")
+    other._owner = "another"
+    assert other.next_due_s() == queue_module.LOOK_AGAIN_S
