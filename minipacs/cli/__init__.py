@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "import": "objects:import_",
     "merge": "lifecycle.merge:merge",
     "passwd": "identity:passwd",
-    "probe": "probe:probe",
+    "probe": "network:probe",
     "procedure-steps": "workflow.performed_steps:performed_steps",
     "quarantine": "quarantine:quarantine",
     "queue": "workflow.routes:queue",
