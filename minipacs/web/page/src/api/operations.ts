@@ -93,6 +93,7 @@ export interface Conflict {
 /** What a route has to send: a study, a series or one instance, or `only` so many of it; of other queues: events. */
 export interface Queued {
   id: number;
+  queue: string;
   route: string;
   peer: string;
   study: string;
