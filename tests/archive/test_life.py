@@ -164,6 +164,8 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "archive"):
+            self.compress()  # so that some of the lives end with an object that is compressed
+            self.what_was_acknowledged_is_there()
             self._close()
         self._made.cleanup()
 
