@@ -442,6 +442,7 @@ def test_a_narrow_screen_shows_the_picture_and_all_words(held: Held, open_page: 
 
 def test_keys_are_listed_and_escape_leads_back(held: Held, open_page: Open):
     page = held.view(open_page)
+    page.watch.expect("/thumbnail?viewport=160,160")  # type: ignore[attr-defined]  # of what has no picture: PDF, video
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Keys of the viewer")
     page.keyboard.press("Escape")

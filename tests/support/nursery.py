@@ -56,9 +56,10 @@ class Child:
         return found
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless the process has ended."""
+        """Send a signal, unless the process has ended, be it at this moment."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def _status(self, timeout_s: float | None) -> int | None:
         if self.returncode is None and select.select([self._status_fd], [], [], timeout_s)[0]:

@@ -129,7 +129,7 @@ def test_an_order_is_queued_told_and_called_off(web: Web):
     assert (order.json["state"], order.json["total"], order.json["completed"]) == ("waiting", 1, 0)
     assert api(web, "GET", f"sends/{order.json['id']}").json["study"] == other.StudyInstanceUID
     (item,) = api(web, "GET", "queue").json
-    assert (item["route"], item["peer"], item["state"]) == ("sends", "WORKSTATION", "waiting")
+    assert (item["queue"], item["peer"], item["state"]) == ("sends", "WORKSTATION", "waiting")
     assert api(web, "POST", f"queue/{item['id']}/retry").status == 204
     assert api(web, "DELETE", f"sends/{order.json['id']}").status == 204
     assert api(web, "GET", "sends").json == []

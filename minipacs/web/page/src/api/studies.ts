@@ -91,6 +91,25 @@ export async function readSeries(study: string, signal: AbortSignal): Promise<Re
   return answer.ok ? good((answer.value ?? []).map(seriesOf)) : answer;
 }
 
+/** Modalities of objects that are no pictures; they are not asked for one. */
+export const WITHOUT_PICTURE: ReadonlySet<string> = new Set([
+  "SR",
+  "DOC",
+  "ECG",
+  "HD",
+  "EPS",
+  "RTSTRUCT",
+  "RTPLAN",
+  "RTRECORD",
+  "PR",
+  "KO",
+  "REG",
+  "AU",
+  "PLAN",
+  "RWV",
+  "FID",
+]);
+
 /** Fetch the small picture of a series. */
 export async function readThumbnail(study: string, series: string, signal: AbortSignal): Promise<Result<Blob>> {
   const path = `${ROOT}/${study}/series/${series}/thumbnail?viewport=160,160`;

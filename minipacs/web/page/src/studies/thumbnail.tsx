@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { readThumbnail } from "../api/studies";
+import { readThumbnail, WITHOUT_PICTURE } from "../api/studies";
 import { strings } from "../strings";
 
 /** Pictures that are fetched at the same time: the archive makes each. */
@@ -13,8 +13,9 @@ let running = 0;
 export function Thumbnail({ study, series, modality }: { study: string; series: string; modality: string }) {
   const box = useRef<HTMLDivElement>(null);
   const [address, setAddress] = useState("");
-  const [isMissing, setMissing] = useState(false);
+  const [isMissing, setMissing] = useState(WITHOUT_PICTURE.has(modality));
   useEffect(() => {
+    if (WITHOUT_PICTURE.has(modality)) return;
     const call = new AbortController();
     let made = "";
     const fetch = async () => {
@@ -35,7 +36,7 @@ export function Thumbnail({ study, series, modality }: { study: string; series: 
       call.abort();
       if (made) URL.revokeObjectURL(made);
     };
-  }, [study, series]);
+  }, [study, series, modality]);
   return (
     <div class="thumbnail" ref={box}>
       {address && !isMissing ? (

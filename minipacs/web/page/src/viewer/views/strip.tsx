@@ -1,5 +1,6 @@
 import { signal } from "@preact/signals";
 
+import { WITHOUT_PICTURE } from "../../api/studies";
 import { day } from "../../parts/format";
 import { Text } from "../../parts/text";
 import { strings } from "../../strings";
@@ -95,25 +96,6 @@ function countOf({ series }: Entry, set: DisplaySet | undefined): string {
   if (!set) return words.instances(series.instances);
   return set.kind === "pictures" ? words.frames(set.frames.length) : words.kinds[set.kind];
 }
-
-/** Modalities of objects that are no pictures; they are not asked for one. */
-const WITHOUT_PICTURE: ReadonlySet<string> = new Set([
-  "SR",
-  "DOC",
-  "ECG",
-  "HD",
-  "EPS",
-  "RTSTRUCT",
-  "RTPLAN",
-  "RTRECORD",
-  "PR",
-  "KO",
-  "REG",
-  "AU",
-  "PLAN",
-  "RWV",
-  "FID",
-]);
 
 const broken = signal<ReadonlySet<string>>(new Set());
 
