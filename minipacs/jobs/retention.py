@@ -42,7 +42,7 @@ class Retention:
     def _apply(self, today: date) -> bool:
         """Let go what is due today; false if the process is to end before that is done."""
         index = self._archive.index
-        waiting = {name for name, rule in self._rules.items() if retention.is_new(index, rule)}
+        waiting = {name for name, rule in self._rules.items() if retention.is_new(index, rule, today)}
         planned = retention.plan(index, list(self._rules.values()), today, 0) if self._rules else []
         for name in self._rules:
             due = [one for one in planned if one.rule == name and one.goes_on == today]

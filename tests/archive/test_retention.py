@@ -3,7 +3,8 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from datetime import time as clock
 
 import pytest
 
@@ -194,38 +195,49 @@ def test_a_lost_index_learns_of_the_files_again(archive: Archive) -> None:
         again.close()
 
 
+class Day(date):
+    """The day that the job believes it is."""
+
+    now = TODAY
+
+    @classmethod
+    def today(cls) -> date:
+        return cls.now
+
+
+@pytest.fixture
+def day(monkeypatch: pytest.MonkeyPatch) -> type[Day]:
+    monkeypatch.setattr("minipacs.jobs.retention.date", Day)
+    monkeypatch.setattr(Day, "now", TODAY)
+    return Day
+
+
+def look(archive: Archive, *rules: Rule, stopping: bool = False) -> int:
+    """Let a new process look; count what is left."""
+    Retention(archive, rules, SILENT, lambda: stopping).work()
+    return archive.figures().instances
+
+
 def test_the_job_lets_go_each_day_what_is_due_but_a_new_rule_waits(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    archive: Archive, day: type[Day], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(3):
         store(archive, f"1.{n}", "20010101")
-
-    class Day(date):
-        now = TODAY
-
-        @classmethod
-        def today(cls) -> date:
-            return cls.now
-
-    monkeypatch.setattr("minipacs.jobs.retention.date", Day)
-
-    def look(*rules: Rule) -> int:
-        Retention(archive, rules, SILENT, lambda: False).work()
-        return archive.figures().instances
-
-    assert look(rule(max_a_day=1, enabled=False)) == 3
-    assert look(rule(max_a_day=2)) == 3, "a rule that was changed waits"
-    Day.now += timedelta(days=1)
-    monkeypatch.setattr(time, "time", lambda: 1_795_000_000.0)
-    assert look(rule(max_a_day=2)) == 1
-    assert look(rule(max_a_day=2)) in (0, 1)
+    assert look(archive, rule(max_a_day=1, enabled=False)) == 3
+    assert look(archive, rule(max_a_day=2)) == 3, "a rule that was changed waits"
+    assert look(archive, rule(max_a_day=2)) == 3, "also for who starts again on the same day"
+    day.now += timedelta(days=1)
+    monkeypatch.setattr(time, "time", lambda: datetime.combine(day.now, clock(12)).timestamp())
+    assert look(archive, rule(max_a_day=2)) == 1
+    assert look(archive, rule(max_a_day=2)) == 1, "no more on that day"
+    day.now += timedelta(days=1)
+    assert look(archive, rule(max_a_day=2)) == 0
 
 
-def test_a_job_that_is_to_end_leaves_the_rest(archive: Archive) -> None:
+def test_a_job_that_is_to_end_leaves_the_rest(archive: Archive, day: type[Day]) -> None:
     for n in range(3):
         store(archive, f"1.{n}", "20010101")
-    Retention(archive, [rule()], SILENT, lambda: False).work()
-    Retention(archive, [rule()], SILENT, lambda: True).work()
-    assert archive.figures().instances == 3
-    Retention(archive, [rule()], SILENT, lambda: False).work()
-    assert archive.figures().instances == 0
+    assert look(archive, rule()) == 3
+    day.now += timedelta(days=1)
+    assert look(archive, rule(), stopping=True) == 3
+    assert look(archive, rule()) == 0

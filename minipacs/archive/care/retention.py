@@ -218,14 +218,15 @@ def see(index: Catalogue, today: date) -> bool:
     return True
 
 
-def is_new(index: Catalogue, rule: Rule) -> bool:
-    """Tell whether a rule is new, or was changed, since it was last asked about: then it only says what it would do."""
+def is_new(index: Catalogue, rule: Rule, today: date) -> bool:
+    """Tell whether a rule is new today, or was changed: then it only says what it would do."""
     asks = "\0".join(f"{attribute.keyword}={value}" for attribute, value in rule.keys)
     known = sha256(repr((asks, replace(rule, keys=(), enabled=True))).encode()).hexdigest()
     name = f"{_RULE}{rule.name}"
-    if index.recall(name) == known:
-        return False
-    index.remember(name, known)
+    seen, _, day = index.recall(name).partition(" ")
+    if seen == known:
+        return day == today.isoformat()
+    index.remember(name, f"{known} {today.isoformat()}")
     return True
 
 
