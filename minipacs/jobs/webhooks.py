@@ -176,10 +176,11 @@ class WebhookSender:
         logger.warning("webhook not told yet", extra={"fields": fields})
 
     def _give_up(self, item: Item, span: Span, fault: str) -> Item | None:
+        left = self._index.webhooks.give_up(item, span, fault)
         hook = self._hooks.get(item.destination)
         fields = {"item": item.id, "peer": hook.site.label if hook else None, "from": span.after, "to": span.upto}
         logger.error("webhook not told", extra={"fields": {**fields, "reason": fault}})
-        return self._index.webhooks.give_up(item, span, fault)
+        return left
 
 
 def secret_of(path: str) -> bytes:
