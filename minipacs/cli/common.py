@@ -82,6 +82,14 @@ def parse_keys(words: Sequence[str]) -> dict[str, str]:
         raise click.UsageError(str(error)) from None
 
 
+def parse_choice(words: Sequence[str], purpose: str) -> dict[str, str]:
+    """Read `KEY=VALUE` words that choose something of all there is. Raises a usage error for those that do not."""
+    given = parse_keys(words)
+    if not any(value.strip("* ") for value in given.values()):
+        raise click.UsageError(f"keys that match everything are not taken: name what is {purpose}")
+    return given
+
+
 @contextmanager
 def opened(load: Load, *, read_only: bool = False) -> Iterator[Archive]:
     """Open the configured archive, beside a daemon that may run; as its owner, where root calls."""

@@ -288,7 +288,7 @@ def test_a_backup_that_finds_no_room_says_where_and_leaves_nothing(server, tmp_p
     full.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(full)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a file system")
+        pytest.skip("only root may mount a file system: run as root, as CI does")
     try:
         done = command(server, "backup", full / "copy.db", check=False)
         assert (done.returncode, done.stderr) == (

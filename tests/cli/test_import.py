@@ -141,7 +141,7 @@ def test_progress_is_one_line_of_80_columns_with_the_total(config, tmp_path):
     assert max(map(width_of, bars)) <= 80
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user: run as root, as CI does")
 def test_what_the_archives_owner_may_not_read_is_a_line_that_says_who_that_is(open_to_all):
     """Root calls, and the command becomes the owner of the storage folder."""
     tmp_path = open_to_all

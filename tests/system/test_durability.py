@@ -252,7 +252,7 @@ def test_s9_a_full_disk_is_a700_and_recovers_by_itself(disk, start_server):
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_s9_a_full_disk_does_not_stop_the_start(disk, start_server, end, tmp_path):
     if not disk.mounted:
-        pytest.skip("needs the right to mount a file system")
+        pytest.skip("only root may mount a file system: run as root, as CI does")
     server = start_server()
     kept = ct()
     with Sender(server.port) as sender:

@@ -257,7 +257,7 @@ def test_counts_are_shared_in_the_runtime_directory(manager, tmp_path):
     assert not list(runtime.iterdir())
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system: run as root, as CI does")
 def test_the_service_becomes_ready_with_no_more_of_proc_than_its_unit_gives(manager):
     """systemd mounts another /proc for it, see ProtectProc= and ProcSubset= in systemd.exec(5)."""
     unit = (Path(__file__).parent.parent.parent / "systemd" / "minipacs.service").read_text()

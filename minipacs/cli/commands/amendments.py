@@ -11,7 +11,7 @@ from minipacs.archive.care.amendments import correct as amend
 from minipacs.archive.care.amendments import revoke as take_back
 from minipacs.cli.auditing import tell_asked, tell_looked, trail, who
 from minipacs.cli.commands.query import asked_keys
-from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_keys
+from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_choice, parse_keys
 from minipacs.cli.tables import Output, listing, print_json, print_table, shown_time
 from minipacs.dicom.data_set.amendments import AMENDABLE, Amendment, Identity, Part, check
 from minipacs.dicom.tables.attributes import BY_KEYWORD, Level
@@ -45,9 +45,7 @@ def correct(load: Load, keys: Sequence[str], changes: Sequence[str], reason: str
     Stored files stay as they are: they are read so from now on, on every way out, with what they said before in
     Original Attributes Sequence. Objects that come to these studies later are corrected, too. An empty VALUE empties.
     """
-    given, values = parse_keys(keys), parse_keys(changes)
-    if not any(value.strip("* ") for value in given.values()):
-        raise click.UsageError("keys that match everything are not taken: name what is to be corrected")
+    given, values = parse_choice(keys, "to be corrected"), parse_keys(changes)
     level = _level(values)
     config = load()
     with opened(lambda: config) as archive, trail(config) as audit:

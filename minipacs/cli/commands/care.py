@@ -19,7 +19,7 @@ from minipacs.audit import events
 from minipacs.audit.message import PatientObject
 from minipacs.cli.auditing import address, tell_asked, tell_damage, trail, who
 from minipacs.cli.commands.query import asked_keys
-from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_keys
+from minipacs.cli.common import Load, caller, config_option, json_option, opened, parse_choice
 from minipacs.cli.progress import steps
 from minipacs.cli.tables import print_json, print_table
 from minipacs.dicom.tables.attributes import BY_KEYWORD
@@ -107,9 +107,7 @@ def delete(load: Load, *, yes: bool, keys: Sequence[str]) -> None:
 
     Keys are those of every level: PatientID=P1 StudyDate=20240101, or SOPInstanceUID=... for one instance.
     """
-    given = parse_keys(keys)
-    if not any(value.strip("* ") for value in given.values()):
-        raise click.UsageError("keys that match everything are not taken: name what is to go")
+    given = parse_choice(keys, "to go")
     returned = [BY_KEYWORD[keyword] for keyword in ("SOPInstanceUID", *_STUDY)]
     config = load()
     with opened(lambda: config) as archive, trail(config) as audit:

@@ -9,7 +9,7 @@ from minipacs.archive.auditing import by_patient, tell_amended
 from minipacs.archive.care.holds import hold as keep
 from minipacs.cli.auditing import trail, who
 from minipacs.cli.commands.query import asked_keys
-from minipacs.cli.common import Load, caller, config_option, opened, parse_keys
+from minipacs.cli.common import Load, caller, config_option, opened, parse_choice
 from minipacs.cli.tables import Output, listing, shown_time
 from minipacs.dicom.tables.attributes import BY_KEYWORD
 from minipacs.index import Query
@@ -64,9 +64,7 @@ def unhold(load: Load, keys: Sequence[str], reason: str) -> None:
 
 
 def _put(load: Load, keys: Sequence[str], reason: str, *, releases: bool) -> None:
-    given = parse_keys(keys)
-    if not any(value.strip("* ") for value in given.values()):
-        raise click.UsageError("keys that match everything are not taken: name what is meant")
+    given = parse_choice(keys, f"to be {'released' if releases else 'held'}")
     config = load()
     with opened(lambda: config) as archive, trail(config) as audit:
         index = archive.index
